@@ -1,0 +1,31 @@
+"""GANs that train on a folder of images, on the CPU too, and stay with you as one safetensors file.
+
+import gan_core
+dataset = gan_core.ImageDataset.from_folder("photos", size=64)
+for progress in gan_core.train(dataset, gan_core.TrainConfig("runs/photos", kimg=500)):
+    print(progress)
+generator = progress.generator
+generator.save("photos.safetensors")
+images = generator.decode(gan_core.sample_noise(generator, seeds=range(16)))
+"""
+
+from .dataset import ImageDataset
+from .errors import InputError, TrainingDiverged
+from .generator import Generator, load
+from .latents import Latent, sample_noise
+from .training import Progress, TrainConfig, train
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Generator",
+    "ImageDataset",
+    "InputError",
+    "Latent",
+    "Progress",
+    "TrainConfig",
+    "TrainingDiverged",
+    "load",
+    "sample_noise",
+    "train",
+]

@@ -1,0 +1,23 @@
+"""The network families. A new one is one new file, and one line here."""
+
+from ..errors import InputError
+from .architecture import Architecture, Shapes
+from .dcgan import ARCHITECTURE as DCGAN
+
+__all__ = ["ARCHITECTURES", "Architecture", "Shapes", "by_name", "detect"]
+
+ARCHITECTURES = (DCGAN,)
+
+
+def by_name(name: str) -> Architecture:
+    """The family of that name; InputError where there is none."""
+    for architecture in ARCHITECTURES:
+        if architecture.name == name:
+            return architecture
+    known = ", ".join(architecture.name for architecture in ARCHITECTURES)
+    raise InputError(f'This version has no architecture "{name}"; it knows {known}.')
+
+
+def detect(shapes: Shapes) -> Architecture | None:
+    """The family whose generator has a state dict of these shapes, if any."""
+    return next((architecture for architecture in ARCHITECTURES if architecture.detect(shapes)), None)

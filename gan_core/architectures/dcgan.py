@@ -1,0 +1,192 @@
+"""DCGAN: a generator and a discriminator of plain convolutions (Radford, Metz & Chintala 2016).
+
+The generator turns a vector of noise into a small, deep block of 4x4 features and doubles its side with transposed
+convolutions until it is an image. The discriminator walks the same way back. MNIST's digits, whose side of 28 is no
+power of two, go by 4, 7, 14 and 28.
+
+With classes, the label's embedding joins the noise in the generator (Mirza & Osindero 2014), and the discriminator
+adds how well its features agree with the label (projection: Miyato & Koyama 2018).
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from ..errors import InputError
+from .architecture import Architecture, Shapes
+
+SIDES = (16, 28, 32, 64, 128)
+
+
+@dataclass(frozen=True)
+class DCGANConfig:
+    side: int
+    """Height and width of the images: 16, 28, 32, 64 or 128."""
+    channels: int
+    """1 grey, 3 RGB, 4 RGBA."""
+    classes: int = 0
+    """Number of class labels; 0 for a generator without."""
+    latent_size: int = 100
+    """Length of z."""
+    width: int = 64
+    """Features at half the image's side; they double with every halving, up to 8 times this."""
+
+    def __post_init__(self) -> None:
+        if self.side not in SIDES:
+            sides = ", ".join(map(str, SIDES[:-1]))
+            raise InputError(f"dcgan makes images with a side of {sides} or {SIDES[-1]} pixels, not {self.side}.")
+        if self.channels not in (1, 3, 4):
+            raise InputError(f"dcgan makes images with 1, 3 or 4 channels, not {self.channels}.")
+        if min(self.latent_size, self.width) < 1 or self.classes < 0:
+            raise InputError(
+                "dcgan needs a latent size and a width of at least 1 and no negative number of classes, "
+                f"not {self.latent_size}, {self.width} and {self.classes}."
+            )
+
+    @property
+    def sides(self) -> list[int]:
+        """Sides of the blocks of features, smallest first: from 4 to half the image's."""
+        sides = [self.side // 2]
+        while sides[0] > 4:
+            sides.insert(0, (sides[0] + 1) // 2)
+        return sides
+
+    @property
+    def widths(self) -> list[int]:
+        """Features in each of those blocks."""
+        return [self.width * min(8, 2**halvings) for halvings in reversed(range(len(self.sides)))]
+
+
+class DCGANGenerator(nn.Module):
+    def __init__(self, config: DCGANConfig):
+        super().__init__()
+        widths = config.widths
+        self.first_block = (widths[0], 4, 4)
+        self.embed = nn.Embedding(config.classes, config.latent_size) if config.classes else None
+        inputs = config.latent_size * (2 if config.classes else 1)
+        # The paper's first transposed convolution meets a 1x1 image, where it is a matrix product.
+        self.project = nn.Linear(inputs, widths[0] * 16, bias=False)
+        self.norm = nn.BatchNorm2d(widths[0])
+        self.stages = nn.ModuleList(
+            DoubleSide(wide, narrow, kernel_size(side))
+            for (wide, narrow), side in zip(pairwise(widths), config.sides[1:], strict=True)
+        )
+        self.to_image = nn.ConvTranspose2d(widths[-1], config.channels, kernel_size=4, stride=2, padding=1)
+        self.apply(initialise)
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """z: [N, latent_size], labels: [N] whole numbers. Returns images [N, C, side, side] in [-1, 1]."""
+        if self.embed is not None:
+            z = torch.cat([z, self.embed(labels)], dim=1)
+        x = self.project(z).unflatten(1, self.first_block)  # [N, widths[0], start, start]
+        x = self.norm(x).relu_()
+        for stage in self.stages:
+            x = stage(x)  # half the features, twice the side
+        return self.to_image(x).tanh()
+
+
+class DoubleSide(nn.Module):
+    def __init__(self, inputs: int, outputs: int, kernel_size: int):
+        super().__init__()
+        self.conv = nn.ConvTranspose2d(inputs, outputs, kernel_size, stride=2, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.conv(x)).relu_()
+
+
+class DCGANDiscriminator(nn.Module):
+    def __init__(self, config: DCGANConfig, normalisation: str = "batch"):
+        """normalisation: "batch" as in the paper, "spectral" (Miyato et al. 2018) or "none"."""
+        super().__init__()
+        widths = config.widths[::-1]
+        wrap = spectral_norm if normalisation == "spectral" else _as_it_is
+        # No batch norm on the image itself: the paper found it to make samples oscillate.
+        self.from_image = wrap(nn.Conv2d(config.channels, widths[0], kernel_size=4, stride=2, padding=1))
+        self.stages = nn.ModuleList(
+            HalveSide(narrow, wide, kernel_size(side), normalisation)
+            for (narrow, wide), side in zip(pairwise(widths), config.sides[:0:-1], strict=True)
+        )
+        self.head = wrap(nn.Linear(widths[-1] * 16, 1))
+        self.embed = nn.Embedding(config.classes, widths[-1]) if config.classes else None
+        self.apply(initialise)
+
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        """images: [N, C, side, side] in [-1, 1], labels: [N] whole numbers. Returns logits [N] in float32."""
+        x = nn.functional.leaky_relu(self.from_image(images), 0.2)
+        for stage in self.stages:
+            x = stage(x)  # twice the features, half the side
+        logits = self.head(x.flatten(1)).squeeze(1)
+        if self.embed is not None:
+            logits = logits + (self.embed(labels) * x.sum(dim=(2, 3))).sum(dim=1)
+        return logits.float()
+
+
+class HalveSide(nn.Module):
+    def __init__(self, inputs: int, outputs: int, kernel_size: int, normalisation: str):
+        super().__init__()
+        conv = nn.Conv2d(inputs, outputs, kernel_size, stride=2, padding=1, bias=normalisation != "batch")
+        self.conv = spectral_norm(conv) if normalisation == "spectral" else conv
+        self.norm = nn.BatchNorm2d(outputs) if normalisation == "batch" else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        if self.norm is not None:
+            x = self.norm(x)
+        return nn.functional.leaky_relu(x, 0.2)
+
+
+def kernel_size(side: int) -> int:
+    """The kernel between a block of this side and one of half its side.
+
+    4 at stride 2 meets every pixel equally often, so that the layer draws no checkerboard; only between 7 and 4, where
+    nothing divides evenly, 3 fits.
+    """
+    return 3 if side % 2 else 4
+
+
+def initialise(module: nn.Module) -> None:
+    """Draws one layer's weights as the paper does, N(0, 0.02) or for batch norm N(1, 0.02), by torch's generator."""
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.BatchNorm2d):
+        nn.init.normal_(module.weight, 1.0, 0.02)
+
+
+def _as_it_is(module: nn.Module) -> nn.Module:
+    return module
+
+
+def _detect(shapes: Shapes) -> bool:
+    named = {"project.weight": 2, "norm.running_mean": 1, "stages.0.conv.weight": 4, "to_image.weight": 4}
+    return all(len(shapes.get(name, ())) == dimensions for name, dimensions in named.items())
+
+
+def _config_from(shapes: Shapes) -> DCGANConfig:
+    inputs = shapes["project.weight"][1]
+    classes, embedding = shapes.get("embed.weight", (0, 0))
+    convolutions = [name for name in shapes if name.startswith("stages.") and name.endswith(".conv.weight")]
+    kernels = [shapes[name][-1] for name in convolutions]
+    width, channels = shapes["to_image.weight"][:2]
+    return DCGANConfig(
+        side=28 if 3 in kernels else 4 * 2 ** (len(kernels) + 1),
+        channels=channels,
+        classes=classes,
+        latent_size=inputs - embedding,
+        width=width,
+    )
+
+
+ARCHITECTURE = Architecture(
+    name="dcgan",
+    config=DCGANConfig,
+    generator=DCGANGenerator,
+    discriminator=DCGANDiscriminator,
+    detect=_detect,
+    config_from=_config_from,
+)

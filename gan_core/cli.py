@@ -1,0 +1,245 @@
+"""The command line: `python -m gan_core`."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+from tqdm import tqdm
+
+from . import charts, generator, pictures
+from .dataset import CHANNELS, ImageDataset, reading
+from .errors import InputError, TrainingDiverged
+from .examples import digits
+from .files import next_free
+from .image_files import FITS
+from .latents import LAST_SEED, sample_noise
+from .objectives import OBJECTIVES
+from .training import PRESETS, Progress, TrainConfig, train
+
+DEFAULT_KIMG = 1000
+"""How long a training goes on that was given no budget."""
+
+MOST_SAMPLES = 100_000
+"""Pictures that one command makes at most: beyond it a range of seeds is more likely a slip than a wish."""
+
+
+class OneLineErrors(click.Group):
+    """Answers what a person can get wrong in one line, and with exit code 2 as click does for wrong options."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except InputError as error:
+            click.echo(f"Error: {error}", err=True)
+            context.exit(2)
+        except TrainingDiverged as error:
+            click.echo(f"Stopped: {error}", err=True)
+            context.exit(1)
+
+
+@click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def main() -> None:
+    """Trains a small image generator (a GAN) on a folder of images, and makes pictures with it.
+
+    \b
+    Start here:
+      python -m gan_core demo                              learn handwritten digits, in about 3 minutes
+      python -m gan_core train photos --out runs/photos    learn from the images in a folder
+      python -m gan_core sample runs/photos/generator.safetensors --out new.png
+    """
+
+
+@main.command()
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True, help="Folder for the results."
+)
+@click.option("--minutes", type=float, default=2.7, show_default=True, help="Stop after this many minutes of training.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Another seed, another generator.")
+def demo(out: Path, minutes: float, seed: int) -> None:
+    """Learns handwritten digits from the 10,000 that ship with the project.
+
+    Writes generator.safetensors, samples.png (128 new digits) and loss.png.
+    """
+    config = TrainConfig(
+        next_free(out), preset="dcgan_small", kimg=DEMO_KIMG, minutes=minutes, seed=seed, title="digits"
+    )
+    _train_to_the_end(digits(), config, device=None)
+    made = generator.load(Path(config.folder) / "generator.safetensors")
+    sheet = pictures.grid(made.decode(sample_noise(made, range(128))), columns=16)
+    pictures.save_png(sheet, Path(config.folder) / "samples.png")
+    _say_where(Path(config.folder), "generator.safetensors", "samples.png", "loss.png")
+
+
+DEMO_KIMG = 400
+
+
+@main.command("train")
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="The run's folder; the generator is kept in it."
+)
+@click.option(
+    "--preset",
+    type=click.Choice(list(PRESETS)),
+    default=next(iter(PRESETS)),
+    show_default=True,
+    help="Network and recipe.",
+)
+@click.option(
+    "--size", type=int, default=64, show_default=True, help="Side of the images: 16, 28, 32, 64 or 128 pixels."
+)
+@click.option(
+    "--kimg",
+    type=float,
+    help=f"Stop after so many thousand images shown.  [default: {DEFAULT_KIMG}, unless --minutes is given]",
+)
+@click.option("--minutes", type=float, help="Stop after so many minutes. With --kimg, whichever comes first.")
+@click.option("--batch", type=int, help="Images in a step.  [default: the preset's]")
+@click.option("--learning-rate", type=float, help="Adam's step size.  [default: the preset's]")
+@click.option(
+    "--objective", type=click.Choice(list(OBJECTIVES)), help="What the two networks play for.  [default: the preset's]"
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Decides first weights, noise and order.")
+@click.option("--resume", is_flag=True, help="Go on with the run in --out.")
+@click.option(
+    "--channels", type=click.Choice(list(CHANNELS)), default="auto", show_default=True, help="Colours of the images."
+)
+@click.option(
+    "--fit", type=click.Choice(list(FITS)), default="crop", show_default=True, help="How images become square."
+)
+@click.option("--mirror", is_flag=True, help="Also show every image left-right reversed.")
+@click.option("--labels", is_flag=True, help="Take the folder's sub-folders for classes.")
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "fp32"]),
+    default="auto",
+    show_default=True,
+    help="auto uses bfloat16 where it is faster.",
+)
+@click.option("--device", help="Such as cpu, cuda or cuda:1.  [default: the fastest there is]")
+def train_command(data: Path, out: Path, **options: Any) -> None:
+    """Learns to make images like those in the folder DATA.
+
+    Ctrl-C stops it and keeps what was learned; --resume goes on from there. The folder --out then holds
+    generator.safetensors, samples as they became, history.csv and loss.png.
+    """
+    if options["kimg"] is None and options["minutes"] is None:
+        options["kimg"] = DEFAULT_KIMG
+    config = TrainConfig(
+        out,
+        batch_size=options.pop("batch"),
+        **{
+            name: options.pop(name)
+            for name in ("preset", "kimg", "minutes", "learning_rate", "objective", "seed", "resume", "precision")
+        },
+    )
+    config.check()
+    device = options.pop("device")
+    _train_to_the_end(_read(data, **options), config, device)
+    _say_where(out, "generator.safetensors", "loss.png")
+
+
+@main.command()
+@click.argument("weights", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="A .png file for one sheet, or a folder for a file each.",
+)
+@click.option("--seeds", default="0-127", show_default=True, help="Such as 0-127 or 3,8,20-30: one picture each.")
+@click.option(
+    "--truncation", type=float, default=1.0, show_default=True, help="psi: below 1 more typical, less varied."
+)
+@click.option("--label", type=int, help="The class to draw, by number.  [default: drawn by the seed]")
+@click.option(
+    "--columns", type=click.IntRange(min=1), help="Pictures in a row of the sheet.  [default: as many as rows]"
+)
+def sample(weights: Path, out: Path, seeds: str, truncation: float, label: int | None, columns: int | None) -> None:
+    """Makes pictures with the generator in the file WEIGHTS. The same seed always gives the same picture."""
+    wanted = parse_seeds(seeds)
+    made = generator.load(weights)
+    images = made.decode(sample_noise(made, wanted, truncation, label))
+    if out.suffix.lower() == ".png":
+        pictures.save_png(pictures.grid(images, columns), out)
+    else:
+        for seed, picture in zip(wanted, pictures.to_pictures(images), strict=True):
+            pictures.save_png(picture, out / f"seed{seed:06d}.png")
+    click.echo(f"{len(wanted)} pictures in {out}")
+
+
+@main.command()
+@click.argument("weights", type=click.Path(path_type=Path))
+def info(weights: Path) -> None:
+    """Says what the generator in the file WEIGHTS is, as JSON."""
+    made = generator.load(weights)
+    facts = {
+        "architecture": made.architecture.name,
+        "config": asdict(made.config),
+        "latent_shape": list(made.latent_shape),
+        "parameters": sum(parameter.numel() for parameter in made.module.parameters()),
+        "bytes": weights.stat().st_size,
+        "card": dict(made.card),
+    }
+    click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+
+
+def parse_seeds(text: str) -> list[int]:
+    """ "3,8,20-22" -> [3, 8, 20, 21, 22]. Raises InputError for anything else."""
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not (first.isascii() and first.isdigit()) or (dash and not (last.isascii() and last.isdigit())):
+            raise InputError(f'Seeds are written like 0-127 or 3,8,20-30, not "{text}".')
+        span = range(int(first), int(last or first) + 1)
+        if not span or span[-1] > LAST_SEED:
+            raise InputError(f'"{part.strip()}" is no range of seeds: they run upwards, from 0 to at most {LAST_SEED}.')
+        if len(seeds) + len(span) > MOST_SAMPLES:
+            raise InputError(f"At most {MOST_SAMPLES:,} pictures are made at a time; {text} are more.")
+        seeds.extend(span)
+    return seeds
+
+
+def _read(folder: Path, **settings: Any) -> ImageDataset:
+    with tqdm(desc="reading images", unit="image", leave=False, delay=1) as bar:
+        for step in reading(folder, **settings):
+            bar.total = step.total
+            bar.update(step.done - bar.n)
+    dataset = step.dataset
+    assert dataset is not None
+    click.echo(repr(dataset))
+    for file, reason in list(dataset.skipped.items())[:10]:
+        click.echo(f"  skipped {file}: {reason}", err=True)
+    if len(dataset.skipped) > 10:
+        click.echo(f"  and {len(dataset.skipped) - 10} more", err=True)
+    return dataset
+
+
+def _train_to_the_end(dataset: ImageDataset, config: TrainConfig, device: str | None) -> None:
+    """Trains with a bar, and draws the chart of losses, however it ends."""
+    folder = Path(config.folder)
+    progress: Progress | None = None
+    try:
+        with (
+            closing(train(dataset, config, device)) as steps,
+            tqdm(total=1.0, bar_format="{l_bar}{bar}| {elapsed}<{remaining} {postfix}", desc=folder.name) as bar,
+        ):
+            for progress in steps:
+                bar.set_postfix_str(str(progress), refresh=False)
+                bar.update(progress.fraction - bar.n)
+    except KeyboardInterrupt:
+        click.echo(f"\nStopped; what was learned is kept in {folder}, and --resume goes on with it.", err=True)
+        raise click.exceptions.Exit(130) from None
+    finally:
+        if progress and progress.history:
+            charts.loss_chart(progress.history, folder / "loss.png", folder.name)
+
+
+def _say_where(folder: Path, *names: str) -> None:
+    for name in names:
+        click.echo(f"{name:24} {folder / name}")

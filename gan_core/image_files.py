@@ -1,0 +1,132 @@
+"""From an image file, or a picture in memory, to the square of 8-bit pixels that a network is trained on."""
+
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+SUFFIXES = frozenset(
+    [
+        ".png",
+        ".jpg",
+        ".jpeg",
+        ".jfif",
+        ".webp",
+        ".avif",
+        ".bmp",
+        ".gif",
+        ".tif",
+        ".tiff",
+        ".ppm",
+        ".pgm",
+        ".pbm",
+        ".tga",
+    ]
+)
+"""Endings, in lower case, of the files taken for images."""
+
+MAX_PIXELS = 89_000_000
+"""A file that claims more pixels is refused unread: a few kilobytes can unpack to any amount of memory."""
+
+BIG_PIXELS = 4_000_000
+"""Above this, images are decoded one at a time, so that a folder of photographs takes no more memory than icons do."""
+
+PROBED = 256
+"""Images looked at to decide on the channels."""
+
+_big_image = threading.Lock()
+
+
+def read(path: Path, size: int, channels: int, fit: str) -> np.ndarray:
+    """Decodes one file. Returns uint8 [size, size, channels].
+
+    Transparency is laid on white unless there are 4 channels; EXIF rotation is applied; of an animation the first
+    frame is taken. Raises whatever Pillow raises for a damaged file, ValueError for one too large.
+    """
+    with Image.open(path) as image:
+        pixels = image.width * image.height
+        if pixels > MAX_PIXELS:
+            raise ValueError(f"it has {pixels:,} pixels, and more than {MAX_PIXELS:,} are refused")
+        # A JPEG can be decoded at a fraction of its size: twice what is needed keeps the resampling exact.
+        scale = 2 * size / min(image.size)
+        image.draft(None, (int(image.width * scale) + 1, int(image.height * scale) + 1))
+        with _big_image if pixels > BIG_PIXELS else nullcontext():
+            image.load()
+            return fitted(_upright(image), size, channels, fit)
+
+
+def fitted(image: Image.Image, size: int, channels: int, fit: str) -> np.ndarray:
+    """Brings a picture to a square. Returns uint8 [size, size, channels]. fit: one of FITS."""
+    image = FITS[fit](_with_channels(_eight_bit(image), channels), size)
+    return np.asarray(image, np.uint8).reshape(size, size, channels)
+
+
+def channels_of_files(paths: Sequence[Path]) -> int:
+    """4 if any image has see-through pixels, 1 if all are grey, else 3; judged by PROBED images, evenly chosen."""
+    chosen = paths[:: max(1, len(paths) // PROBED)]
+    grey = True
+    for path in chosen:
+        try:
+            with Image.open(path) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    continue
+                if image.has_transparency_data and image.convert("RGBA").getextrema()[3][0] < 255:
+                    return 4
+                grey = grey and image.mode in _GREY_MODES
+        except Exception:  # noqa: BLE001 - read() will meet the same damage, and name it
+            continue
+    return 1 if grey else 3
+
+
+_GREY_MODES = frozenset(["1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B", "I;16N"])
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    ImageOps.exif_transpose(image, in_place=True)
+    return image
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """Pillow's own conversion of deeper greys cuts off at 255 instead of scaling."""
+    if image.mode.startswith("I"):  # 16-bit files open as I;16 or, in older versions, as 32-bit I
+        values = np.asarray(image).astype(np.float32)
+        return _grey(values / 257 if values.max() > 255 else values)
+    if image.mode == "F":
+        values = np.nan_to_num(np.asarray(image))
+        return _grey(values * 255 if values.max() <= 1 else values)
+    return image
+
+
+def _grey(values: np.ndarray) -> Image.Image:
+    return Image.fromarray(values.clip(0, 255).round().astype(np.uint8))
+
+
+def _with_channels(image: Image.Image, channels: int) -> Image.Image:
+    if channels == 4:
+        # By way of premultiplied colours, so that what cannot be seen is black and not something to be learned.
+        return image.convert("RGBA").convert("RGBa").convert("RGBA")
+    if image.has_transparency_data:
+        white = Image.new("RGBA", image.size, "white")
+        white.alpha_composite(image.convert("RGBA"))
+        image = white
+    return image.convert("L" if channels == 1 else "RGB")
+
+
+def _crop(image: Image.Image, size: int) -> Image.Image:
+    return ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS)
+
+
+def _pad(image: Image.Image, size: int) -> Image.Image:
+    background = "#00000000" if image.mode == "RGBA" else "white"
+    return ImageOps.pad(image, (size, size), Image.Resampling.LANCZOS, color=background)
+
+
+def _stretch(image: Image.Image, size: int) -> Image.Image:
+    return image.resize((size, size), Image.Resampling.LANCZOS)
+
+
+FITS: dict[str, Callable[[Image.Image, int], Image.Image]] = {"crop": _crop, "pad": _pad, "stretch": _stretch}
+"""How a picture that is not square becomes one: cut at the longer side, white (or clear) bars, or out of proportion."""

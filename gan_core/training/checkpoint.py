@@ -1,0 +1,86 @@
+"""A run on disk: everything that the next step depends on, in one safetensors file.
+
+Noise and the order of the images are functions of the seed and the step (see loop.py), so no generator's state has to
+be kept; both networks, the average, Adam's moments and the counters are.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam
+
+from .. import weights
+from ..errors import InputError
+from ..weights.native import CHECKPOINT_KEY
+
+FILE = "checkpoint.safetensors"
+VERSION = 1
+
+MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+"""What Adam keeps for each weight."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What `write` wrote."""
+
+    state: dict[str, Any]
+    """Counters and settings, as JSON."""
+    tensors: dict[str, Tensor]
+
+    def restore(self, module: nn.Module, prefix: str) -> None:
+        """Copies the tensors under a prefix into a module."""
+        length = len(prefix) + 1
+        found = {name[length:]: tensor for name, tensor in self.tensors.items() if name.startswith(f"{prefix}.")}
+        module.load_state_dict(found)
+
+    def restore_optimizer(self, optimizer: Adam, module: nn.Module, prefix: str) -> None:
+        """Gives an optimiser of the module's parameters the moments that it had."""
+        for name, parameter in module.named_parameters():
+            first, second, step = (self.tensors[f"{prefix}.{moment}.{name}"] for moment in MOMENTS)
+            optimizer.state[parameter] = {
+                # Fused Adam walks through memory: moments must lie in it just as their weights do.
+                "exp_avg": torch.empty_like(parameter, requires_grad=False).copy_(first),
+                "exp_avg_sq": torch.empty_like(parameter, requires_grad=False).copy_(second),
+                "step": step.to(parameter.device if optimizer.param_groups[0]["fused"] else "cpu"),
+            }
+
+
+def optimizer_tensors(optimizer: Adam, module: nn.Module, prefix: str) -> dict[str, Tensor]:
+    """Adam's moments by the names of the weights they belong to."""
+    return {
+        f"{prefix}.{moment}.{name}": optimizer.state[parameter][moment]
+        for name, parameter in module.named_parameters()
+        for moment in MOMENTS
+    }
+
+
+def module_tensors(module: nn.Module, prefix: str) -> dict[str, Tensor]:
+    """A module's state under a prefix."""
+    return {f"{prefix}.{name}": tensor for name, tensor in module.state_dict().items()}
+
+
+def write(folder: Path, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Replaces the folder's checkpoint, whole or not at all."""
+    weights.write_tensors(folder / FILE, tensors, {CHECKPOINT_KEY: str(VERSION), "state": json.dumps(dict(state))})
+
+
+def read(folder: Path) -> Checkpoint | None:
+    """The folder's checkpoint; None where there is none. Raises InputError for a damaged one."""
+    path = folder / FILE
+    if not path.exists():
+        return None
+    with weights.opened(path) as file:
+        version = file.metadata.get(CHECKPOINT_KEY)
+        if version != str(VERSION):
+            raise InputError(f"{path} is no checkpoint that this version can resume (its version is {version}).")
+        try:
+            state = json.loads(file.metadata["state"])
+        except (KeyError, ValueError):
+            raise InputError(f"{path} is damaged: its state cannot be read.") from None
+        return Checkpoint(state, file.tensors())

@@ -1,0 +1,212 @@
+"""Our own format: a safetensors file whose header says what the tensors are (docs/file-format.md)."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ..errors import InputError
+from ..files import replacing
+
+FORMAT_VERSION = 1
+WHERE_GENERATORS_COME_FROM = "Generators are made by Train GAN and Save Generator, or by python -m gan_core train."
+
+MAX_HEADER = 100_000_000
+"""Bytes. safetensors' own bound; a generator's header has some thousands."""
+
+CHECKPOINT_KEY = "gan_core.checkpoint"
+"""The header key that only a run's checkpoint has."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a generator's header says of it."""
+
+    architecture: str
+    config: dict[str, Any]
+    card: dict[str, Any]
+
+
+def write(
+    path: Path, tensors: Mapping[str, Tensor], architecture: str, config: dict[str, Any], card: dict[str, Any]
+) -> None:
+    """Writes one generator to one file.
+
+    Raises InputError where the path cannot be written.
+    """
+    metadata = {
+        "format": "pt",
+        "gan_core.format_version": str(FORMAT_VERSION),
+        "gan_core.architecture": architecture,
+        "gan_core.config": json.dumps(config, sort_keys=True),
+        "gan_core.card": json.dumps(card, sort_keys=True, ensure_ascii=False),
+        # What other tools show of a model (the ModelSpec of Stability AI, version 1.0.0).
+        "modelspec.sai_model_spec": "1.0.0",
+        "modelspec.architecture": f"gan/{architecture}",
+        "modelspec.implementation": "ComfyUI-GAN-Studio",
+        "modelspec.title": str(card.get("title", path.stem)),
+        "modelspec.resolution": f"{config['side']}x{config['side']}",
+    }
+    if "created" in card:
+        metadata["modelspec.date"] = str(card["created"])
+    write_tensors(path, tensors, metadata)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
+    """Writes tensors and a header to a safetensors file, whole or not at all."""
+    with replacing(path) as partial:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, partial, metadata)
+
+
+class OpenedFile:
+    """A safetensors file of which only the header has been read."""
+
+    def __init__(self, path: Path, file: Any):
+        self.name = path.name
+        self._file = file
+
+    @cached_property
+    def metadata(self) -> dict[str, str]:
+        return self._file.metadata() or {}
+
+    @cached_property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {name: tuple(self._file.get_slice(name).get_shape()) for name in self._file.keys()}  # noqa: SIM118
+
+    @property
+    def kind(self) -> str:
+        """What the file is, for a sentence."""
+        if CHECKPOINT_KEY in self.metadata:
+            return "the checkpoint of a training run (the generator.safetensors beside it is what you want)"
+        for part, kind in _KINDS.items():
+            key = next((name for name in self.shapes if part in name), None)
+            if key:
+                return f"{kind} (it has {key})"
+        first = next(iter(self.shapes), None)
+        return f"a safetensors file of a kind unknown here (it has {first})" if first else "a file without tensors"
+
+    @cached_property
+    def description(self) -> Description | None:
+        """What our own header says; None where the file is not of our format.
+
+        Raises InputError for a header that is damaged or of a newer version.
+        """
+        version = self.metadata.get("gan_core.format_version")
+        if version is None:
+            return None
+        try:
+            if int(version) > FORMAT_VERSION:
+                raise InputError(
+                    f"{self.name} has file format version {version}, and this ComfyUI-GAN-Studio reads up to version "
+                    f"{FORMAT_VERSION}: update the pack to open it."
+                )
+            config, card = (json.loads(self.metadata[f"gan_core.{part}"]) for part in ("config", "card"))
+            architecture = self.metadata["gan_core.architecture"]
+        except InputError:
+            raise
+        except (KeyError, ValueError, RecursionError):
+            raise InputError(f"{self.name} has a damaged header: what it says of itself cannot be read.") from None
+        if not isinstance(config, dict) or not isinstance(card, dict):
+            raise InputError(f"{self.name} has a damaged header: its config and its card must be JSON objects.")
+        return Description(architecture, config, card)
+
+    def check(self, expected: Mapping[str, tuple[int, ...]]) -> None:
+        """Refuses the file unless its tensors have exactly these names and shapes."""
+        missing = sorted(expected.keys() - self.shapes.keys())
+        extra = sorted(self.shapes.keys() - expected.keys())
+        wrong = sorted(name for name in expected.keys() & self.shapes.keys() if expected[name] != self.shapes[name])
+        if missing:
+            raise InputError(f"{self.name} is incomplete: {_some(missing)} missing.")
+        if extra:
+            raise InputError(f"{self.name} holds tensors that its architecture does not have: {_some(extra)} too many.")
+        if wrong:
+            name = wrong[0]
+            raise InputError(
+                f"{self.name} does not fit its own description: {name} has shape {list(self.shapes[name])} "
+                f"where {list(expected[name])} belongs."
+            )
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Reads every tensor, to the CPU."""
+        return {name: self._file.get_tensor(name) for name in self.shapes}
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[OpenedFile]:
+    """Opens a safetensors file and reads its header only.
+
+    Raises InputError for what is not a whole safetensors file, saying what it seems to be.
+    """
+    _refuse_what_is_no_safetensors(path)
+    try:
+        file = safe_open(path, framework="pt", device="cpu")
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path.name} is damaged or cut short, and nothing of it was loaded ({error}).") from None
+    with file:
+        try:
+            yield OpenedFile(path, file)
+        except SafetensorError as error:
+            raise InputError(f"{path.name} has tensors that cannot be read ({error}).") from None
+
+
+def _refuse_what_is_no_safetensors(path: Path) -> None:
+    try:
+        with path.open("rb") as file:
+            start = file.read(16)
+        size = path.stat().st_size
+    except FileNotFoundError:
+        raise InputError(f"There is no file {path}.") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}.") from None
+    for magic, kind in _MAGIC.items():
+        # A safetensors file may begin with any bytes, as its header's length; the header itself is JSON.
+        if start.startswith(magic) and start[8:9] != b"{":
+            raise InputError(f"{path.name} is {kind}, not a safetensors file. {WHERE_GENERATORS_COME_FROM}")
+    if size < 9:
+        raise InputError(f"{path.name} has {size} bytes: it is empty or cut short. Download or save it again.")
+    header = int.from_bytes(start[:8], "little")
+    if header > MAX_HEADER:
+        raise InputError(f"{path.name} claims a header of {header:,} bytes: it is no safetensors file, or damaged.")
+    if 8 + header > size:
+        raise InputError(f"{path.name} is cut short: it ends within its header. Download or save it again.")
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(names[:3])
+    verb = "is" if len(names) == 1 else "are"
+    return f"{shown}{f' and {len(names) - 3} more' if len(names) > 3 else ''} {verb}"
+
+
+_MAGIC = {
+    b"PK": "a zip archive, such as a PyTorch .pt file",
+    b"\x80": "a Python pickle, which could run code",
+    b"\x89PNG": "a PNG picture",
+    b"\xff\xd8": "a JPEG picture",
+    b"GGUF": "a GGUF language model",
+    b"\x89HDF": "an HDF5 file",
+    b"version https://git-lfs": "the placeholder of a file that Git LFS did not download",
+    b"<": "a web page, perhaps of a download that failed",
+    b"{": "a JSON text",
+}
+
+_KINDS = {
+    "lora_up": "a LoRA",
+    "lora_A": "a LoRA",
+    "lora_down": "a LoRA",
+    "control_model.": "a ControlNet",
+    "controlnet_": "a ControlNet",
+    "model.diffusion_model.": "a checkpoint of a diffusion model",
+    "taesd_": "a TAESD autoencoder",
+    "first_stage_model.": "a VAE",
+    "decoder.conv_in.weight": "a VAE",
+    "text_model.": "a text encoder",
+    "transformer_blocks.": "a diffusion transformer",
+    "emb_params": "a textual inversion",
+}
