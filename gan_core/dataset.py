@@ -34,7 +34,7 @@ DECODED_TOGETHER = 64
 """Images in flight at once: enough to keep every core busy, few enough to need little memory."""
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class ImageDataset:
     """Square images of one size, in 8 bits, perhaps with a class label for each."""
 
@@ -57,10 +57,15 @@ class ImageDataset:
         return len(self.images)
 
     def __repr__(self) -> str:
+        return f"ImageDataset({self.summary})"
+
+    @property
+    def summary(self) -> str:
+        """One line for people."""
         text = f"{self.name}: {len(self):,} images {self.side}x{self.side}x{self.channels}"
         text += f", {self.classes} classes" if self.classes else ""
         text += f", {len(self.skipped)} files skipped" if self.skipped else ""
-        return f"ImageDataset({text})"
+        return text
 
     @property
     def side(self) -> int:

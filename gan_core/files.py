@@ -1,6 +1,7 @@
 """Files that are either whole or not there."""
 
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +21,10 @@ def replacing(path: Path) -> Iterator[Path]:
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        partial.touch(exist_ok=False)
+        mode = partial.stat().st_mode
         yield partial
+        partial.chmod(mode)  # safetensors writes files that only their owner may read
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(partial, path)
@@ -28,6 +32,17 @@ def replacing(path: Path) -> Iterator[Path]:
         raise InputError(f"{path} cannot be written: {error.strerror or error}.") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def newest(path: Path) -> Path:
+    """The last that exists of path, path_2, path_3, ...; the path itself where none does."""
+    numbered = {int(end): other for other in path.parent.glob("*") if (end := _number(path, other))}
+    return numbered[max(numbered)] if numbered else path
+
+
+def _number(path: Path, other: Path) -> str | None:
+    found = re.fullmatch(re.escape(path.name) + r"_(\d+)", other.name)
+    return found and found[1]
 
 
 def next_free(path: Path) -> Path:

@@ -19,7 +19,7 @@ DECODED_AT_ONCE = 64
 """Images decoded in one pass, so that a batch of thousands costs no more working memory than this many."""
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Generator:
     """A network that turns latents into images, and what is known of it."""
 
@@ -32,11 +32,13 @@ class Generator:
     """Facts for people: title, data, training. Everything in it can be written as JSON."""
 
     def __repr__(self) -> str:
-        classes = f", {self.classes} classes" if self.classes else ""
-        return (
-            f"Generator({self.title}: {self.architecture.name}, "
-            f"{self.config.side}x{self.config.side}, {self.config.channels} channels{classes})"
-        )
+        return f"Generator({self.summary})"
+
+    @property
+    def summary(self) -> str:
+        """One line for people."""
+        text = f"{self.title}: {self.architecture.name}, {self.config.side}x{self.config.side}x{self.config.channels}"
+        return text + (f", {self.classes} classes" if self.classes else "")
 
     @property
     def title(self) -> str:

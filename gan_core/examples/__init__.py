@@ -1,6 +1,7 @@
 """Data that ships with the project: the 10,000 digits of MNIST's test set (LeCun, Cortes & Burges 1998)."""
 
 import gzip
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,19 +11,20 @@ from ..dataset import ImageDataset, fingerprint
 FOLDER = Path(__file__).parent
 
 
-def digits(size: int = 28, labels: bool = False) -> ImageDataset:
+def digits(size: int = 28, channels: str = "auto", mirror: bool = False, labels: bool = False) -> ImageDataset:
     """10,000 handwritten digits, grey, white on black.
 
     size: side in pixels; they are 28 by nature.
+    channels, mirror: as in ImageDataset.from_images.
     labels: whether each comes with its class, 0 to 9.
     """
     pixels = _idx(FOLDER / "t10k-images-idx3-ubyte.gz")[..., None]
-    dataset = ImageDataset.from_images(pixels, size, name="MNIST digits (10,000)")
+    dataset = ImageDataset.from_images(pixels, size, channels, mirror=mirror, name="MNIST digits")
     if not labels:
         return dataset
     classes = _idx(FOLDER / "t10k-labels-idx1-ubyte.gz").astype(np.int64)
-    return ImageDataset(
-        dataset.images, dataset.name, fingerprint(dataset.images, classes), classes, tuple("0123456789")
+    return replace(
+        dataset, labels=classes, class_names=tuple("0123456789"), fingerprint=fingerprint(dataset.images, classes)
     )
 
 

@@ -31,7 +31,7 @@ from .history import Record
 from .recipes import Recipe, TrainConfig
 
 RECORD_STEPS = 8
-"""Steps between two records. Reading a loss makes a GPU wait, so it is not done at every step."""
+"""Steps between two records, after the first few. Reading a loss makes a GPU wait, so it is not done at every step."""
 
 CHECKPOINT_SECONDS = 60.0
 """What a crash can cost at most."""
@@ -211,7 +211,7 @@ class Run:
         self.images += self.recipe.batch_size
         half_life = 1000 * self.recipe.average_kimg
         averaging.update(self.average, self.generator, self.recipe.batch_size, self.images, half_life)
-        if self.steps % RECORD_STEPS == 0:
+        if self.steps % RECORD_STEPS == 0 or self.steps < RECORD_STEPS:
             self._record()
         if time.monotonic() - self.checkpointed > CHECKPOINT_SECONDS:
             self.checkpoint()

@@ -1,0 +1,21 @@
+"""The ComfyUI layer: each file is one page of the node menu."""
+
+from comfy_api.latest import ComfyExtension, io
+from typing_extensions import override
+
+from . import dataset, generate, host, train
+
+
+class GANStudio(ComfyExtension):
+    @override
+    async def on_load(self) -> None:
+        host.register_folders()
+
+    @override
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        return [*dataset.NODES, *train.NODES, *generate.NODES]
+
+
+async def comfy_entrypoint() -> GANStudio:
+    host.check_version()
+    return GANStudio()

@@ -1,0 +1,173 @@
+"""GAN / generate: from a generator to pictures."""
+
+from comfy_api.latest import io
+
+from ..gan_core import Generator, InputError, load, sample_noise
+from ..gan_core.latents import LAST_SEED
+from . import host
+from .types import GENERATOR, from_comfy, to_comfy, to_image
+
+CATEGORY = f"{host.CATEGORY}/generate"
+
+ANY_CLASS = -1
+"""The label that leaves the class to the seed, or to the latent."""
+
+
+class LoadGenerator(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LoadGenerator",
+            display_name="Load Generator",
+            category=CATEGORY,
+            description="Opens a generator from a safetensors file. Nothing in the file is executed.",
+            search_aliases=["open GAN", "GAN loader", "load model", "load GAN"],
+            inputs=[
+                io.Combo.Input(
+                    "name",
+                    options=host.generator_names(),
+                    default=host.EXAMPLE_GENERATOR,
+                    tooltip="A file in models/gan or output/gan; press R after saving a new one. Every run's generator "
+                    "so far is there too, under runs. example/digits.safetensors comes with the pack.",
+                ),
+            ],
+            outputs=[GENERATOR.Output(display_name="generator", tooltip="Ready for Sample Noise and Decode.")],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, name=None) -> str:
+        """Loads again when the file was replaced."""
+        try:
+            status = host.resolve_generator(name or "").stat()
+        except (InputError, OSError):
+            return "missing"  # execute says so
+        return f"{status.st_mtime_ns} {status.st_size}"
+
+    @classmethod
+    def execute(cls, name) -> io.NodeOutput:
+        generator = load(host.resolve_generator(name))
+        host.NodeProgress(cls.hidden.unique_id).say(generator.summary)
+        return io.NodeOutput(generator)
+
+
+class SaveGenerator(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SaveGenerator",
+            display_name="Save Generator",
+            category=CATEGORY,
+            description="Saves a generator as one safetensors file in output/gan, where Load Generator finds it.",
+            search_aliases=["save GAN", "export generator", "save model", "safetensors"],
+            is_output_node=True,
+            inputs=[
+                GENERATOR.Input("generator", tooltip="What to save: the weights, and what is known of them."),
+                io.String.Input(
+                    "filename_prefix",
+                    default="generator",
+                    tooltip="Name in output/gan; a number is added. May be folder/name and hold %year%-%month%-%day%.",
+                ),
+            ],
+            outputs=[],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(cls, generator, filename_prefix) -> io.NodeOutput:
+        path = generator.save(host.generator_path(filename_prefix))
+        shown = host.shown_path(path)
+        host.NodeProgress(cls.hidden.unique_id).say(f"saved as {shown}")
+        return io.NodeOutput(ui={"text": [shown]})
+
+
+class SampleNoise(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SampleNoise",
+            display_name="Sample Noise",
+            category=CATEGORY,
+            description="Draws starting points for a generator. The same seed gives the same picture on every machine, "
+            "and a batch takes the seeds that follow.",
+            search_aliases=["random latent", "noise", "empty latent", "GAN seed", "sample z", "latent z"],
+            inputs=[
+                GENERATOR.Input("generator", tooltip="What the points are for."),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=LAST_SEED,
+                    control_after_generate=True,
+                    tooltip="Image i of the batch has seed + i, and looks as it does alone.",
+                ),
+                io.Int.Input("batch_size", default=1, min=1, max=4096, tooltip="How many images."),
+                io.Float.Input(
+                    "truncation",
+                    default=1.0,
+                    min=0.0,
+                    max=2.0,
+                    step=0.05,
+                    tooltip="psi: 1 as it was learned; below 1 more typical and less varied, down to the average.",
+                ),
+                io.Int.Input(
+                    "label",
+                    default=ANY_CLASS,
+                    min=ANY_CLASS,
+                    max=100_000,
+                    optional=True,
+                    tooltip="Which class, for a generator that was trained with labels; -1 lets the seed draw it.",
+                ),
+            ],
+            outputs=[
+                io.Latent.Output(display_name="latent", tooltip="The points, for Decode and core's latent nodes.")
+            ],
+        )
+
+    @classmethod
+    def execute(cls, generator, seed, batch_size, truncation, label=ANY_CLASS) -> io.NodeOutput:
+        seeds = range(seed, seed + batch_size)
+        return io.NodeOutput(
+            to_comfy(sample_noise(generator, seeds, truncation, None if label == ANY_CLASS else label))
+        )
+
+
+class Decode(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="Decode",
+            display_name="Decode",
+            category=CATEGORY,
+            description="Makes pictures of latents, with a generator or with any VAE of ComfyUI.",
+            search_aliases=["GAN decode", "latent to image", "generate images", "VAE decode", "render latent"],
+            inputs=[
+                io.MultiType.Input(
+                    "generator", [GENERATOR, io.Vae], tooltip="A generator, or a VAE from any of core's loaders."
+                ),
+                io.Latent.Input("latent", tooltip="Points of the same generator's latent space: from Sample Noise."),
+                io.Int.Input(
+                    "label",
+                    default=ANY_CLASS,
+                    min=ANY_CLASS,
+                    max=100_000,
+                    optional=True,
+                    advanced=True,
+                    tooltip="A class for all images, instead of what the latent carries; -1 leaves it to the latent.",
+                ),
+            ],
+            outputs=[io.Image.Output(display_name="images", tooltip="The pictures, as a batch.")],
+        )
+
+    @classmethod
+    def execute(cls, generator, latent, label=ANY_CLASS) -> io.NodeOutput:
+        if not isinstance(generator, Generator):
+            images = generator.decode(latent["samples"])
+            return io.NodeOutput(images.flatten(0, -4) if images.ndim > 4 else images)  # a video VAE's [B, T, H, W, C]
+        points = from_comfy(latent, None if label == ANY_CLASS else label)
+        with host.on_device(generator):
+            images = generator.decode(points)
+        return io.NodeOutput(host.to_intermediate(to_image(images)))
+
+
+NODES = [LoadGenerator, SaveGenerator, SampleNoise, Decode]

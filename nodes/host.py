@@ -1,0 +1,268 @@
+"""Everything this pack asks of ComfyUI: its folders, its device and memory, its progress bar and its stop button.
+
+The only file that imports ComfyUI's own modules; comfy_api is the language of schemas and is used by every node.
+"""
+
+import contextlib
+import logging
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import comfy.model_management
+import comfy.utils
+import comfyui_version
+import folder_paths
+import numpy as np
+import torch
+from PIL import Image
+from server import PromptServer
+
+from ..gan_core import Generator, ImageDataset, InputError, Progress, examples, files, pictures
+
+OLDEST_COMFYUI = (0, 18, 1)
+
+CATEGORY = "GAN"
+
+EXAMPLE_FOLDER = "example/digits"
+"""Stands among the folders for the digits that ship with the pack, so that a template runs at once."""
+
+EXAMPLE_GENERATOR = "example/digits.safetensors"
+
+PREVIEW_SECONDS = 2.0
+PREVIEW_SHARE = 0.03
+"""Previews come this often, but rarer where they would take a greater share of the time."""
+
+PREVIEW_SIDE = 512
+"""Pixels of a preview's longer side, about."""
+
+DECODE_BYTES = 1 << 30
+"""Room for the activations of one decoding pass, generously."""
+
+
+def check_version() -> None:
+    """Says plainly what an old ComfyUI lacks, instead of failing somewhere inside."""
+    have = tuple(int(part) for part in re.findall(r"\d+", comfyui_version.__version__)[:3])
+    if have < OLDEST_COMFYUI:
+        wanted = ".".join(map(str, OLDEST_COMFYUI))
+        raise RuntimeError(
+            f"ComfyUI-GAN-Studio needs ComfyUI {wanted} or newer, and this is {comfyui_version.__version__}: "
+            "update ComfyUI, and its nodes will appear."
+        )
+
+
+# Folders.
+
+
+def register_folders() -> None:
+    """Makes models/gan and output/gan known as the places where generators lie."""
+    for folder in (Path(folder_paths.models_dir) / "gan", _output()):
+        folder_paths.add_model_folder_path("gan", str(folder))
+    folder_paths.folder_names_and_paths["gan"][1].add(".safetensors")
+
+
+def image_folders() -> list[str]:
+    """The folders that Load Image Folder offers, by names that say where they lie."""
+    found = [EXAMPLE_FOLDER]
+    for kind, root in _image_roots():
+        found += [f"{kind}/{name}" for name in _subfolders(root)]
+    return list(dict.fromkeys(found))
+
+
+def resolve_image_folder(name: str) -> Path:
+    """The folder behind a name. Raises InputError for one that is missing or leads out of ComfyUI's folders."""
+    kind, _, rest = name.partition("/")
+    for root_kind, root in _image_roots():
+        folder = root / rest
+        if kind == root_kind and rest and folder_paths.is_within_directory(str(root), str(folder)) and folder.is_dir():
+            return folder
+    raise InputError(
+        f'There is no image folder "{name}". Put a folder of images into ComfyUI\'s input or datasets folder, '
+        "press R to refresh, and choose it."
+    )
+
+
+def dataset_cache() -> Path:
+    """Where decoded images are kept between starts."""
+    return Path(folder_paths.get_user_directory()) / "gan_studio" / "datasets"
+
+
+def generator_names() -> list[str]:
+    """The generators that Load Generator offers."""
+    names = [name.replace("\\", "/") for name in folder_paths.get_filename_list("gan")]
+    return [EXAMPLE_GENERATOR, *(name for name in names if not name.endswith("checkpoint.safetensors"))]
+
+
+def resolve_generator(name: str) -> Path:
+    """The file behind a name. Raises InputError for one that is missing or leads out of the folders."""
+    if name == EXAMPLE_GENERATOR:
+        return examples.FOLDER / "digits.safetensors"
+    for root in folder_paths.get_folder_paths("gan"):
+        path = Path(root) / name
+        if path.suffix == ".safetensors" and path.is_file() and folder_paths.is_within_directory(root, str(path)):
+            return path
+    raise InputError(f'There is no generator "{name}" in models/gan or output/gan. Press R to refresh the list.')
+
+
+def run_folder(name: str, resume: bool) -> Path:
+    """The folder of a training run. A new run never takes the folder of another: it gets a number.
+
+    resume: whether to take the newest run of that name, if there is one.
+    """
+    reason = bad_run_name(name)
+    if reason:
+        raise InputError(reason)
+    folder = _output() / "runs" / name
+    if not folder_paths.is_within_directory(str(_output()), str(folder)):
+        raise InputError(f'The run "{name}" lies outside of {_output().name}: choose another name.')
+    return files.newest(folder) if resume else files.next_free(folder)
+
+
+def bad_run_name(name: str) -> str | None:
+    """Why a name cannot be that of a run; None where it can."""
+    if (
+        name.strip(" .")
+        and name == name.strip()
+        and not name.startswith(".")
+        and not re.search(r'[<>:"/\\|?*\x00-\x1f]', name)
+    ):
+        return None
+    return (
+        f'"{name}" cannot be the name of a run: it is used for a folder, so leave out slashes, colons and leading dots.'
+    )
+
+
+def generator_path(prefix: str) -> Path:
+    """A free name in output/gan for a generator to be saved, numbered as core numbers images."""
+    try:
+        folder, name, number, _, _ = folder_paths.get_save_image_path(prefix, str(_output()))
+    except Exception:  # noqa: BLE001 - core raises just that
+        raise InputError(f'"{prefix}" leads out of output/gan: use a name, or folder/name.') from None
+    return Path(folder) / f"{name}_{number:05}_.safetensors"
+
+
+def shown_path(path: Path) -> str:
+    """A path as a person knows it, from ComfyUI's folder on."""
+    output = Path(folder_paths.get_output_directory())
+    return (Path(output.name) / path.relative_to(output)).as_posix()
+
+
+def _output() -> Path:
+    return Path(folder_paths.get_output_directory()) / "gan"
+
+
+def _image_roots() -> list[tuple[str, Path]]:
+    roots = [("input", folder_paths.get_input_directory())]
+    if "datasets" in folder_paths.folder_names_and_paths:  # since ComfyUI 0.29
+        roots += [("datasets", root) for root in folder_paths.get_folder_paths("datasets")]
+    return [(kind, Path(root)) for kind, root in roots]
+
+
+def _subfolders(root: Path, depth: int = 2) -> list[str]:
+    """Folders under a root by relative name; not deeper, as below the first levels are classes of one data set."""
+    try:
+        children = sorted(child for child in root.iterdir() if child.is_dir() and not child.name.startswith("."))
+    except OSError:
+        return []
+    names = []
+    for child in children:
+        names.append(child.name)
+        if depth > 1:
+            names += [f"{child.name}/{name}" for name in _subfolders(child, depth - 1)]
+    return names
+
+
+# Device and memory.
+
+
+def device() -> torch.device:
+    return comfy.model_management.get_torch_device()
+
+
+@contextlib.contextmanager
+def training() -> Iterator[None]:
+    """Frees the device's memory for a training, and leaves the inference mode that ComfyUI runs nodes in."""
+    comfy.model_management.unload_all_models()
+    comfy.model_management.soft_empty_cache()
+    try:
+        with torch.inference_mode(False), torch.enable_grad():
+            yield
+    finally:
+        comfy.model_management.soft_empty_cache()
+
+
+@contextlib.contextmanager
+def on_device(generator: Generator) -> Iterator[None]:
+    """Puts a generator's weights on ComfyUI's device for a while; between uses they take none of its memory."""
+    there = device()
+    if there.type != "cpu":
+        weights = sum(tensor.nbytes for tensor in generator.module.state_dict().values())
+        comfy.model_management.free_memory(weights + DECODE_BYTES, there)
+    generator.module.to(there)
+    try:
+        yield
+    finally:
+        generator.module.to("cpu")
+
+
+def to_intermediate(tensor: torch.Tensor) -> torch.Tensor:
+    """On the device and in the type that ComfyUI passes between nodes."""
+    return tensor.to(comfy.model_management.intermediate_device(), comfy.model_management.intermediate_dtype())
+
+
+# What a person sees while a node works.
+
+
+class NodeProgress:
+    """The bar, the picture and the line of text on a node. Every call is also where the stop button works."""
+
+    def __init__(self, node_id: str):
+        self.node_id = node_id
+        self.bar = comfy.utils.ProgressBar(1000, node_id)
+        self.next_preview = 0.0
+
+    def reading(self, done: int, total: int) -> None:
+        """Shows how many images of a folder are read."""
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        self.bar.update_absolute(done, total)
+
+    def training(self, progress: Progress) -> None:
+        """Shows how far a training is, and now and then what it makes of always the same latents."""
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        done = int(1000 * progress.fraction)
+        start = time.monotonic()
+        if start < self.next_preview:
+            self.bar.update_absolute(done)
+            return
+        picture = _enlarged(pictures.grid(progress.samples()))
+        self.bar.update_absolute(done, preview=("JPEG", picture, max(picture.size)))
+        self.say(str(progress))
+        took = time.monotonic() - start
+        self.next_preview = start + max(PREVIEW_SECONDS, took / PREVIEW_SHARE)
+
+    def say(self, text: str) -> None:
+        """Shows a line of text on the node."""
+        PromptServer.instance.send_progress_text(text, self.node_id)
+
+
+def sheet(images: torch.Tensor) -> torch.Tensor:
+    """Images [N, C, H, W] in [-1, 1] as one picture in rows, an IMAGE of one."""
+    pixels = np.asarray(_enlarged(pictures.grid(images)), np.float32) / 255
+    return torch.from_numpy(pixels)[None]
+
+
+def _enlarged(picture: Image.Image) -> Image.Image:
+    """Whole-number enlargement of small pixels, on white where they are see-through: what a preview can show."""
+    factor = max(1, PREVIEW_SIDE // max(picture.size))
+    if picture.mode == "RGBA":
+        white = Image.new("RGBA", picture.size, "white")
+        white.alpha_composite(picture)
+        picture = white
+    return picture.convert("RGB").resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
+
+
+def report_skipped(dataset: ImageDataset) -> None:
+    """Names the files that could not be used, in ComfyUI's log."""
+    for file, reason in list(dataset.skipped.items())[:20]:
+        logging.warning("GAN Studio: skipped %s: %s", file, reason)
