@@ -33,6 +33,8 @@ class DCGANConfig:
     """Length of z."""
     width: int = 64
     """Features at half the image's side; they double with every halving, up to 8 times this."""
+    refine: int = 0
+    """Further convolutions in the generator at half the image's side; the paper has none."""
 
     def __post_init__(self) -> None:
         if self.side not in SIDES:
@@ -40,11 +42,8 @@ class DCGANConfig:
             raise InputError(f"dcgan makes images with a side of {sides} or {SIDES[-1]} pixels, not {self.side}.")
         if self.channels not in (1, 3, 4):
             raise InputError(f"dcgan makes images with 1, 3 or 4 channels, not {self.channels}.")
-        if min(self.latent_size, self.width) < 1 or self.classes < 0:
-            raise InputError(
-                "dcgan needs a latent size and a width of at least 1 and no negative number of classes, "
-                f"not {self.latent_size}, {self.width} and {self.classes}."
-            )
+        if min(self.latent_size, self.width) < 1 or not 0 <= self.refine <= 16 or self.classes < 0:
+            raise InputError(f"dcgan needs a latent size and a width of at least 1, and counts of layers, not {self}.")
 
     @property
     def sides(self) -> list[int]:
@@ -74,6 +73,7 @@ class DCGANGenerator(nn.Module):
             DoubleSide(wide, narrow, kernel_size(side))
             for (wide, narrow), side in zip(pairwise(widths), config.sides[1:], strict=True)
         )
+        self.refine = nn.ModuleList(Refine(widths[-1]) for _ in range(config.refine))
         self.to_image = nn.ConvTranspose2d(widths[-1], config.channels, kernel_size=4, stride=2, padding=1)
         self.apply(initialise)
 
@@ -85,6 +85,8 @@ class DCGANGenerator(nn.Module):
         x = self.norm(x).relu_()
         for stage in self.stages:
             x = stage(x)  # half the features, twice the side
+        for refine in self.refine:
+            x = refine(x)
         return self.to_image(x).tanh()
 
 
@@ -93,6 +95,16 @@ class DoubleSide(nn.Module):
         super().__init__()
         self.conv = nn.ConvTranspose2d(inputs, outputs, kernel_size, stride=2, padding=1, bias=False)
         self.norm = nn.BatchNorm2d(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.conv(x)).relu_()
+
+
+class Refine(nn.Module):
+    def __init__(self, features: int):
+        super().__init__()
+        self.conv = nn.Conv2d(features, features, kernel_size=3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(features)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.norm(self.conv(x)).relu_()
@@ -179,6 +191,7 @@ def _config_from(shapes: Shapes) -> DCGANConfig:
         classes=classes,
         latent_size=inputs - embedding,
         width=width,
+        refine=sum(name.startswith("refine.") and name.endswith(".conv.weight") for name in shapes),
     )
 
 
