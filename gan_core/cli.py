@@ -66,7 +66,7 @@ def demo(out: Path, minutes: float, seed: int) -> None:
     Writes generator.safetensors, samples.png (128 new digits) and loss.png.
     """
     config = TrainConfig(
-        next_free(out), preset="dcgan_small", kimg=DEMO_KIMG, minutes=minutes, seed=seed, title="digits"
+        next_free(out), preset="digits", kimg=DEMO_KIMG, minutes=minutes, seed=seed, title="digits"
     )
     _train_to_the_end(digits(), config, device=None)
     made = generator.load(Path(config.folder) / "generator.safetensors")

@@ -109,9 +109,13 @@ class ImageDataset:
 
         Raises InputError for anything else.
         """
-        pixels = np.asarray(images.cpu() if isinstance(images, Tensor) else images)
+        if isinstance(images, Tensor):
+            images = (images.float() if images.is_floating_point() else images).detach().cpu().numpy()
+        pixels = np.asarray(images)
         if pixels.ndim != 4 or pixels.shape[3] not in (1, 3, 4) or not len(pixels):
             raise InputError(f"A data set needs images of shape [N, H, W, 1, 3 or 4], not {list(pixels.shape)}.")
+        if pixels.dtype != np.uint8 and pixels.dtype.kind != "f":
+            raise InputError(f"A data set needs images of uint8, or floats from 0 to 1, not of {pixels.dtype}.")
         if pixels.dtype != np.uint8:
             pixels = (np.nan_to_num(pixels.astype(np.float32)).clip(0, 1) * 255).round().astype(np.uint8)
         side = size or pixels.shape[1]
@@ -294,8 +298,12 @@ def _cache_entry(cache: Path, folder: Path, files: Sequence[str], settings: list
 def _listing_hash(folder: Path, files: Sequence[str]) -> str:
     digest = hashlib.sha256()
     for file in files:
-        status = (folder / file).stat()
-        digest.update(f"{file}\0{status.st_size}\0{status.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
+        try:
+            status = (folder / file).stat()
+            state = f"{status.st_size}\0{status.st_mtime_ns}"
+        except OSError:  # a link to nowhere, which reading it will report
+            state = "missing"
+        digest.update(f"{file}\0{state}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 
@@ -316,12 +324,12 @@ def _open_cached(entry: Path, name: str) -> ImageDataset | None:
     try:
         index = json.loads((entry / "index.json").read_text(encoding="utf-8"))
         images = np.memmap(entry / "images.u8", np.uint8, mode="r", shape=tuple(index["shape"]))
-    except (OSError, ValueError, KeyError):
+        labels = None if index["labels"] is None else np.asarray(index["labels"], np.int64)
+        return ImageDataset(
+            images, name, index["fingerprint"], labels, tuple(index["class_names"]), skipped=index["skipped"]
+        )
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    labels = None if index["labels"] is None else np.asarray(index["labels"], np.int64)
-    return ImageDataset(
-        images, name, index["fingerprint"], labels, tuple(index["class_names"]), skipped=index["skipped"]
-    )
 
 
 def _channels_of_pixels(pixels: np.ndarray) -> int:

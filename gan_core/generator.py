@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from . import architectures, weights
-from .architectures import Architecture
+from .architectures import Architecture, Shapes
 from .errors import InputError
 from .latents import Latent
 
@@ -128,7 +128,7 @@ def load(path: str | Path) -> Generator:
             architecture = architectures.detect(file.shapes)
             if architecture is None:
                 raise InputError(f"{path.name} is {file.kind}, not a generator. {weights.WHERE_GENERATORS_COME_FROM}")
-            config, card = architecture.config_from(file.shapes), {}
+            config, card = _recognised(path, architecture, file.shapes), {}
         else:
             architecture = _named(path, described.architecture)
             config, card = _config(path, architecture, described.config), described.card
@@ -138,7 +138,10 @@ def load(path: str | Path) -> Generator:
         expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
         dtypes = {name: tensor.dtype for name, tensor in module.state_dict().items()}
         file.check(expected)
-        tensors = {name: tensor.to(dtypes[name]) for name, tensor in file.tensors().items()}
+        try:
+            tensors = {name: tensor.to(dtypes[name]) for name, tensor in file.tensors().items()}
+        except NotImplementedError as error:
+            raise InputError(f"{path.name} has tensors of a type that cannot be computed with ({error}).") from None
     module.load_state_dict(tensors, assign=True)
     module.requires_grad_(False).eval()
     return Generator(architecture, config, module, {"title": path.stem, **card})
@@ -149,6 +152,13 @@ def _named(path: Path, name: str) -> Architecture:
         return architectures.by_name(name)
     except InputError as error:
         raise InputError(f"{path.name} cannot be opened: {error} A newer version may.") from None
+
+
+def _recognised(path: Path, architecture: Architecture, shapes: Shapes) -> Any:
+    try:
+        return architecture.config_from(shapes)
+    except InputError as error:
+        raise InputError(f"{path.name} is like a generator, but of a shape that cannot be: {error}") from None
 
 
 def _config(path: Path, architecture: Architecture, values: dict[str, Any]) -> Any:

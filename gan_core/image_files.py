@@ -93,7 +93,8 @@ def _eight_bit(image: Image.Image) -> Image.Image:
     """Pillow's own conversion of deeper greys cuts off at 255 instead of scaling."""
     if image.mode.startswith("I"):  # 16-bit files open as I;16 or, in older versions, as 32-bit I
         values = np.asarray(image).astype(np.float32)
-        return _grey(values / 257 if values.max() > 255 else values)
+        sixteen_bits = image.mode.startswith("I;16") or values.max() > 255
+        return _grey(values / 257 if sixteen_bits else values)
     if image.mode == "F":
         values = np.nan_to_num(np.asarray(image))
         return _grey(values * 255 if values.max() <= 1 else values)

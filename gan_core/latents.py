@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -49,11 +50,14 @@ def sample_noise(
     truncation: psi. z is scaled by it towards 0, the average picture: below 1 trades variety for typicality.
     labels: for a generator with classes, one label for all images or one for each; None draws them, by the seeds too.
 
-    Raises InputError for seeds or labels out of range, and for labels that do not fit the seeds.
+    Raises InputError for seeds or labels out of range, for a truncation that is no finite number, and for labels that
+    do not fit the seeds.
     """
     seeds = list(seeds)
     if not seeds:
         raise InputError("No seeds were given: one picture is drawn for each.")
+    if not math.isfinite(truncation):
+        raise InputError(f"The truncation psi is an ordinary number, mostly from 0 to 1, not {truncation}.")
     bad = next((seed for seed in seeds if not 0 <= seed <= LAST_SEED), None)
     if bad is not None:
         raise InputError(f"Seed {bad} is out of range: seeds are whole numbers from 0 to {LAST_SEED}.")

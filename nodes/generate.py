@@ -1,5 +1,6 @@
 """GAN / generate: from a generator to pictures."""
 
+import torch
 from comfy_api.latest import io
 
 from ..gan_core import Generator, InputError, load, sample_noise
@@ -162,12 +163,23 @@ class Decode(io.ComfyNode):
     @classmethod
     def execute(cls, generator, latent, label=ANY_CLASS) -> io.NodeOutput:
         if not isinstance(generator, Generator):
-            images = generator.decode(latent["samples"])
-            return io.NodeOutput(images.flatten(0, -4) if images.ndim > 4 else images)  # a video VAE's [B, T, H, W, C]
+            return io.NodeOutput(_decoded_by_vae(generator, latent))
         points = from_comfy(latent, None if label == ANY_CLASS else label)
         with host.on_device(generator):
             images = generator.decode(points)
         return io.NodeOutput(host.to_intermediate(to_image(images)))
+
+
+def _decoded_by_vae(vae, latent: dict) -> torch.Tensor:
+    """What core's VAE Decode makes."""
+    if "space" in latent:
+        raise InputError(
+            "This latent was drawn for a generator, and a VAE is connected: connect the generator to Decode, "
+            "or give it a latent of the VAE's own image model."
+        )
+    samples = latent["samples"]
+    images = vae.decode(samples.unbind()[0] if samples.is_nested else samples)  # of pictures with sound, the pictures
+    return images.flatten(0, -4) if images.ndim > 4 else images  # a video VAE's [B, T, H, W, C]
 
 
 NODES = [LoadGenerator, SaveGenerator, SampleNoise, Decode]

@@ -20,6 +20,7 @@ from PIL import Image
 from server import PromptServer
 
 from ..gan_core import Generator, ImageDataset, InputError, Progress, examples, files, pictures
+from ..gan_core.training import checkpoint
 
 OLDEST_COMFYUI = (0, 18, 1)
 
@@ -36,6 +37,9 @@ PREVIEW_SHARE = 0.03
 
 PREVIEW_SIDE = 512
 """Pixels of a preview's longer side, about."""
+
+LONGEST_RUN_NAME = 200
+"""Bytes. File systems take 255, and a number is added to a name that is taken."""
 
 DECODE_BYTES = 1 << 30
 """Room for the activations of one decoding pass, generously."""
@@ -91,7 +95,7 @@ def dataset_cache() -> Path:
 def generator_names() -> list[str]:
     """The generators that Load Generator offers."""
     names = [name.replace("\\", "/") for name in folder_paths.get_filename_list("gan")]
-    return [EXAMPLE_GENERATOR, *(name for name in names if not name.endswith("checkpoint.safetensors"))]
+    return [EXAMPLE_GENERATOR, *(name for name in names if Path(name).name != checkpoint.FILE)]
 
 
 def resolve_generator(name: str) -> Path:
@@ -119,17 +123,27 @@ def run_folder(name: str, resume: bool) -> Path:
     return files.newest(folder) if resume else files.next_free(folder)
 
 
+def state_of_run(name: str) -> str:
+    """What changes whenever the run that `name` resumes learns something."""
+    try:
+        return str((run_folder(name, resume=True) / checkpoint.FILE).stat().st_mtime_ns)
+    except (InputError, OSError):
+        return "not begun"
+
+
 def bad_run_name(name: str) -> str | None:
     """Why a name cannot be that of a run; None where it can."""
     if (
         name.strip(" .")
         and name == name.strip()
         and not name.startswith(".")
+        and len(name.encode()) <= LONGEST_RUN_NAME
         and not re.search(r'[<>:"/\\|?*\x00-\x1f]', name)
     ):
         return None
     return (
-        f'"{name}" cannot be the name of a run: it is used for a folder, so leave out slashes, colons and leading dots.'
+        f'"{name}" cannot be the name of a run: it is used for a folder, so keep it short, '
+        "and leave out slashes, colons and leading dots."
     )
 
 

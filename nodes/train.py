@@ -1,5 +1,6 @@
 """GAN / train: from images to a generator."""
 
+import math
 from contextlib import closing
 
 from comfy_api.latest import io, ui
@@ -36,8 +37,8 @@ class TrainGAN(io.ComfyNode):
                 io.Combo.Input(
                     "preset",
                     options=list(PRESETS),
-                    tooltip="Network and recipe. dcgan is the all-round one, dcgan_small learns in minutes on a CPU, "
-                    "dcgan_classic is the one of the 2016 paper.",
+                    tooltip="Network and recipe. dcgan is the all-round one, dcgan_small is four times faster, digits learns "
+                    "small grey signs in minutes on a CPU, dcgan_classic is the paper's of 2016.",
                 ),
                 io.Float.Input(
                     "kimg",
@@ -119,9 +120,14 @@ class TrainGAN(io.ComfyNode):
     def validate_inputs(cls, kimg=None, minutes=None, run_name=None) -> bool | str:
         if kimg == 0 and minutes == 0:
             return "Training needs an end: give a budget in kimg, in minutes, or both."
-        if min(kimg or 0, minutes or 0) < 0:
-            return "A budget is not negative: 0 kimg or 0 minutes means no limit of that kind."
+        if not all(0 <= budget < math.inf for budget in (kimg, minutes) if budget is not None):
+            return "A budget is a number from 0 up, and 0 kimg or 0 minutes means no limit of that kind."
         return (run_name is not None and host.bad_run_name(run_name)) or True
+
+    @classmethod
+    def fingerprint_inputs(cls, run_name=None, resume=False, **settings) -> str:
+        """A run that is resumed has gone on since the last time, and the same prompt asks for more of it."""
+        return host.state_of_run(run_name) if resume and run_name else ""
 
     @classmethod
     def execute(

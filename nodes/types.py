@@ -24,36 +24,50 @@ def to_image(images: torch.Tensor) -> torch.Tensor:
 def to_comfy(latent: Latent) -> dict:
     """A latent as the dict of a LATENT socket."""
     values = {"samples": latent.samples, "space": latent.space}
-    return values if latent.labels is None else {**values, "labels": latent.labels}
+    if latent.labels is not None:
+        values |= {"labels": latent.labels, "labelled": latent.samples}
+    return values
 
 
 def from_comfy(values: dict, label: int | None = None) -> Latent:
     """A LATENT socket's dict as a latent.
 
-    label: a class for the whole batch, whatever labels the dict has. Labels that core's batch nodes have cut or
-    repeated are matched; InputError where they no longer can be.
+    label: a class for the whole batch, whatever labels the dict has. Labels of a batch that core's nodes have cut,
+    repeated or computed with are matched; InputError where they no longer can be.
     """
     samples = values["samples"]
-    labels = values.get("labels")
+    labels = None
     if label is not None:
         labels = torch.full((len(samples),), label, dtype=torch.int64)
-    elif labels is not None:
-        labels = _matched(labels, len(samples), values.get("batch_index"))
+    elif "labels" in values:
+        labels = _matched(values)
     return Latent(samples, values.get("space", "z"), labels)
 
 
-def _matched(labels: torch.Tensor, count: int, positions: list[int] | None) -> torch.Tensor:
-    """The labels of `count` images, after what core's nodes did to the batch.
+def _matched(values: dict) -> torch.Tensor:
+    """The labels of a latent's points, after what core's nodes did to the batch.
 
-    They copy the keys that they do not know: Latent From Batch cuts the samples and says in batch_index which it kept,
-    Repeat Latent Batch repeats them, and Batch Latents appends others of whose labels nothing is left.
+    They copy the keys that they do not know, whatever they cut, repeat or append, and batch_index does not tell which
+    of these it was. So each point is looked up among those that the labels were given to.
     """
-    if positions is None and count % len(labels) == 0:
-        return labels.repeat(count // len(labels))
-    cut = positions is not None and len(positions) == count and positions == sorted(set(positions))
-    if cut and positions[0] >= 0 and positions[-1] < len(labels):
-        return labels[torch.tensor(positions)]
+    samples, labels = values["samples"], values["labels"]
+    labelled = values.get("labelled", samples)
+    if samples.shape == labelled.shape and torch.equal(samples, labelled):
+        return labels
+    classes: dict[bytes, set[int]] = {}
+    for point, label in zip(labelled, labels.tolist(), strict=True):
+        classes.setdefault(_bytes(point), set()).add(label)
+    found = [classes.get(_bytes(point), set()) for point in samples]
+    if all(len(one) == 1 for one in found):
+        return torch.tensor([label for (label,) in found])
+    # New points in the old number were computed from the old ones, place by place.
+    if not any(found) and len(samples) == len(labels) and "batch_index" not in values:
+        return labels
     raise InputError(
         "This latent was put together from several, and which image has which class was lost on the way: "
         "set a label on Decode, or decode each batch by itself and join the images."
     )
+
+
+def _bytes(point: torch.Tensor) -> bytes:
+    return point.float().cpu().contiguous().numpy().tobytes()

@@ -20,6 +20,12 @@ from .architecture import Architecture, Shapes
 
 SIDES = (16, 28, 32, 64, 128)
 
+LARGEST = 2**16
+"""Of every other number in a config, so that one from a file cannot ask for a network beyond all bounds."""
+
+MOST_CONVOLUTIONS = 32
+"""In a file that is taken for a generator; the largest has 20."""
+
 
 @dataclass(frozen=True)
 class DCGANConfig:
@@ -42,8 +48,16 @@ class DCGANConfig:
             raise InputError(f"dcgan makes images with a side of {sides} or {SIDES[-1]} pixels, not {self.side}.")
         if self.channels not in (1, 3, 4):
             raise InputError(f"dcgan makes images with 1, 3 or 4 channels, not {self.channels}.")
-        if min(self.latent_size, self.width) < 1 or not 0 <= self.refine <= 16 or self.classes < 0:
-            raise InputError(f"dcgan needs a latent size and a width of at least 1, and counts of layers, not {self}.")
+        if not (
+            1 <= self.latent_size <= LARGEST
+            and 1 <= self.width <= LARGEST
+            and 0 <= self.classes <= LARGEST
+            and 0 <= self.refine <= 16
+        ):
+            raise InputError(
+                f"dcgan needs a latent size and a width of 1 to {LARGEST}, at most {LARGEST} classes and at most 16 "
+                f"refining layers, not {self}."
+            )
 
     @property
     def sides(self) -> list[int]:
@@ -176,7 +190,13 @@ def _as_it_is(module: nn.Module) -> nn.Module:
 
 def _detect(shapes: Shapes) -> bool:
     named = {"project.weight": 2, "norm.running_mean": 1, "stages.0.conv.weight": 4, "to_image.weight": 4}
-    return all(len(shapes.get(name, ())) == dimensions for name, dimensions in named.items())
+    convolutions = [shape for name, shape in shapes.items() if name.endswith(".conv.weight")]
+    return (
+        all(len(shapes.get(name, ())) == dimensions for name, dimensions in named.items())
+        and all(len(shape) == 4 for shape in convolutions)
+        and len(shapes.get("embed.weight", (0, 0))) == 2
+        and len(convolutions) <= MOST_CONVOLUTIONS
+    )
 
 
 def _config_from(shapes: Shapes) -> DCGANConfig:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,11 +32,12 @@ class Recipe:
 
 
 PRESETS = {
-    "dcgan": Recipe("dcgan", learning_rate=2e-4),
-    "dcgan_small": Recipe("dcgan", {"width": 32, "latent_size": 64}),
+    "dcgan": Recipe("dcgan", {"refine": 1}, learning_rate=2e-4),
+    "dcgan_small": Recipe("dcgan", {"width": 32, "latent_size": 64, "refine": 1}, betas=(0.5, 0.99), average_kimg=20.0),
+    "digits": Recipe("dcgan", {"width": 24, "latent_size": 16, "refine": 1}, betas=(0.5, 0.99), average_kimg=20.0),
     "dcgan_classic": Recipe("dcgan", learning_rate=2e-4, average_kimg=0.0, batch_size=128),
 }
-"""Recipes by name, the best for most first."""
+"""Recipes by name, the best for most first. docs/recipes.md says what each is for and what was measured."""
 
 
 @dataclass(frozen=True)
@@ -92,5 +94,6 @@ class TrainConfig:
         budgets = [budget for budget in (self.kimg, self.minutes) if budget is not None]
         if not budgets:
             raise InputError("Training needs an end: give a budget in kimg (thousand images), in minutes, or both.")
-        if min(budgets) <= 0:
-            raise InputError(f"A budget is more than 0 kimg or minutes, not {min(budgets):g}.")
+        bad = next((budget for budget in budgets if not 0 < budget < math.inf), None)
+        if bad is not None:
+            raise InputError(f"A budget is more than 0 kimg or minutes, not {bad:g}.")

@@ -61,8 +61,13 @@ def write(
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
     """Writes tensors and a header to a safetensors file, whole or not at all."""
+    # The name of a folder may be no unicode, and a header is nothing else.
+    metadata = {name: text.encode("utf-8", "replace").decode("utf-8") for name, text in metadata.items()}
     with replacing(path) as partial:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, partial, metadata)
+        try:
+            save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, partial, metadata)
+        except SafetensorError as error:  # a full disk, for one
+            raise InputError(f"{path} cannot be written: {error}.") from error
 
 
 class OpenedFile:
@@ -135,7 +140,8 @@ class OpenedFile:
 
     def tensors(self) -> dict[str, Tensor]:
         """Reads every tensor, to the CPU."""
-        return {name: self._file.get_tensor(name) for name in self.shapes}
+        # safetensors gives a map of the file: weights would change as it does, and Windows could not replace it.
+        return {name: self._file.get_tensor(name).clone() for name in self.shapes}
 
 
 @contextmanager
@@ -159,12 +165,14 @@ def opened(path: Path) -> Iterator[OpenedFile]:
 def _refuse_what_is_no_safetensors(path: Path) -> None:
     try:
         with path.open("rb") as file:
-            start = file.read(16)
+            start = file.read(32)
         size = path.stat().st_size
     except FileNotFoundError:
         raise InputError(f"There is no file {path}.") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}.") from None
+    except ValueError:
+        raise InputError(f"{path} is no name that a file can have.") from None
     for magic, kind in _MAGIC.items():
         # A safetensors file may begin with any bytes, as its header's length; the header itself is JSON.
         if start.startswith(magic) and start[8:9] != b"{":

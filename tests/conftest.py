@@ -1,0 +1,42 @@
+"""How pytest sees this checkout, and the one ComfyUI server for all tests that need one."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from comfyui_server import PACK, ROOT, Comfy, Server, find_comfyui
+
+
+class PlainRoot:
+    """The checkout is a package for ComfyUI alone: pytest would import its __init__.py, and so ComfyUI."""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collect_directory(self, path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+        return pytest.Dir.from_parent(parent, path=path) if path == ROOT else None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Hooks of a conftest.py are not asked about the folders above it; those of a plugin are.
+    config.pluginmanager.register(PlainRoot())
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A running ComfyUI with this checkout as its only pack."""
+    comfyui = find_comfyui()
+    if comfyui is None:
+        pytest.skip(
+            f"SKIPPED ALL TESTS OF {PACK} IN COMFYUI (tests/comfyui, tests/browser): there is no ComfyUI around this "
+            "checkout and none in ~/comfy/ComfyUI. Set COMFYUI_DIR to its folder (and COMFYUI_PYTHON to its Python)."
+        )
+    server = Server(comfyui, tmp_path_factory.mktemp("comfyui"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def comfy(server: Server) -> Iterator[Comfy]:
+    """A client of the server."""
+    client = Comfy(server)
+    yield client
+    client.close()

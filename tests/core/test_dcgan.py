@@ -1,0 +1,175 @@
+"""The network family: every shape it promises, and how it is recognised."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from gan_core import InputError
+from gan_core.architectures import by_name, detect
+from gan_core.architectures.dcgan import SIDES, DCGANConfig, DCGANDiscriminator, DCGANGenerator
+from gan_core.training.loop import build
+
+CONFIGS = [
+    DCGANConfig(side, channels, classes, latent_size=5, width=2)
+    for side in (16, 28, 32, 64, 128)
+    for channels in (1, 3, 4)
+    for classes in (0, 3)
+]
+EVERY_CONFIG = pytest.mark.parametrize(
+    "config", CONFIGS, ids=[f"{config.side}x{config.channels}-{config.classes}" for config in CONFIGS]
+)
+NORMALISATIONS = ("batch", "spectral", "none")
+
+
+def inputs(config: DCGANConfig, count: int = 3) -> tuple[torch.Tensor, torch.Tensor | None]:
+    z = torch.randn(count, config.latent_size, generator=torch.Generator().manual_seed(0))
+    return z, torch.arange(count) % config.classes if config.classes else None
+
+
+def images_for(config: DCGANConfig, count: int = 3) -> torch.Tensor:
+    return torch.rand(count, config.channels, config.side, config.side) * 2 - 1
+
+
+def shapes_of(module: torch.nn.Module) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+
+
+@EVERY_CONFIG
+def test_a_generator_makes_images_of_the_promised_shape(config):
+    images = DCGANGenerator(config).eval()(*inputs(config, 2))
+    assert images.shape == (2, config.channels, config.side, config.side)
+
+
+@EVERY_CONFIG
+def test_images_stay_between_minus_one_and_one(config):
+    generator = DCGANGenerator(config).eval()
+    generator.to_image.weight.data.mul_(1e12)
+    images = generator(*inputs(config))
+    assert images.min() >= -1
+    assert images.max() <= 1
+    assert images.abs().max() > 0.99, "the weights were meant to drive it to its limits"
+
+
+@EVERY_CONFIG
+def test_a_discriminator_gives_one_logit_for_each_image(config):
+    _, labels = inputs(config)
+    logits = DCGANDiscriminator(config)(images_for(config), labels)
+    assert logits.shape == (3,)
+
+
+@EVERY_CONFIG
+@pytest.mark.parametrize("refine", [0, 2])
+def test_a_bare_state_dict_says_its_family_and_config(config, refine):
+    config = dataclasses.replace(config, refine=refine)
+    shapes = shapes_of(DCGANGenerator(config))
+    found = detect(shapes)
+    assert found is by_name("dcgan")
+    assert found.config_from(shapes) == config
+
+
+def test_the_state_dict_of_another_network_is_not_taken_for_a_dcgan():
+    assert detect(shapes_of(torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8)))) is None
+
+
+def test_the_discriminator_is_not_taken_for_a_generator():
+    assert detect(shapes_of(DCGANDiscriminator(CONFIGS[0]))) is None
+
+
+@EVERY_CONFIG
+def test_an_image_does_not_depend_on_the_others_in_its_batch(config):
+    generator = DCGANGenerator(config).eval()
+    z, labels = inputs(config)
+    together = generator(z, labels)
+    alone = torch.cat([generator(z[i : i + 1], None if labels is None else labels[i : i + 1]) for i in range(3)])
+    torch.testing.assert_close(together, alone, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("normalisation", NORMALISATIONS)
+def test_a_logit_does_not_depend_on_the_other_images_in_evaluation(normalisation):
+    discriminator = DCGANDiscriminator(CONFIGS[0], normalisation).eval()
+    images = images_for(CONFIGS[0])
+    alone = torch.cat([discriminator(image[None]) for image in images])
+    torch.testing.assert_close(discriminator(images), alone, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("normalisation", "independent"), [("none", True), ("batch", False)])
+def test_only_without_batch_norm_is_a_logit_independent_while_training(normalisation, independent):
+    discriminator = DCGANDiscriminator(CONFIGS[0], normalisation)
+    images = images_for(CONFIGS[0], 2)
+    others = torch.cat([images[:1], -images[1:]])
+    assert torch.allclose(discriminator(images)[0], discriminator(others)[0], atol=1e-7) is independent
+
+
+@pytest.mark.parametrize("normalisation", NORMALISATIONS)
+def test_logits_are_in_full_precision_under_autocast(normalisation):
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = DCGANDiscriminator(CONFIGS[0], normalisation)(images_for(CONFIGS[0]))
+    assert logits.dtype == torch.float32
+
+
+@pytest.mark.parametrize("normalisation", NORMALISATIONS)
+@pytest.mark.parametrize("side", SIDES)
+def test_every_weight_learns(side, normalisation):
+    config = DCGANConfig(side, 3, classes=3, latent_size=5, width=8, refine=1)
+    generator, discriminator = DCGANGenerator(config), DCGANDiscriminator(config, normalisation)
+    z, labels = inputs(config, 8)
+    discriminator(generator(z, labels), labels).square().sum().backward()
+    parameters = [*generator.named_parameters(), *discriminator.named_parameters()]
+    assert [name for name, parameter in parameters if parameter.grad is None or not parameter.grad.any()] == []
+
+
+def test_another_label_makes_another_image():
+    config = DCGANConfig(16, 1, classes=3, width=2)
+    z, _ = inputs(config, 1)
+    generator = DCGANGenerator(config).eval()
+    assert not torch.equal(generator(z, torch.tensor([0])), generator(z, torch.tensor([1])))
+
+
+def test_another_label_gives_another_logit():
+    config = DCGANConfig(16, 1, classes=3, width=2)
+    image, discriminator = images_for(config, 1), DCGANDiscriminator(config, "none")
+    assert discriminator(image, torch.tensor([0])) != discriminator(image, torch.tensor([1]))
+
+
+@pytest.mark.parametrize("side", [0, 8, 15, 17, 48, 256, -16])
+def test_a_side_that_it_cannot_make_is_refused_with_those_it_can(side):
+    with pytest.raises(InputError, match=rf"16, 28, 32, 64 or 128 pixels, not {side}\."):
+        DCGANConfig(side, 3)
+
+
+@pytest.mark.parametrize("channels", [0, 2, 5])
+def test_a_number_of_channels_that_it_cannot_make_is_refused(channels):
+    with pytest.raises(InputError, match=f"1, 3 or 4 channels, not {channels}"):
+        DCGANConfig(16, channels)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"latent_size": 0}, {"width": 0}, {"classes": -1}, {"refine": -1}, {"refine": 17}, {"width": 10**9}]
+)
+def test_a_network_of_impossible_size_is_refused(wrong):
+    with pytest.raises(InputError, match="dcgan needs"):
+        DCGANConfig(16, 1, **wrong)
+
+
+def test_the_sides_that_are_tested_are_all_there_are():
+    assert {config.side for config in CONFIGS} == set(SIDES)
+
+
+def test_an_unknown_architecture_is_answered_with_the_known_ones():
+    with pytest.raises(InputError, match='no architecture "pixelcnn"; it knows dcgan'):
+        by_name("pixelcnn")
+
+
+def test_first_weights_depend_on_the_seed_alone():
+    first, again, other = (build(by_name("dcgan"), CONFIGS[0], "batch", seed)[0].state_dict() for seed in (1, 1, 2))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(first["to_image.weight"], other["to_image.weight"])
+
+
+def test_first_weights_are_drawn_as_the_paper_says():
+    generator, discriminator = build(by_name("dcgan"), DCGANConfig(64, 3), "batch", seed=0)
+    for weight in (generator.project.weight, generator.stages[0].conv.weight, discriminator.stages[0].conv.weight):
+        assert weight.mean().item() == pytest.approx(0, abs=1e-3)
+        assert weight.std().item() == pytest.approx(0.02, rel=0.05)
+    assert generator.norm.weight.mean().item() == pytest.approx(1, abs=0.01)

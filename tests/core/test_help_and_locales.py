@@ -1,0 +1,240 @@
+"""Every node is explained and translated, and what the documents say is what the code does.
+
+ComfyUI is not needed: schemas are read from the source of nodes/.
+"""
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gan_core import architectures
+from gan_core.examples import FOLDER as EXAMPLES
+from gan_core.objectives import OBJECTIVES
+from gan_core.training import PRESETS, Recipe
+
+ROOT = Path(__file__).parents[2]
+PAGES = ROOT / "web" / "docs"
+LANGUAGES = ("en", "zh")
+SOURCES = sorted((ROOT / "nodes").glob("*.py"))
+CORE_SOCKETS = {"LOSS_MAP"}
+"""Types that ComfyUI has, and translates."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """What a schema says to people."""
+
+    id: str
+    display_name: str
+    description: str
+    inputs: dict[str, str]
+    """Tooltips by input id."""
+    outputs: dict[str, str]
+    """Tooltips by output name."""
+
+
+def _nodes() -> Iterator[Node]:
+    for source in SOURCES:
+        tree = ast.parse(source.read_text(encoding="utf-8"))
+        functions = {item.name: item for item in tree.body if isinstance(item, ast.FunctionDef)}
+        for call in ast.walk(tree):
+            if isinstance(call, ast.Call) and ast.unparse(call.func) == "io.Schema":
+                yield _node(_keywords(call), functions)
+
+
+def _node(schema: dict[str, Any], functions: dict[str, ast.FunctionDef]) -> Node:
+    inputs = list(_calls(schema["inputs"], functions))
+    outputs = [_keywords(call) for call in schema["outputs"].elts]
+    return Node(
+        id=ast.literal_eval(schema["node_id"]),
+        display_name=ast.literal_eval(schema["display_name"]),
+        description=ast.literal_eval(schema["description"]),
+        inputs={ast.literal_eval(call.args[0]): ast.literal_eval(_keywords(call)["tooltip"]) for call in inputs},
+        outputs={ast.literal_eval(each["display_name"]): ast.literal_eval(each["tooltip"]) for each in outputs},
+    )
+
+
+def _calls(items: ast.List, functions: dict[str, ast.FunctionDef]) -> Iterator[ast.Call]:
+    """The inputs in a list, and those of the functions that are unpacked in it."""
+    for item in items.elts:
+        if isinstance(item, ast.Starred):
+            assert isinstance(item.value, ast.Call)
+            body = functions[ast.unparse(item.value.func)].body
+            (returned,) = (line.value for line in body if isinstance(line, ast.Return))
+            assert isinstance(returned, ast.List)
+            yield from _calls(returned, functions)
+        else:
+            assert isinstance(item, ast.Call)
+            yield item
+
+
+def _keywords(call: ast.Call) -> dict[str, Any]:
+    return {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg}
+
+
+NODES = {node.id: node for node in _nodes()}
+
+of_every_node = pytest.mark.parametrize("node", NODES.values(), ids=NODES.keys())
+in_every_language = pytest.mark.parametrize("language", LANGUAGES)
+
+
+def locale(language: str, file: str) -> dict[str, Any]:
+    return json.loads((ROOT / "locales" / language / f"{file}.json").read_text(encoding="utf-8"))
+
+
+def page(node: Node, language: str) -> str:
+    return (PAGES / node.id / f"{language}.md").read_text(encoding="utf-8")
+
+
+def is_chinese(text: str) -> bool:
+    return re.search(r"[\u4e00-\u9fff]", text) is not None
+
+
+def texts(value: Any) -> Iterator[str]:
+    """All strings in a JSON value, without the keys."""
+    if isinstance(value, str):
+        yield value
+    else:
+        for item in value.values():
+            yield from texts(item)
+
+
+def keys(value: Any) -> Any:
+    """A JSON value without its strings."""
+    return None if isinstance(value, str) else {key: keys(item) for key, item in value.items()}
+
+
+def test_help_is_there_for_these_nodes_and_no_others() -> None:
+    ids = {found for source in SOURCES for found in re.findall(r'node_id="(\w+)"', source.read_text(encoding="utf-8"))}
+    assert ids and set(NODES) == ids
+    assert {path.name for path in PAGES.iterdir()} == ids | {f"{node}.md" for node in ids}
+    for language in LANGUAGES:
+        assert set(locale(language, "nodeDefs")) == ids
+
+
+@in_every_language
+@of_every_node
+def test_a_page_explains_every_input_and_output(node: Node, language: str) -> None:
+    text, names = page(node, language), locale(language, "nodeDefs")[node.id]
+    assert text.startswith(f"# {names['display_name']}\n")
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    shown = {each: names["inputs"][each]["name"] for each in node.inputs}
+    shown |= {each: names["outputs"][str(place)]["name"] for place, each in enumerate(node.outputs)}
+    for each, name in shown.items():
+        beginning = f"| `{each}`" if name == each else f"| {name} `{each}`"
+        assert any(row.startswith(beginning) for row in rows), f"no row begins with {beginning}"
+    assert is_chinese(text) == (language == "zh")
+
+
+@of_every_node
+def test_other_languages_see_the_english_page(node: Node) -> None:
+    # ComfyUI's frontend asks for <id>/<language>.md and then for <id>.md, never for <id>/en.md.
+    assert (PAGES / f"{node.id}.md").read_text(encoding="utf-8") == page(node, "en")
+
+
+@of_every_node
+def test_the_english_entries_repeat_the_schema(node: Node) -> None:
+    expected: dict[str, Any] = {
+        "display_name": node.display_name,
+        "description": node.description,
+        "inputs": {each: {"name": each, "tooltip": tooltip} for each, tooltip in node.inputs.items()},
+    }
+    if node.outputs:
+        outputs = enumerate(node.outputs.items())
+        expected["outputs"] = {str(place): {"name": name, "tooltip": tooltip} for place, (name, tooltip) in outputs}
+    assert locale("en", "nodeDefs")[node.id] == expected
+
+
+@of_every_node
+def test_the_chinese_entries_translate_every_text(node: Node) -> None:
+    english, chinese = (locale(language, "nodeDefs")[node.id] for language in LANGUAGES)
+    assert keys(chinese) == keys(english)
+    assert [text for text in texts(chinese) if not is_chinese(text)] == []
+
+
+@in_every_language
+def test_menus_and_sockets_have_names(language: str) -> None:
+    source = "".join(path.read_text(encoding="utf-8") for path in SOURCES)
+    categories = {"GAN", *re.findall(r'CATEGORY = f"\{host\.CATEGORY\}/(\w+)"', source)}
+    sockets = set(re.findall(r'io\.Custom\("(\w+)"\)', source)) - CORE_SOCKETS
+    assert len(categories) > 1 and sockets
+    names = locale(language, "main")
+    assert set(names["nodeCategories"]) == categories
+    assert set(names["dataTypes"]) == sockets
+    untranslated = {text for text in texts(names) if not is_chinese(text)}
+    assert untranslated == ({"GAN"} if language == "zh" else categories | sockets)
+
+
+@in_every_language
+@pytest.mark.parametrize("file", ["main", "nodeDefs"])
+def test_no_text_has_a_character_that_the_frontend_interprets(language: str, file: str) -> None:
+    # In vue-i18n's messages braces are places for values, @ refers to other messages, and | separates plurals.
+    assert [text for text in texts(locale(language, file)) if not text.strip() or re.search(r"[{}@|]", text)] == []
+
+
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *PAGES.rglob("*.md")])
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_links_and_pictures_lead_somewhere(document: Path) -> None:
+    text = re.sub(r"```.*?```", "", document.read_text(encoding="utf-8"), flags=re.DOTALL)
+    headings = [re.sub(r"[^\w\- ]", "", line.lower()) for line in re.findall(r"^#+ (.+)$", text, re.MULTILINE)]
+    anchors = {heading.replace(" ", "-") for heading in headings}
+    found = re.findall(r"(!?)\[[^\]]*\]\(([^)\s]+)\)", text)
+    here = [(picture, target) for picture, target in found if not re.match(r"https?:", target)]
+    if document.is_relative_to(PAGES):
+        # A help page is shown far from its file: ComfyUI finds its pictures from web/docs, and other links nowhere.
+        lost = [target for picture, target in here if not (picture and (PAGES / target).is_file())]
+    else:
+        lost = [target for _, target in here if not _leads_somewhere(document.parent, target, anchors)]
+    assert lost == []
+
+
+def _leads_somewhere(folder: Path, target: str, anchors: set[str]) -> bool:
+    path, _, anchor = target.partition("#")
+    return (folder / path).exists() if path else anchor in anchors
+
+
+def test_the_recipes_page_has_the_presets_as_they_are() -> None:
+    text = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
+    rows = [row for row in text.split("## Presets")[1].split("##")[0].splitlines() if row.startswith("| `dcgan")]
+    assert rows == [_row(name, recipe) for name, recipe in PRESETS.items()]
+    for objective in OBJECTIVES:
+        assert f"| `{objective}` |" in text
+
+
+def _row(name: str, recipe: Recipe) -> str:
+    config = architectures.by_name(recipe.architecture).config(side=64, channels=3, **recipe.network)
+    cells = [
+        f"`{name}`",
+        *(str(value) for value in (config.width, config.latent_size, config.refine)),
+        *(f"{value:g}" for value in (recipe.learning_rate, recipe.batch_size, recipe.average_kimg)),
+        f"`{recipe.objective}`",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def test_the_reader_in_the_file_format_makes_the_same_pictures(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "file-format.md").read_text(encoding="utf-8")
+    (reader,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    program = tmp_path / "reader.py"
+    program.write_text(
+        reader + "import gan_core\n"
+        "generator = gan_core.load(sys.argv[1])\n"
+        "expected = generator.decode(gan_core.sample_noise(generator, range(16)))\n"
+        "assert torch.allclose(images, expected, atol=1e-5)\n",
+        encoding="utf-8",
+    )
+    command = [sys.executable, str(program), str(EXAMPLES / "digits.safetensors")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,185 @@
+"""Seeds are forever: what a seed stands for, and what a generator takes."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gan_core import InputError, Latent, sample_noise
+from gan_core.latents import LAST_SEED
+
+# What numpy's RandomState, frozen since 2019, gives for randn(4). NVIDIA's tools draw the same.
+GOLDEN = {
+    0: [1.764052345967664, 0.4001572083672233, 0.9787379841057392, 2.240893199201458],
+    1: [1.6243453636632417, -0.6117564136500754, -0.5281717522634557, -1.0729686221561705],
+    LAST_SEED: [0.6484086742306527, 0.6693235306338161, -1.0805437227474493, 0.2845010447986309],
+}
+
+
+@pytest.mark.parametrize("seed", GOLDEN)
+def test_a_seed_stands_for_the_same_numbers_for_ever(new_generator, seed):
+    latent = sample_noise(new_generator(), [seed])
+    assert latent.samples.flatten().tolist() == np.float32(GOLDEN[seed]).tolist()
+
+
+def test_a_seed_stands_for_the_same_label_for_ever(new_generator):
+    latent = sample_noise(new_generator(classes=10), range(8))
+    assert latent.labels.tolist() == [9, 6, 8, 3, 7, 0, 9, 8]
+
+
+def test_a_latent_is_a_comfyui_latent(new_generator):
+    latent = sample_noise(new_generator(latent_size=7), range(5))
+    assert latent.samples.shape == (5, 7, 1, 1)
+    assert latent.samples.dtype == torch.float32
+    assert latent.space == "z"
+    assert len(latent) == 5
+
+
+@given(st.lists(st.integers(0, LAST_SEED), min_size=1, max_size=12))
+def test_same_seed_same_latent_in_every_batch_and_position(new_generator, seeds):
+    together = sample_noise(new_generator(), seeds).samples
+    assert all(torch.equal(together[i], sample_noise(new_generator(), [seed]).samples[0]) for i, seed in enumerate(seeds))
+
+
+def test_same_seed_same_picture_on_every_batch_size(new_generator):
+    generator = new_generator()
+    many = generator.decode(sample_noise(generator, range(70)))  # more than are decoded at once
+    alone = torch.cat([generator.decode(sample_noise(generator, [seed])) for seed in range(70)])
+    torch.testing.assert_close(many, alone, rtol=0, atol=1e-5)
+
+
+def test_different_seeds_make_different_pictures(new_generator):
+    generator = new_generator()
+    images = generator.decode(sample_noise(generator, range(8)))
+    assert len({image.numpy().tobytes() for image in images}) == 8
+
+
+def test_classes_do_not_change_the_noise_of_a_seed(new_generator):
+    with_classes = sample_noise(new_generator(classes=3), range(4))
+    assert torch.equal(with_classes.samples, sample_noise(new_generator(), range(4)).samples)
+
+
+@pytest.mark.parametrize("truncation", [0.0, 0.5, 2.0])
+def test_truncation_scales_the_noise(new_generator, truncation):
+    plain = sample_noise(new_generator(), range(4)).samples
+    assert torch.equal(sample_noise(new_generator(), range(4), truncation).samples, plain * truncation)
+
+
+@pytest.mark.parametrize("truncation", [float("nan"), float("inf"), -float("inf")])
+def test_truncation_that_is_no_number_is_refused(new_generator, truncation):
+    with pytest.raises(InputError, match="truncation"):
+        sample_noise(new_generator(), [0], truncation)
+
+
+def test_one_label_is_for_all_images(new_generator):
+    assert sample_noise(new_generator(classes=3), range(4), labels=2).labels.tolist() == [2, 2, 2, 2]
+
+
+@pytest.mark.parametrize("as_type", [list, tuple, np.array, torch.tensor], ids=["list", "tuple", "numpy", "torch"])
+def test_labels_go_to_images_in_order(new_generator, as_type):
+    latent = sample_noise(new_generator(classes=3), range(4), labels=as_type([2, 0, 1, 0]))
+    assert latent.labels.tolist() == [2, 0, 1, 0]
+
+
+def test_every_class_is_drawn_where_no_label_is_given(new_generator):
+    drawn = sample_noise(new_generator(classes=3), range(300)).labels
+    assert (torch.bincount(drawn) > 70).tolist() == [True, True, True]
+
+
+def test_no_labels_without_classes(new_generator):
+    assert sample_noise(new_generator(), range(4)).labels is None
+
+
+def test_a_label_is_refused_by_a_generator_without_classes(new_generator):
+    with pytest.raises(InputError, match="noises was trained without classes"):
+        sample_noise(new_generator({"title": "noises"}), range(4), labels=0)
+
+
+def test_labels_that_do_not_match_the_seeds_are_refused(new_generator):
+    with pytest.raises(InputError, match="3 labels were given for 4 images"):
+        sample_noise(new_generator(classes=3), range(4), labels=[0, 1, 2])
+
+
+@pytest.mark.parametrize("label", [-1, 3, [0, 3]])
+def test_a_label_that_is_no_class_is_refused(new_generator, label):
+    with pytest.raises(InputError, match="classes 0 to 2, and no class (-1|3)"):
+        sample_noise(new_generator(classes=3), range(2), labels=label)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 2**64])
+def test_a_seed_out_of_range_is_refused(new_generator, seed):
+    with pytest.raises(InputError, match=f"Seed {seed} is out of range: seeds are whole numbers from 0 to 4294967295"):
+        sample_noise(new_generator(), [0, seed])
+
+
+def test_no_seeds_are_refused(new_generator):
+    with pytest.raises(InputError, match="No seeds"):
+        sample_noise(new_generator(), [])
+
+
+def test_a_plain_tensor_can_be_decoded(new_generator):
+    generator = new_generator()
+    latent = sample_noise(generator, range(3))
+    assert torch.equal(generator.decode(latent.samples), generator.decode(latent))
+
+
+def test_decoding_noise_of_half_precision_gives_full_images(new_generator):
+    generator = new_generator()
+    images = generator.decode(sample_noise(generator, range(3)).samples.half())
+    assert images.dtype == torch.float32
+    assert images.shape == (3, 1, 16, 16)
+
+
+def test_decoding_needs_no_gradient(new_generator):
+    generator = new_generator()
+    assert not generator.decode(torch.zeros(1, 4, 1, 1, requires_grad=True)).requires_grad
+
+
+@pytest.mark.parametrize("shape", [(1, 5, 1, 1), (1, 4), (1, 4, 2, 1), (0, 4, 1, 1), (1, 4, 64, 64)], ids=str)
+def test_a_latent_of_another_model_is_refused(new_generator, shape):
+    with pytest.raises(InputError, match=r"takes latents of shape \[4, 1, 1\]"):
+        new_generator().decode(torch.zeros(shape))
+
+
+def test_a_latent_of_another_space_is_refused(new_generator):
+    with pytest.raises(InputError, match="z space, not in w"):
+        new_generator().decode(Latent(torch.zeros(1, 4, 1, 1), space="w"))
+
+
+def test_a_latent_without_a_class_is_refused_by_a_generator_with_classes(new_generator):
+    with pytest.raises(InputError, match="says no class: give it labels from 0 to 2"):
+        new_generator(classes=3).decode(torch.zeros(1, 4, 1, 1))
+
+
+@pytest.mark.parametrize("label", [-1, 3])
+def test_a_latent_that_asks_for_no_class_there_is_is_refused(new_generator, label):
+    with pytest.raises(InputError, match="classes 0 to 2"):
+        new_generator(classes=3).decode(Latent(torch.zeros(1, 4, 1, 1), labels=torch.tensor([label])))
+
+
+def test_a_latent_with_too_few_labels_is_refused(new_generator):
+    with pytest.raises(InputError, match="2 points but 1 labels"):
+        new_generator(classes=3).decode(Latent(torch.zeros(2, 4, 1, 1), labels=torch.tensor([0])))
+
+
+def test_the_label_decides_the_picture(new_generator):
+    generator = new_generator(classes=3)
+    first, second = (generator.decode(sample_noise(generator, [0], labels=label)) for label in (0, 1))
+    assert not torch.equal(first, second)
+
+
+def test_drawing_and_decoding_leave_the_global_streams_alone(new_generator):
+    generator = new_generator(classes=3)
+    torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].tolist()
+    generator.decode(sample_noise(generator, range(3)))
+    assert torch.equal(torch.get_rng_state(), torch_state)
+    assert np.random.get_state()[1].tolist() == numpy_state
+
+
+def test_a_generator_says_what_it_is(new_generator):
+    assert repr(new_generator({"title": "cats"}, classes=3)) == "Generator(cats: dcgan, 16x16x1, 3 classes)"
+
+
+def test_a_generator_says_the_shape_of_its_latents(new_generator):
+    assert new_generator(latent_size=7).latent_shape == (7, 1, 1)

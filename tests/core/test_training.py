@@ -1,0 +1,660 @@
+"""What was learned is never lost, never wrong, and the same at every run."""
+
+import csv
+import itertools
+import json
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+import gan_core
+from gan_core import ImageDataset, InputError, TrainConfig, TrainingDiverged, sample_noise, train
+from gan_core.objectives import OBJECTIVES
+from gan_core.training import averaging, checkpoint, loop
+
+EVERY_OBJECTIVE = pytest.mark.parametrize("objective", OBJECTIVES)
+BATCH = 5
+"""Does not divide the 24 images of the data sets, so that batches cross from one epoch to the next."""
+
+
+def config_for(folder: Path, steps: int = 4, **changes) -> TrainConfig:
+    settings = {"preset": "dcgan_small", "batch_size": BATCH, "kimg": steps * BATCH / 1000, **changes}
+    return TrainConfig(folder / "run", **settings)
+
+
+def finish(dataset: ImageDataset, config: TrainConfig) -> gan_core.Progress:
+    *_, last = train(dataset, config, "cpu")
+    return last
+
+
+def steps_of(dataset: ImageDataset, config: TrainConfig, count: int) -> gan_core.Progress:
+    """Trains for so many steps and stops there."""
+    with closing(train(dataset, config, "cpu")) as steps:
+        return next(itertools.islice(steps, count, None))
+
+
+def learned(folder: Path) -> dict[str, torch.Tensor]:
+    """All that the next step depends on."""
+    tensors = load_file(folder / "run" / "checkpoint.safetensors")
+    del tensors["history"]  # whose means are over other steps where a run was stopped in between
+    return tensors
+
+
+def assert_same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
+    assert first.keys() == second.keys()
+    assert [name for name in first if not torch.equal(first[name], second[name])] == []
+
+
+def images_learned(folder: Path) -> int:
+    found = checkpoint.read(folder / "run")
+    assert found is not None
+    return found.state["images"]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class WatchedDataset(ImageDataset):
+    """Notes which images are asked for, and fails where it is told to."""
+
+    shown: list[int] = field(default_factory=list)
+    mirrored: list[bool] = field(default_factory=list)
+    fails_after: int | None = None
+
+    def batch(self, indices, mirrored=None):
+        if self.fails_after is not None and len(self.shown) >= self.fails_after:
+            raise KeyboardInterrupt
+        self.shown.extend(indices.tolist())
+        self.mirrored.extend([] if mirrored is None else mirrored.tolist())
+        return super().batch(indices, mirrored)
+
+
+@pytest.fixture
+def watched(noise_images) -> WatchedDataset:
+    return WatchedDataset(noise_images.images, "watched", noise_images.fingerprint)
+
+
+# The same weights at every run.
+
+
+@EVERY_OBJECTIVE
+@pytest.mark.parametrize("precision", ["auto", "fp32"])
+def test_a_run_that_was_stopped_reaches_the_same_weights_as_one_that_was_not(
+    labelled_images, tmp_path, objective, precision
+):
+    settings = {"steps": 10, "objective": objective, "precision": precision}
+    finish(labelled_images, config_for(tmp_path / "straight", **settings))
+    steps_of(labelled_images, config_for(tmp_path / "stopped", **settings), 5)
+    assert images_learned(tmp_path / "stopped") == 5 * BATCH
+    finish(labelled_images, config_for(tmp_path / "stopped", **settings, resume=True))
+    assert_same(learned(tmp_path / "stopped"), learned(tmp_path / "straight"))
+
+
+def test_the_same_seed_reaches_the_same_weights(noise_images, tmp_path):
+    for name in ("first", "second"):
+        torch.rand(3), np.random.rand(3)  # the global streams have no part in it
+        finish(noise_images, config_for(tmp_path / name, seed=7))
+    assert_same(learned(tmp_path / "first"), learned(tmp_path / "second"))
+
+
+def test_another_seed_reaches_other_weights(noise_images, tmp_path):
+    for seed in (1, 2):
+        finish(noise_images, config_for(tmp_path / str(seed), seed=seed))
+    first, second = learned(tmp_path / "1"), learned(tmp_path / "2")
+    assert not torch.equal(first["generator.project.weight"], second["generator.project.weight"])
+
+
+def test_a_resumed_run_keeps_its_seed(noise_images, tmp_path):
+    finish(noise_images, config_for(tmp_path / "straight", steps=4, seed=1))
+    finish(noise_images, config_for(tmp_path / "stopped", steps=2, seed=1))
+    finish(noise_images, config_for(tmp_path / "stopped", steps=4, seed=99, resume=True))
+    assert_same(learned(tmp_path / "stopped"), learned(tmp_path / "straight"))
+
+
+@EVERY_OBJECTIVE
+def test_watching_changes_nothing(noise_images, tmp_path, objective):
+    finish(noise_images, config_for(tmp_path / "unwatched", objective=objective))
+    for progress in train(noise_images, config_for(tmp_path / "watched", objective=objective), "cpu"):
+        progress.samples()
+        progress.generator.decode(sample_noise(progress.generator, [0]))
+    assert_same(learned(tmp_path / "watched"), learned(tmp_path / "unwatched"))
+
+
+def test_training_and_sampling_leave_the_global_streams_alone(labelled_images, tmp_path):
+    torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].tolist()
+    finish(labelled_images, config_for(tmp_path)).samples()
+    assert torch.equal(torch.get_rng_state(), torch_state)
+    assert np.random.get_state()[1].tolist() == numpy_state
+
+
+def test_training_works_where_gradients_are_turned_off(noise_images, tmp_path):
+    finish(noise_images, config_for(tmp_path / "on"))
+    with torch.no_grad():
+        finish(noise_images, config_for(tmp_path / "off"))
+    assert_same(learned(tmp_path / "on"), learned(tmp_path / "off"))
+
+
+# What is shown.
+
+
+def test_every_image_is_shown_once_in_every_epoch(watched, tmp_path):
+    finish(watched, config_for(tmp_path, steps=24))  # 120 images: 5 epochs
+    epochs = np.array(watched.shown).reshape(5, 24)
+    assert (np.sort(epochs, axis=1) == np.arange(24)).all()
+    assert len({tuple(epoch) for epoch in epochs}) == 5
+
+
+def test_about_half_of_the_images_are_mirrored_where_the_data_says_so(noise_images, tmp_path):
+    watched = WatchedDataset(noise_images.images, "watched", noise_images.fingerprint, mirror=True)
+    finish(watched, config_for(tmp_path, steps=20))
+    assert 30 < sum(watched.mirrored) < 70
+
+
+def test_no_image_is_mirrored_where_the_data_does_not_say_so(watched, tmp_path):
+    finish(watched, config_for(tmp_path))
+    assert watched.mirrored == []
+
+
+def test_labels_travel_with_their_images(noise_images, tmp_path):
+    labels = np.arange(24, dtype=np.int64) % 5
+    pixels = (labels * 50).astype(np.uint8)[:, None, None, None] * np.ones((1, 16, 16, 1), np.uint8)
+    dataset = ImageDataset(pixels, "told by brightness", "0" * 64, labels, tuple("abcde"))
+    run = loop.Run(dataset, config_for(tmp_path), torch.device("cpu"))
+    real, given = run.next_batch()
+    assert given.tolist() == ((real[:, 0, 0, 0] + 1) * 127.5 / 50).round().int().tolist()
+
+
+def test_real_images_lie_between_minus_one_and_one(tmp_path):
+    pixels = np.stack([np.zeros((16, 16, 1), np.uint8), np.full((16, 16, 1), 255, np.uint8)])
+    run = loop.Run(ImageDataset.from_images(pixels), config_for(tmp_path, batch_size=2), torch.device("cpu"))
+    real, _ = run.next_batch()
+    assert sorted(real[:, 0, 0, 0].tolist()) == [-1, 1]
+
+
+# What it learns.
+
+
+def test_it_learns_how_bright_the_images_are(tmp_path):
+    noise = np.random.RandomState(0).normal(200, 10, (64, 16, 16, 1))
+    dataset = ImageDataset.from_images(noise.clip(0, 255).astype(np.uint8))
+    config = config_for(tmp_path, steps=150, batch_size=8, learning_rate=1e-3)
+    samples = finish(dataset, config).samples()
+    expected = dataset.images.mean() / 127.5 - 1  # 0.57, where an untrained network makes 0
+    assert samples.mean().item() == pytest.approx(expected, abs=0.15)
+
+
+def test_it_learns_what_its_labels_mean(tmp_path):
+    labels = np.arange(64, dtype=np.int64) % 2
+    pixels = np.where(labels[:, None, None, None] == 1, 200, 60) * np.ones((1, 16, 16, 1))
+    dataset = ImageDataset(pixels.astype(np.uint8), "two greys", "0" * 64, labels, ("dark", "bright"))
+    generator = finish(dataset, config_for(tmp_path, steps=150, batch_size=8, learning_rate=1e-3)).generator
+    dark, bright = (generator.decode(sample_noise(generator, range(16), labels=label)).mean() for label in (0, 1))
+    assert bright - dark > 0.3
+
+
+@EVERY_OBJECTIVE
+def test_both_networks_learn_in_every_step(noise_images, tmp_path, objective):
+    with closing(train(noise_images, config_for(tmp_path, objective=objective), "cpu")) as steps:
+        run = next(steps).run
+        before = [module.state_dict()[name].clone() for module, name in watched_weights(run)]
+        next(steps)
+        after = [module.state_dict()[name] for module, name in watched_weights(run)]
+    assert [torch.equal(old, new) for old, new in zip(before, after, strict=True)] == [False, False, False]
+
+
+def watched_weights(run: loop.Run) -> list[tuple[torch.nn.Module, str]]:
+    head = next(name for name in run.discriminator.state_dict() if name.startswith("head.") and "weight" in name)
+    return [(run.generator, "to_image.weight"), (run.average, "to_image.weight"), (run.discriminator, head)]
+
+
+def test_the_average_has_moved_half_way_after_its_half_life():
+    average, module = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+    start = average.weight.detach().clone()
+    for _ in range(10):
+        averaging.update(average, module, batch_size=100, images=10**9, half_life=1000)
+    torch.testing.assert_close(average.weight, (start + module.weight) / 2)
+
+
+def test_an_average_without_half_life_is_the_network_itself():
+    average, module = torch.nn.BatchNorm1d(3), torch.nn.BatchNorm1d(3)
+    module(torch.randn(5, 3))
+    averaging.update(average, module, batch_size=5, images=5, half_life=0)
+    assert_same(average.state_dict(), module.state_dict())
+
+
+def test_statistics_of_batch_norm_are_averaged_like_weights():
+    average, module = torch.nn.BatchNorm1d(1), torch.nn.BatchNorm1d(1)
+    module.running_mean.fill_(8.0)
+    averaging.update(average, module, batch_size=1000, images=10**9, half_life=1000)
+    assert average.running_mean.item() == pytest.approx(4)
+
+
+# Its course.
+
+
+def test_the_first_value_comes_before_the_first_step(noise_images, tmp_path):
+    with closing(train(noise_images, config_for(tmp_path), "cpu")) as steps:
+        first = next(steps)
+        assert (first.images, first.fraction, first.record) == (0, 0, None)
+        assert first.samples().shape == (64, 1, 16, 16)
+    assert list(tmp_path.iterdir()) == [], "nothing was learned, so there is nothing to keep"
+
+
+def test_there_is_a_value_after_every_step(noise_images, tmp_path):
+    seen = [(progress.images, progress.fraction) for progress in train(noise_images, config_for(tmp_path), "cpu")]
+    assert seen == [(0, 0), (5, 0.25), (10, 0.5), (15, 0.75), (20, 1)]
+
+
+def test_a_budget_of_minutes_ends_the_run(noise_images, tmp_path):
+    start = time.monotonic()
+    last = finish(noise_images, config_for(tmp_path, kimg=None, minutes=0.01))
+    assert 0.6 <= time.monotonic() - start < 30
+    assert last.fraction == 1
+    assert images_learned(tmp_path) == last.images > 0
+
+
+def test_of_two_budgets_the_nearer_ends_the_run(noise_images, tmp_path):
+    assert finish(noise_images, config_for(tmp_path / "kimg", steps=2, minutes=60)).images == 10
+    assert finish(noise_images, config_for(tmp_path / "minutes", kimg=1e6, minutes=0.001)).images < 1e6
+
+
+def test_a_finished_run_gives_its_generator_without_training(noise_images, tmp_path):
+    finished = finish(noise_images, config_for(tmp_path)).generator
+    before = contents(tmp_path)
+    (again,) = train(noise_images, config_for(tmp_path, resume=True), "cpu")
+    assert_same(again.generator.module.state_dict(), finished.module.state_dict())
+    assert contents(tmp_path) == before
+
+
+def test_resuming_where_there_is_no_run_starts_one(noise_images, tmp_path):
+    assert finish(noise_images, config_for(tmp_path, resume=True)).images == 20
+
+
+# What is kept.
+
+
+def test_a_run_keeps_these_files_and_no_others(noise_images, tmp_path):
+    finish(noise_images, config_for(tmp_path))
+    assert sorted(contents(tmp_path)) == [
+        "run/checkpoint.safetensors",
+        "run/generator.safetensors",
+        "run/history.csv",
+        "run/samples/000000.0kimg.png",
+    ]
+
+
+def test_the_saved_generator_is_the_last_one(labelled_images, tmp_path):
+    last = finish(labelled_images, config_for(tmp_path))
+    saved = gan_core.load(tmp_path / "run" / "generator.safetensors")
+    assert_same(saved.module.state_dict(), last.generator.module.state_dict())
+    assert_same(saved.module.state_dict(), last.run.average.state_dict())
+    latent = sample_noise(saved, range(4))
+    assert torch.equal(saved.decode(latent), last.generator.decode(latent))
+
+
+def test_a_generator_taken_on_the_way_stays_as_it_was(noise_images, tmp_path):
+    with closing(train(noise_images, config_for(tmp_path), "cpu")) as steps:
+        generator = next(steps).generator
+        before = {name: tensor.clone() for name, tensor in generator.module.state_dict().items()}
+        list(steps)
+    assert_same(generator.module.state_dict(), before)
+
+
+def test_samples_are_always_of_the_same_seeds_and_of_every_class(labelled_images, tmp_path):
+    last = finish(labelled_images, config_for(tmp_path))
+    latent = sample_noise(last.generator, range(64), labels=[i % 3 for i in range(64)])
+    torch.testing.assert_close(last.samples(), last.generator.decode(latent), rtol=0, atol=1e-5)
+
+
+def test_the_card_says_how_the_generator_was_made(labelled_images, tmp_path):
+    finish(labelled_images, config_for(tmp_path, seed=3, objective="hinge", title="My noise"))
+    card = dict(gan_core.load(tmp_path / "run" / "generator.safetensors").card)
+    assert card.pop("created")
+    assert card == {
+        "title": "My noise",
+        "class_names": ["red", "green", "blue"],
+        "data": {"name": "labelled noise", "images": 24, "fingerprint": "0" * 64, "mirror": True},
+        "training": {
+            "preset": "dcgan_small",
+            "objective": "hinge",
+            "batch_size": 5,
+            "learning_rate": 5e-4,
+            "kimg": 0.02,
+            "seed": 3,
+        },
+    }
+
+
+def test_a_run_is_called_by_its_folder_unless_it_has_a_title(noise_images, tmp_path):
+    assert finish(noise_images, config_for(tmp_path)).generator.title == "run"
+
+
+def test_history_only_grows(noise_images, tmp_path):
+    history = finish(noise_images, config_for(tmp_path, steps=20)).history
+    shown = [record.images for record in history]
+    assert shown == sorted(set(shown))
+    assert shown[:7] == [5, 10, 15, 20, 25, 30, 35]
+    assert shown[-1] == 100
+
+
+def test_history_goes_on_where_a_run_was_stopped(noise_images, tmp_path):
+    before = list(finish(noise_images, config_for(tmp_path, steps=2)).history)
+    after = finish(noise_images, config_for(tmp_path, steps=4, resume=True)).history
+    assert after[:2] == before
+    assert [record.images for record in after] == [5, 10, 15, 20]
+
+
+def test_history_is_a_table_that_other_programs_read(noise_images, tmp_path):
+    history = finish(noise_images, config_for(tmp_path)).history
+    with (tmp_path / "run" / "history.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["images", "discriminator_loss", "generator_loss", "real_score", "fake_score"]
+    assert [int(row["images"]) for row in rows] == [record.images for record in history]
+    assert [float(row["generator_loss"]) for row in rows] == [record.generator_loss for record in history]
+
+
+def test_the_first_records_tell_real_from_fake(noise_images, tmp_path):
+    record = finish(noise_images, config_for(tmp_path, steps=1)).record
+    # Two coin tosses, and one: nobody knows anything yet.
+    assert record.discriminator_loss == pytest.approx(1.386, abs=0.3)
+    assert record.generator_loss == pytest.approx(0.693, abs=0.3)
+    assert np.isfinite([record.real_score, record.fake_score]).all()
+
+
+def test_samples_are_written_as_a_sheet_of_eight_by_eight(noise_images, tmp_path):
+    finish(noise_images, config_for(tmp_path))
+    with Image.open(tmp_path / "run" / "samples" / "000000.0kimg.png") as sheet:
+        assert sheet.size == (8 * 18 - 2, 8 * 18 - 2)
+        assert sheet.mode == "L"
+
+
+def test_checkpoints_are_written_while_it_runs(noise_images, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0)
+    kept = [
+        progress.images and images_learned(tmp_path) for progress in train(noise_images, config_for(tmp_path), "cpu")
+    ]
+    assert kept == [0, 5, 10, 15, 20]
+
+
+# How it ends.
+
+
+def test_closing_keeps_what_was_learned(noise_images, tmp_path):
+    steps_of(noise_images, config_for(tmp_path, steps=1000), 3)
+    assert images_learned(tmp_path) == 15
+    assert gan_core.load(tmp_path / "run" / "generator.safetensors")
+
+
+def test_an_exception_in_the_loop_of_the_caller_keeps_what_was_learned(noise_images, tmp_path):
+    def watch():
+        for progress in train(noise_images, config_for(tmp_path, steps=1000), "cpu"):
+            if progress.images == 15:
+                raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        watch()
+    assert images_learned(tmp_path) == 15
+
+
+def test_an_interrupt_within_a_step_keeps_what_was_learned(watched, noise_images, tmp_path):
+    interrupted = WatchedDataset(watched.images, "watched", watched.fingerprint, fails_after=3 * BATCH)
+    with pytest.raises(KeyboardInterrupt):
+        finish(interrupted, config_for(tmp_path / "stopped", steps=6))
+    assert images_learned(tmp_path / "stopped") == 15
+    finish(watched, config_for(tmp_path / "stopped", steps=6, resume=True))
+    finish(watched, config_for(tmp_path / "straight", steps=6))
+    assert_same(learned(tmp_path / "stopped"), learned(tmp_path / "straight"))
+
+
+def test_an_interrupt_between_the_two_players_can_be_resumed(noise_images, tmp_path, monkeypatch):
+    with closing(train(noise_images, config_for(tmp_path, steps=5), "cpu")) as steps:
+        next(steps), next(steps)
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(loop.Run, "generator_step", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            next(steps)
+    assert finish(noise_images, config_for(tmp_path, steps=5, resume=True)).images == 25
+
+
+def test_a_killed_process_leaves_a_whole_checkpoint(noise_images, tmp_path):
+    program = """
+        import sys
+        import numpy as np
+        from gan_core import ImageDataset, TrainConfig, train
+        from gan_core.training import loop
+
+        loop.CHECKPOINT_SECONDS = 0
+        dataset = ImageDataset.from_images(np.zeros((24, 16, 16, 1), np.uint8))
+        config = TrainConfig(sys.argv[1], preset="dcgan_small", batch_size=5, minutes=5)
+        for progress in train(dataset, config, "cpu"):
+            print(progress.images, flush=True)
+    """
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(program), tmp_path / "run"], stdout=subprocess.PIPE, text=True
+    ) as process:
+        said = [int(next(process.stdout)) for _ in range(6)]
+        process.kill()
+    assert images_learned(tmp_path) >= said[-1] == 25
+    assert gan_core.load(tmp_path / "run" / "generator.safetensors")
+    steps = images_learned(tmp_path) // BATCH + 1
+    assert finish(noise_images, config_for(tmp_path, steps=steps, resume=True)).images == steps * BATCH
+
+
+def test_an_exploding_run_stops_with_a_sentence(noise_images, tmp_path):
+    config = config_for(tmp_path, steps=200, learning_rate=1.0, objective="relativistic")
+    with pytest.raises(TrainingDiverged, match=r"Training run was stopped at .* with a lower learning rate, such as"):
+        finish(noise_images, config)
+
+
+def poison(run: loop.Run) -> None:
+    run.generator.to_image.weight.data.fill_(float("nan"))
+
+
+@EVERY_OBJECTIVE
+def test_a_broken_weight_stops_the_run_and_spares_the_last_good_files(noise_images, tmp_path, objective):
+    finish(noise_images, config_for(tmp_path, steps=2, objective=objective))
+    before = contents(tmp_path)
+    steps = train(noise_images, config_for(tmp_path, steps=50, objective=objective, resume=True), "cpu")
+    poison(next(steps).run)
+    with pytest.raises(TrainingDiverged, match=r"Its last good checkpoint, at 0\.0 kimg, is in run: resume it"):
+        list(steps)
+    assert contents(tmp_path) == before
+    assert images_learned(tmp_path) == 10
+    assert gan_core.load(tmp_path / "run" / "generator.safetensors").decode(torch.zeros(1, 64, 1, 1)).isfinite().all()
+
+
+def test_closing_a_broken_run_spares_the_last_good_files(noise_images, tmp_path):
+    finish(noise_images, config_for(tmp_path, steps=2))
+    before = contents(tmp_path)
+    steps = train(noise_images, config_for(tmp_path, steps=50, resume=True), "cpu")
+    next(steps)
+    poison(next(steps).run)
+    with pytest.raises(TrainingDiverged, match="is no longer a finite number"):
+        steps.close()
+    assert contents(tmp_path) == before
+
+
+def test_a_run_that_breaks_before_its_first_checkpoint_says_so(noise_images, tmp_path):
+    steps = train(noise_images, config_for(tmp_path, steps=50), "cpu")
+    poison(next(steps).run)
+    with pytest.raises(TrainingDiverged, match="There was no checkpoint yet: start it again with a lower"):
+        list(steps)
+    assert list(tmp_path.iterdir()) == []
+
+
+# What cannot begin.
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"batch_size": 25}, "noise has 24 images, fewer than a batch of 25: add images, or set the batch size to 24"),
+        ({"batch_size": 1}, "A batch holds at least 2 images, not 1"),
+        ({"kimg": None}, "give a budget in kimg"),
+        ({"kimg": 0}, "A budget is more than 0"),
+        ({"minutes": -1}, "A budget is more than 0"),
+        ({"kimg": float("nan")}, "A budget is"),
+        ({"minutes": float("nan")}, "A budget is"),
+        ({"preset": "biggan"}, 'no preset "biggan"; the presets are dcgan, dcgan_small'),
+        ({"objective": "wasserstein"}, 'no objective "wasserstein"; the objectives are log, hinge, relativistic'),
+        ({"learning_rate": 0}, "The learning rate is more than 0"),
+        ({"learning_rate": float("nan")}, "The learning rate is more than 0"),
+        ({"learning_rate": 1.1}, "The learning rate is more than 0 and at most 1"),
+        ({"seed": -1}, "The seed lies between 0 and 4294967295"),
+        ({"seed": 2**32}, "The seed lies between 0 and 4294967295"),
+        ({"precision": "fp8"}, 'The precision is "auto" or "fp32", not "fp8"'),
+    ],
+    ids=str,
+)
+def test_settings_that_cannot_be_are_sentences_before_anything_is_written(noise_images, tmp_path, changes, told):
+    with pytest.raises(InputError, match=told):
+        finish(noise_images, config_for(tmp_path, **changes))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_images_of_a_size_that_the_network_cannot_make_are_a_sentence(tmp_path):
+    dataset = ImageDataset.from_images(np.zeros((24, 48, 48, 1), np.uint8))
+    with pytest.raises(InputError, match="not 48"):
+        finish(dataset, config_for(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("device", ["toaster", "cuda:77", "xpu:9"])
+def test_a_device_that_is_not_there_is_a_sentence(noise_images, tmp_path, device):
+    with pytest.raises(InputError, match=device):
+        next(train(noise_images, config_for(tmp_path), device))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_where_nothing_can_be_kept_is_a_sentence_before_training(noise_images, tmp_path):
+    (tmp_path / "run").write_text("a file")
+    with pytest.raises(InputError, match="run"):
+        next(train(noise_images, config_for(tmp_path), "cpu"))
+
+
+def test_a_folder_below_a_file_is_a_sentence_before_training(noise_images, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="run"):
+        next(train(noise_images, config_for(tmp_path / "file"), "cpu"))
+
+
+def test_a_run_is_never_overwritten_by_a_new_one(noise_images, tmp_path):
+    finish(noise_images, config_for(tmp_path, steps=2))
+    before = contents(tmp_path)
+    with pytest.raises(InputError, match="already holds a run: resume it, or choose another name"):
+        finish(noise_images, config_for(tmp_path, steps=4))
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"preset": "dcgan"}, "its latent size is 64, and preset, objective and data now ask for 100"),
+        ({"objective": "hinge"}, "its normalisation is batch, .* ask for spectral"),
+    ],
+    ids=str,
+)
+def test_a_run_of_another_network_is_not_resumed(noise_images, tmp_path, changes, told):
+    finish(noise_images, config_for(tmp_path, steps=2))
+    before = contents(tmp_path)
+    with pytest.raises(InputError, match=f"cannot be resumed with these settings: {told}"):
+        finish(noise_images, config_for(tmp_path, **changes, resume=True))
+    assert contents(tmp_path) == before
+
+
+def test_a_run_on_images_of_another_kind_is_not_resumed(noise_images, labelled_images, tmp_path):
+    finish(noise_images, config_for(tmp_path, steps=2))
+    with pytest.raises(InputError, match="its channels is 1, and preset, objective and data now ask for 3"):
+        finish(labelled_images, config_for(tmp_path, resume=True))
+
+
+def change_checkpoint(path: Path, without: str = "", **state: object) -> None:
+    found = checkpoint.read(path.parent)
+    tensors = {name: tensor for name, tensor in found.tensors.items() if name != without}
+    kept = {name: value for name, value in {**found.state, **state}.items() if value is not None}
+    checkpoint.write(path.parent, kept, tensors)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.write_bytes(path.read_bytes()[:-100]),
+        lambda path: path.write_bytes(b"not a checkpoint"),
+        lambda path: change_checkpoint(path, without="history"),
+        lambda path: change_checkpoint(path, without="generator.to_image.bias"),
+        lambda path: change_checkpoint(path, without="generator_optimizer.exp_avg.to_image.bias"),
+        lambda path: change_checkpoint(path, images=None),
+        lambda path: change_checkpoint(path, images="many"),
+        lambda path: change_checkpoint(path, network=None),
+        lambda path: change_checkpoint(path, network=7),
+        lambda path: save_file({"a": torch.zeros(1)}, path, {"gan_core.checkpoint": "1", "state": "[]"}),
+        lambda path: save_file({"a": torch.zeros(1)}, path, {"gan_core.checkpoint": "1", "state": "nonsense"}),
+        lambda path: save_file({"a": torch.zeros(1)}, path, {"gan_core.checkpoint": "1"}),
+        lambda path: save_file({"a": torch.zeros(1)}, path, {"gan_core.checkpoint": "2", "state": "{}"}),
+        lambda path: save_file({"a": torch.zeros(1)}, path),
+    ],
+    ids=[
+        "short",
+        "text",
+        "no history",
+        "no weight",
+        "no moment",
+        "no counter",
+        "counter of text",
+        "no network",
+        "number for a network",
+        "state a list",
+        "state nonsense",
+        "no state",
+        "newer",
+        "another file",
+    ],
+)
+def test_a_damaged_checkpoint_is_a_sentence_that_names_it(noise_images, tmp_path, damage):
+    finish(noise_images, config_for(tmp_path, steps=2))
+    damage(tmp_path / "run" / "checkpoint.safetensors")
+    before = contents(tmp_path)
+    with pytest.raises(InputError, match=r"checkpoint\.safetensors"):
+        finish(noise_images, config_for(tmp_path, resume=True))
+    assert contents(tmp_path) == before
+
+
+def test_a_resumed_run_lets_go_of_its_checkpoint_file(noise_images, tmp_path):
+    maps = Path("/proc/self/maps")
+    if not maps.exists():
+        pytest.skip("this system does not list a process's mapped files")
+    finish(noise_images, config_for(tmp_path, steps=2))
+    with closing(train(noise_images, config_for(tmp_path, steps=4, resume=True), "cpu")) as steps:
+        next(steps)
+        # Windows cannot replace a file that is mapped: the next checkpoint would fail there.
+        assert str(tmp_path) not in maps.read_text()
+
+
+def test_progress_says_in_a_line_how_it_goes(noise_images, tmp_path):
+    text = str(finish(noise_images, config_for(tmp_path)))
+    assert text.startswith("0.0 kimg, ")
+    assert "images/s, loss D " in text
+
+
+def test_the_state_of_a_checkpoint_is_plain_json(noise_images, tmp_path):
+    finish(noise_images, config_for(tmp_path))
+    state = checkpoint.read(tmp_path / "run").state
+    assert json.loads(json.dumps(state)) == state
+    assert (state["images"], state["steps"], state["seed"]) == (20, 4, 0)
+
+
+def test_a_run_can_be_kept_in_a_folder_of_any_name(noise_images, tmp_path):
+    finish(noise_images, config_for(tmp_path / "猫 été" / os.fsdecode(b"caf\xe9")))
+    assert images_learned(tmp_path / "猫 été" / os.fsdecode(b"caf\xe9")) == 20
