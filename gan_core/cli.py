@@ -65,9 +65,7 @@ def demo(out: Path, minutes: float, seed: int) -> None:
 
     Writes generator.safetensors, samples.png (128 new digits) and loss.png.
     """
-    config = TrainConfig(
-        next_free(out), preset="digits", kimg=DEMO_KIMG, minutes=minutes, seed=seed, title="digits"
-    )
+    config = TrainConfig(next_free(out), preset="digits", kimg=DEMO_KIMG, minutes=minutes, seed=seed, title="digits")
     _train_to_the_end(digits(), config, device=None)
     made = generator.load(Path(config.folder) / "generator.safetensors")
     sheet = pictures.grid(made.decode(sample_noise(made, range(128))), columns=16)

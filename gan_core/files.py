@@ -1,7 +1,6 @@
 """Files that are either whole or not there."""
 
 import os
-import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -36,14 +35,10 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def newest(path: Path) -> Path:
-    """The last that exists of path, path_2, path_3, ...; the path itself where none does."""
-    numbered = {int(end): other for other in path.parent.glob("*") if (end := _number(path, other))}
-    return numbered[max(numbered)] if numbered else path
-
-
-def _number(path: Path, other: Path) -> str | None:
-    found = re.fullmatch(re.escape(path.name) + r"_(\d+)", other.name)
-    return found and found[1]
+    """The last of path, path_2, path_3, ... before the first gap; the path itself where there is none."""
+    free = next_free(path)
+    number = int(free.name.removeprefix(f"{path.name}_")) - 1 if free != path else 1
+    return path.with_name(f"{path.name}_{number}") if number > 1 else path
 
 
 def next_free(path: Path) -> Path:

@@ -85,16 +85,18 @@ class Generator:
             )
         if latent.space != "z":
             raise InputError(f"{self.title} takes latents in z space, not in {latent.space}.")
+        if latent.labels is not None and not self.classes:
+            raise InputError(f"{self.title} was trained without classes: it takes no label.")
         if self.classes and latent.labels is None:
             raise InputError(
-                f"{self.title} has {self.classes} classes, and this latent says no class: give it labels from 0 to "
+                f"{self.title} has {self.classes} classes, and this latent says no class: give it a label from 0 to "
                 f"{self.classes - 1}."
             )
         if latent.labels is None:
             return
         if len(latent.labels) != shape[0]:
             raise InputError(f"The latent holds {shape[0]} points but {len(latent.labels)} labels.")
-        if self.classes and not 0 <= int(latent.labels.min()) <= int(latent.labels.max()) < self.classes:
+        if not 0 <= int(latent.labels.min()) <= int(latent.labels.max()) < self.classes:
             raise InputError(f"{self.title} has classes 0 to {self.classes - 1}; the latent asks for another one.")
 
     def save(self, path: str | Path) -> Path:

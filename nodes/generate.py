@@ -75,6 +75,11 @@ class SaveGenerator(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, filename_prefix=None) -> bool | str:
+        """A prefix that cannot be is said before an hour of training, not after."""
+        return (filename_prefix is not None and host.bad_prefix(filename_prefix)) or True
+
+    @classmethod
     def execute(cls, generator, filename_prefix) -> io.NodeOutput:
         path = generator.save(host.generator_path(filename_prefix))
         shown = host.shown_path(path)

@@ -149,11 +149,21 @@ def bad_run_name(name: str) -> str | None:
 
 def generator_path(prefix: str) -> Path:
     """A free name in output/gan for a generator to be saved, numbered as core numbers images."""
-    try:
-        folder, name, number, _, _ = folder_paths.get_save_image_path(prefix, str(_output()))
-    except Exception:  # noqa: BLE001 - core raises just that
-        raise InputError(f'"{prefix}" leads out of output/gan: use a name, or folder/name.') from None
+    reason = bad_prefix(prefix)
+    if reason:
+        raise InputError(reason)
+    folder, name, number, _, _ = folder_paths.get_save_image_path(prefix, str(_output()))
     return Path(folder) / f"{name}_{number:05}_.safetensors"
+
+
+def bad_prefix(prefix: str) -> str | None:
+    """Why generators cannot be saved under a name; None where they can."""
+    name = Path(prefix).name
+    if not name.strip(" .") or name.startswith(".") or prefix.endswith(("/", "\\")):
+        return f'"{prefix}" is no name for a file: use a name, or folder/name.'
+    if not folder_paths.is_within_directory(str(_output()), str(_output() / prefix)):
+        return f'"{prefix}" leads out of output/gan: use a name, or folder/name.'
+    return None
 
 
 def shown_path(path: Path) -> str:
@@ -246,7 +256,8 @@ class NodeProgress:
         comfy.model_management.throw_exception_if_processing_interrupted()
         done = int(1000 * progress.fraction)
         start = time.monotonic()
-        if start < self.next_preview:
+        # The page keeps the last picture on the node, so the end is always shown.
+        if start < self.next_preview and progress.fraction < 1:
             self.bar.update_absolute(done)
             return
         picture = _enlarged(pictures.grid(progress.samples()))

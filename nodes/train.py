@@ -37,7 +37,7 @@ class TrainGAN(io.ComfyNode):
                 io.Combo.Input(
                     "preset",
                     options=list(PRESETS),
-                    tooltip="Network and recipe. dcgan is the all-round one, dcgan_small is four times faster, digits learns "
+                    tooltip="Network and recipe. dcgan is the all-round one, dcgan_small is much faster, digits learns "
                     "small grey signs in minutes on a CPU, dcgan_classic is the paper's of 2016.",
                 ),
                 io.Float.Input(

@@ -122,8 +122,8 @@ class Run:
         )
         if len(dataset) < self.recipe.batch_size:
             raise InputError(
-                f"{dataset.name} has {len(dataset)} images, fewer than a batch of {self.recipe.batch_size}: "
-                f"add images, or set the batch size to {len(dataset)} or less."
+                f"{dataset.name} has {len(dataset)} images, fewer than a batch of {self.recipe.batch_size}: add images"
+                + (f", or set the batch size to {len(dataset)} or less." if len(dataset) > 1 else ".")
             )
         found = checkpoint.read(self.folder)
         if found and not config.resume:
@@ -300,8 +300,8 @@ class Run:
         for name, value in had.items():
             if wanted.get(name) != value:
                 raise InputError(
-                    f"{self.folder} cannot be resumed with these settings: its {name.replace('_', ' ')} is {value}, "
-                    f"and preset, objective and data now ask for {wanted.get(name)}. Use the run's own, or start anew."
+                    f"{self.folder.name} cannot be resumed with these settings: it was begun with {name} = {value}, and "
+                    f"preset, objective and data now ask for {wanted.get(name)}. Use the run's own, or start anew."
                 )
 
     def _optimizer(self, module: nn.Module) -> Adam:
