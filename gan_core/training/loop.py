@@ -300,7 +300,7 @@ class Run:
         for name, value in had.items():
             if wanted.get(name) != value:
                 raise InputError(
-                    f"{self.folder.name} cannot be resumed with these settings: it was begun with {name} = {value}, and "
+                    f"{self.folder.name} cannot be resumed with these settings: it was begun with {name} {value}, and "
                     f"preset, objective and data now ask for {wanted.get(name)}. Use the run's own, or start anew."
                 )
 
