@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -29,17 +30,35 @@ MOST_SAMPLES = 100_000
 
 
 class OneLineErrors(click.Group):
-    """Answers what a person can get wrong in one line, and with exit code 2 as click does for wrong options."""
+    """Answers what a person can get wrong, wrong options too, in one line and with exit code 2."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        with _in_one_line():
+            return super().make_context(*args, **kwargs)
 
     def invoke(self, context: click.Context) -> Any:
-        try:
+        with _in_one_line():
             return super().invoke(context)
-        except InputError as error:
-            click.echo(f"Error: {error}", err=True)
-            context.exit(2)
-        except TrainingDiverged as error:
-            click.echo(f"Stopped: {error}", err=True)
-            context.exit(1)
+
+
+@contextmanager
+def _in_one_line() -> Iterator[None]:
+    try:
+        yield
+    except click.UsageError as error:
+        if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):  # since click 8.2
+            raise
+        command = error.ctx.command_path if error.ctx else "python -m gan_core"
+        raise _ends(2, f"Error: {error.format_message()} ({command} --help explains.)") from None
+    except InputError as error:
+        raise _ends(2, f"Error: {error}") from None
+    except TrainingDiverged as error:
+        raise _ends(1, f"Stopped: {error}") from None
+
+
+def _ends(code: int, message: str) -> click.exceptions.Exit:
+    click.echo(" ".join(message.splitlines()), err=True)
+    return click.exceptions.Exit(code)
 
 
 @click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -73,7 +92,7 @@ def demo(out: Path, minutes: float, seed: int) -> None:
     _say_where(Path(config.folder), "generator.safetensors", "samples.png", "loss.png")
 
 
-DEMO_KIMG = 400
+DEMO_KIMG = 500
 
 
 @main.command("train")
@@ -194,7 +213,8 @@ def parse_seeds(text: str) -> list[int]:
         first, dash, last = part.strip().partition("-")
         if not (first.isascii() and first.isdigit()) or (dash and not (last.isascii() and last.isdigit())):
             raise InputError(f'Seeds are written like 0-127 or 3,8,20-30, not "{text}".')
-        span = range(int(first), int(last or first) + 1)
+        # Longer numbers are too large whatever they are, and int() refuses those of thousands of digits.
+        span = range(int(first[:20]), int((last or first)[:20]) + 1)
         if not span or span[-1] > LAST_SEED:
             raise InputError(f'"{part.strip()}" is no range of seeds: they run upwards, from 0 to at most {LAST_SEED}.')
         if len(seeds) + len(span) > MOST_SAMPLES:
@@ -223,13 +243,12 @@ def _train_to_the_end(dataset: ImageDataset, config: TrainConfig, device: str | 
     folder = Path(config.folder)
     progress: Progress | None = None
     try:
-        with (
-            closing(train(dataset, config, device)) as steps,
-            tqdm(total=1.0, bar_format="{l_bar}{bar}| {elapsed}<{remaining} {postfix}", desc=folder.name) as bar,
-        ):
-            for progress in steps:
-                bar.set_postfix_str(str(progress), refresh=False)
-                bar.update(progress.fraction - bar.n)
+        with closing(train(dataset, config, device)) as steps:
+            progress = next(steps)  # what cannot begin is said before a bar is drawn
+            with tqdm(total=1.0, bar_format="{l_bar}{bar}| {elapsed}<{remaining} {postfix}", desc=folder.name) as bar:
+                for progress in steps:
+                    bar.set_postfix_str(str(progress), refresh=False)
+                    bar.update(progress.fraction - bar.n)
     except KeyboardInterrupt:
         click.echo(f"\nStopped; what was learned is kept in {folder}, and --resume goes on with it.", err=True)
         raise click.exceptions.Exit(130) from None

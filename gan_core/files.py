@@ -34,6 +34,19 @@ def replacing(path: Path) -> Iterator[Path]:
             partial.unlink(missing_ok=True)
 
 
+def check_writable(folder: Path) -> None:
+    """Raises InputError unless files can be kept in the folder, which need not exist yet. Writes nothing."""
+    standing = next((path for path in (folder, *folder.parents) if os.path.exists(path)), folder)
+    if not os.path.isdir(standing):
+        raise InputError(f"Nothing can be kept in {folder}: {standing} is no folder.")
+    if not os.access(standing, os.W_OK | os.X_OK):
+        raise InputError(f"Nothing can be kept in {folder}: you may not write in {standing}.")
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:
+        raise InputError(f"Nothing can be kept in {folder}: its name is not all Unicode.") from None
+
+
 def newest(path: Path) -> Path:
     """The last of path, path_2, path_3, ... before the first gap; the path itself where there is none."""
     free = next_free(path)

@@ -38,7 +38,7 @@ PREVIEW_SHARE = 0.03
 PREVIEW_SIDE = 512
 """Pixels of a preview's longer side, about."""
 
-LONGEST_RUN_NAME = 200
+LONGEST_NAME = 200
 """Bytes. File systems take 255, and a number is added to a name that is taken."""
 
 DECODE_BYTES = 1 << 30
@@ -137,7 +137,7 @@ def bad_run_name(name: str) -> str | None:
         name.strip(" .")
         and name == name.strip()
         and not name.startswith(".")
-        and len(name.encode()) <= LONGEST_RUN_NAME
+        and len(name.encode()) <= LONGEST_NAME
         and not re.search(r'[<>:"/\\|?*\x00-\x1f]', name)
     ):
         return None
@@ -159,8 +159,13 @@ def generator_path(prefix: str) -> Path:
 def bad_prefix(prefix: str) -> str | None:
     """Why generators cannot be saved under a name; None where they can."""
     name = Path(prefix).name
-    if not name.strip(" .") or name.startswith(".") or prefix.endswith(("/", "\\")):
-        return f'"{prefix}" is no name for a file: use a name, or folder/name.'
+    if (
+        not name.strip(" .")
+        or name.startswith(".")
+        or prefix.endswith(("/", "\\"))
+        or len(name.encode()) > LONGEST_NAME
+    ):
+        return f'"{prefix}" is no name for a file: use a short name, or folder/name.'
     if not folder_paths.is_within_directory(str(_output()), str(_output() / prefix)):
         return f'"{prefix}" leads out of output/gan: use a name, or folder/name.'
     return None

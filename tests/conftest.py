@@ -20,15 +20,20 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(PlainRoot())
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    # Said here and not in a fixture, so that the summary says it once and not once for each test.
+    if "server" in getattr(item, "fixturenames", ()) and find_comfyui() is None:
+        pytest.skip(
+            f"NOTHING OF {PACK} WAS TESTED IN COMFYUI (tests/comfyui, tests/browser): there is no ComfyUI around this "
+            "checkout and none in ~/comfy/ComfyUI. Set COMFYUI_DIR to its folder (and COMFYUI_PYTHON to its Python)."
+        )
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A running ComfyUI with this checkout as its only pack."""
     comfyui = find_comfyui()
-    if comfyui is None:
-        pytest.skip(
-            f"SKIPPED ALL TESTS OF {PACK} IN COMFYUI (tests/comfyui, tests/browser): there is no ComfyUI around this "
-            "checkout and none in ~/comfy/ComfyUI. Set COMFYUI_DIR to its folder (and COMFYUI_PYTHON to its Python)."
-        )
+    assert comfyui is not None
     server = Server(comfyui, tmp_path_factory.mktemp("comfyui"))
     yield server
     server.stop()

@@ -21,6 +21,9 @@ from ..weights.native import CHECKPOINT_KEY
 FILE = "checkpoint.safetensors"
 VERSION = 1
 
+STATE = {"images": int, "steps": int, "seed": int, "architecture": str, "network": dict, "normalisation": str}
+"""Counters and settings that every checkpoint has."""
+
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 """What Adam keeps for each weight."""
 
@@ -81,6 +84,9 @@ def read(folder: Path) -> Checkpoint | None:
             raise InputError(f"{path} is no checkpoint that this version can resume (its version is {version}).")
         try:
             state = json.loads(file.metadata["state"])
-        except (KeyError, ValueError):
-            raise InputError(f"{path} is damaged: its state cannot be read.") from None
+            whole = all(isinstance(state[name], kind) for name, kind in STATE.items())
+        except (KeyError, ValueError, TypeError, RecursionError):
+            whole = False
+        if not whole:
+            raise InputError(f"{path} is damaged: its state cannot be read.")
         return Checkpoint(state, file.tensors())

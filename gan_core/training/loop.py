@@ -22,11 +22,13 @@ from .. import architectures, pictures
 from ..architectures import Architecture
 from ..dataset import ImageDataset
 from ..errors import InputError, TrainingDiverged
+from ..files import check_writable
 from ..generator import Generator
 from ..latents import Latent, sample_noise
 from ..objectives import OBJECTIVES, gradient_penalty
 from . import averaging, checkpoint
 from . import history as histories
+from .checkpoint import Checkpoint
 from .history import Record
 from .recipes import Recipe, TrainConfig
 
@@ -55,14 +57,15 @@ def train(dataset: ImageDataset, config: TrainConfig, device: torch.device | str
     Raises InputError for settings and data that do not fit, before anything is written, and TrainingDiverged where a
     loss or weight is no longer finite; the last good checkpoint then stays.
     """
-    run = Run(dataset, config, torch.device(device) if device is not None else best_device())
+    run = Run(dataset, config, usable(device) if device is not None else best_device())
     try:
         yield run.progress()
         while not run.finished:
-            real, labels = run.next_batch()
-            run.discriminator_step(real, labels)
-            run.generator_step(real, labels)
-            run.count()
+            with cpu_threads(run.recipe.cpu_threads):
+                real, labels = run.next_batch()
+                run.discriminator_step(real, labels)
+                run.generator_step(real, labels)
+                run.count()
             yield run.progress()
     finally:
         run.close()
@@ -125,6 +128,7 @@ class Run:
                 f"{dataset.name} has {len(dataset)} images, fewer than a batch of {self.recipe.batch_size}: add images"
                 + (f", or set the batch size to {len(dataset)} or less." if len(dataset) > 1 else ".")
             )
+        check_writable(self.folder)
         found = checkpoint.read(self.folder)
         if found and not config.resume:
             raise InputError(f"{self.folder} already holds a run: resume it, or choose another name for the new one.")
@@ -134,7 +138,7 @@ class Run:
         self.seed: int = found.state["seed"] if found else config.seed
         self.images: int = found.state["images"] if found else 0
         self.steps: int = found.state["steps"] if found else 0
-        self.history: list[Record] = histories.from_tensor(found.tensors["history"]) if found else []
+        self.history: list[Record] = []
         self.pending: list[Tensor] = []
         self.diverged = False
 
@@ -146,11 +150,7 @@ class Run:
         self.generator_optimizer = self._optimizer(self.generator)
         self.discriminator_optimizer = self._optimizer(self.discriminator)
         if found:
-            found.restore(self.generator, "generator")
-            found.restore(self.discriminator, "discriminator")
-            found.restore(self.average, "average")
-            found.restore_optimizer(self.generator_optimizer, self.generator, "generator_optimizer")
-            found.restore_optimizer(self.discriminator_optimizer, self.discriminator, "discriminator_optimizer")
+            self._restore(found)
 
         self.latents: Latent | None = None
         self.order = (-1, np.empty(0, np.int64))  # epoch, its permutation
@@ -304,6 +304,19 @@ class Run:
                     f"preset, objective and data now ask for {wanted.get(name)}. Use the run's own, or start anew."
                 )
 
+    def _restore(self, found: Checkpoint) -> None:
+        try:
+            self.history = histories.from_tensor(found.tensors["history"])
+            found.restore(self.generator, "generator")
+            found.restore(self.discriminator, "discriminator")
+            found.restore(self.average, "average")
+            found.restore_optimizer(self.generator_optimizer, self.generator, "generator_optimizer")
+            found.restore_optimizer(self.discriminator_optimizer, self.discriminator, "discriminator_optimizer")
+        except (KeyError, RuntimeError, TypeError, ValueError):
+            raise InputError(
+                f"{self.folder / checkpoint.FILE} is damaged: it does not hold the whole of a run. Start a new one."
+            ) from None
+
     def _optimizer(self, module: nn.Module) -> Adam:
         fused = self.device.type in ("cpu", "cuda")
         return Adam(module.parameters(), self.recipe.learning_rate, self.recipe.betas, fused=fused)
@@ -412,6 +425,28 @@ def _seeded(seed: int) -> Iterator[None]:
         yield
     finally:
         torch.default_generator.set_state(state)
+
+
+def usable(device: torch.device | str) -> torch.device:
+    """The device of that name. Raises InputError where this machine or this torch has none."""
+    try:
+        return torch.empty(1, device=device).device
+    except (RuntimeError, AssertionError, ImportError):  # torch has one for each kind of absence
+        raise InputError(
+            f'There is no device "{device}" here. Devices are cpu, cuda, cuda:1, mps and the like, where this machine '
+            "and its torch have them."
+        ) from None
+
+
+@contextmanager
+def cpu_threads(count: int | None) -> Iterator[None]:
+    """Lets torch work with so many threads for a while; None leaves them as they are."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def best_device() -> torch.device:

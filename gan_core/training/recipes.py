@@ -29,12 +29,17 @@ class Recipe:
     """Half-life of the averaged (EMA) weights, in thousands of images."""
     gamma: float = 1.0
     """Weight of R1 and R2 at 64x64 pixels, for objectives that have them."""
+    cpu_threads: int | None = None
+    """Threads of a step on the CPU; None for torch's own choice. A small network's threads wait for one another more
+    than they work, and come to a halt where another program, such as a browser, takes a core now and then."""
 
 
 PRESETS = {
     "dcgan": Recipe("dcgan", {"refine": 1}, learning_rate=2e-4),
     "dcgan_small": Recipe("dcgan", {"width": 32, "latent_size": 64, "refine": 1}, betas=(0.5, 0.99), average_kimg=20.0),
-    "digits": Recipe("dcgan", {"width": 24, "latent_size": 16, "refine": 1}, betas=(0.5, 0.99), average_kimg=20.0),
+    "digits": Recipe(
+        "dcgan", {"width": 24, "latent_size": 10, "refine": 1}, betas=(0.5, 0.99), average_kimg=20.0, cpu_threads=1
+    ),
     "dcgan_classic": Recipe("dcgan", learning_rate=2e-4, average_kimg=0.0, batch_size=128),
 }
 """Recipes by name, the best for most first. docs/recipes.md says what each is for and what was measured."""

@@ -164,6 +164,7 @@ def opened(path: Path) -> Iterator[OpenedFile]:
 
 def _refuse_what_is_no_safetensors(path: Path) -> None:
     try:
+        str(path).encode()  # safetensors opens no other
         with path.open("rb") as file:
             start = file.read(32)
         size = path.stat().st_size
@@ -172,7 +173,7 @@ def _refuse_what_is_no_safetensors(path: Path) -> None:
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}.") from None
     except ValueError:
-        raise InputError(f"{path} is no name that a file can have.") from None
+        raise InputError(f"{path} has a name that no safetensors file can have: it is not all Unicode.") from None
     for magic, kind in _MAGIC.items():
         # A safetensors file may begin with any bytes, as its header's length; the header itself is JSON.
         if start.startswith(magic) and start[8:9] != b"{":

@@ -1,80 +1,20 @@
 """ComfyUI's own page in a real Chromium: what a person does with the templates, and what they see."""
 
 import json
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from comfyui_server import PACK, ROOT, Comfy
+from PIL import Image
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Locator, Page
-
-SECONDS = 1000
-PATIENCE = 120 * SECONDS
-"""Only ends what would never end by itself."""
+    from playwright.sync_api import JSHandle, Page
 
 TEMPLATES = sorted(path.stem for path in (ROOT / "workflows").glob("*.json"))
 
-IMAGES = """type => {
-    const images = window.app.graph.nodes.find(node => node.type === type)?.imgs ?? []
-    return images.filter(image => image.complete && image.naturalWidth > 0).map(image => image.src)
-}"""
-"""JavaScript: the addresses of the pictures that a node shows."""
 
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator["Browser"]:
-    found = [shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")]
-    chromium = next(filter(None, found), None)
-    if chromium is None:
-        pytest.skip(
-            "SKIPPED ALL TESTS IN A BROWSER (tests/browser): there is no chromium, chromium-browser or google-chrome on "
-            "the PATH. Install Chromium, for example with apt install chromium."
-        )
-    playwright = pytest.importorskip(
-        "playwright.sync_api",
-        reason="SKIPPED ALL TESTS IN A BROWSER (tests/browser): playwright is missing. Run pip install -e '.[test]'.",
-    )
-    arguments = [
-        "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-        "--disable-component-update", "--disable-sync",
-    ]  # fmt: skip
-    with playwright.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=chromium, args=arguments)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(browser: "Browser", comfy: Comfy, tmp_path: Path) -> Iterator["Page"]:
-    """ComfyUI's page, ready to work. Fails where the page had an error or shows one."""
-    comfy.post("/settings", {"Comfy.TutorialCompleted": True, "Comfy.Locale": "en"})
-    page = browser.new_page(viewport={"width": 1600, "height": 900})
-    page.set_default_timeout(PATIENCE)
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    open_frontend(page, comfy)
-    yield page
-    page.screenshot(path=tmp_path / "end.png")
-    shown = page.locator(".p-dialog, .p-toast-message-error").all_inner_texts()
-    page.close()
-    assert not errors
-    assert not shown
-
-
-def open_frontend(page: "Page", comfy: Comfy) -> None:
-    page.goto(comfy.url)
-    page.wait_for_function("window.app && window.app.graph && window.app.extensionManager")
-
-
-def open_template(page: "Page", name: str) -> None:
-    """By hand: Templates, our category, the card."""
-    open_category(page)
-    page.get_by_test_id(f"template-workflow-{name}").click()
-    page.wait_for_function("type => window.app.graph.nodes.some(node => node.type === type)", arg=a_node_of(name))
+# What a person does.
 
 
 def open_category(page: "Page") -> None:
@@ -83,23 +23,50 @@ def open_category(page: "Page") -> None:
     page.get_by_test_id("template-workflows-content").wait_for()
 
 
-def nodes_of(name: str) -> list[dict[str, Any]]:
-    return json.loads((ROOT / "workflows" / f"{name}.json").read_text(encoding="utf-8"))["nodes"]
-
-
-def a_node_of(name: str) -> str:
-    return nodes_of(name)[0]["type"]
+def open_template(page: "Page", name: str) -> None:
+    """Templates, our category, the card; then all of its nodes are to be seen."""
+    open_category(page)
+    page.get_by_test_id(f"template-workflow-{name}").click()
+    expected = sorted(node["type"] for node in workflow(name)["nodes"])
+    page.wait_for_function(
+        """expected => {
+            const types = window.app.canvas.visible_nodes.map(node => node.type).sort()
+            return JSON.stringify(types) === JSON.stringify(expected)
+        }""",
+        arg=expected,
+    )
 
 
 def press_run(page: "Page") -> None:
     page.get_by_test_id("queue-button").click()
 
 
-def images_on(page: "Page", node_type: str, part_of_address: str) -> list[str]:
-    """Waits for pictures on a node; returns their addresses."""
-    shows = f"([type, part]) => {{ const found = ({IMAGES})(type); return found.some(src => src.includes(part)) }}"
-    page.wait_for_function(shows, arg=[node_type, part_of_address])
-    return page.evaluate(IMAGES, node_type)
+# What a person sees.
+
+
+def workflow(name: str, folder: str = "workflows") -> dict[str, Any]:
+    return json.loads((ROOT / folder / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def node(page: "Page", node_type: str) -> "JSHandle":
+    """The only node of a type, as an object of the page."""
+    return page.evaluate_handle("type => window.app.graph.nodes.find(node => node.type === type)", node_type)
+
+
+def picture_on(page: "Page", node_type: str, address: str) -> str:
+    """Waits until a node shows a picture from an address that has this in it; returns all of the address."""
+    shown = page.wait_for_function(
+        """([node, address]) => {
+            const loaded = (node.imgs ?? []).filter(image => image.complete && image.naturalWidth > 0)
+            return loaded.map(image => image.src).find(src => src.includes(address))
+        }""",
+        arg=[node(page, node_type), address],
+    )
+    return shown.json_value()
+
+
+def last_status(comfy: Comfy) -> str:
+    return list(comfy.get("/history?max_items=1").values())[-1]["status"]["status_str"]
 
 
 # Templates.
@@ -108,81 +75,72 @@ def images_on(page: "Page", node_type: str, part_of_address: str) -> list[str]:
 def test_the_templates_are_offered_with_their_pictures(page: "Page") -> None:
     open_category(page)
     for name in TEMPLATES:
-        card = page.get_by_test_id(f"template-workflow-{name}")
-        card.wait_for()
-        picture = card.locator("img").first
-        is_loaded(picture)
-        assert f"/workflow_templates/{PACK}/{name}.jpg" in picture.get_attribute("src")
-    page.get_by_role("button", name="Close").last.click()
+        picture = page.get_by_test_id(f"template-workflow-{name}").locator("img").first
+        picture.evaluate("image => image.decode()")
+        assert "default-template" not in picture.get_attribute("src"), f"workflows/{name}.jpg is missing"
+        with Image.open(ROOT / "workflows" / f"{name}.jpg") as thumbnail:
+            assert picture.evaluate("image => [image.naturalWidth, image.naturalHeight]") == list(thumbnail.size)
+    page.get_by_test_id(f"template-workflow-{TEMPLATES[0]}").click()
+    page.get_by_test_id("template-workflows-content").wait_for(state="detached")
 
 
-def is_loaded(picture: "Locator") -> None:
-    picture.evaluate("image => image.decode()")
-    assert picture.evaluate("image => image.naturalWidth") > 0
+def test_the_page_makes_the_api_twins_of_the_templates(page: "Page") -> None:
+    for name in TEMPLATES:
+        open_template(page, name)
+        prompt = page.evaluate("async () => (await window.app.graphToPrompt()).output")
+        for sent in prompt.values():
+            del sent["_meta"]
+        assert prompt == workflow(name, "workflows/api")
 
 
-@pytest.mark.parametrize("name", TEMPLATES)
-def test_a_template_opens_whole(page: "Page", name: str) -> None:
-    open_template(page, name)
-    expected = sorted(node["type"] for node in nodes_of(name))
-    assert sorted(page.evaluate("() => window.app.graph.nodes.map(node => node.type)")) == expected
-    page.wait_for_function("() => window.app.canvas.visible_nodes.length === window.app.graph.nodes.length")
-    prompt = page.evaluate("async () => (await window.app.graphToPrompt()).output")
-    for node in prompt.values():
-        del node["_meta"]
-    assert prompt == json.loads((ROOT / "workflows" / "api" / f"{name}.json").read_text(encoding="utf-8"))
-
-
-def test_training_shows_its_progress_on_the_node_and_ends_with_pictures(page: "Page", comfy: Comfy) -> None:
+def test_training_is_watched_on_the_node_and_ends_with_pictures(page: "Page", comfy: Comfy, tmp_path: Path) -> None:
     open_template(page, "train_a_gan_on_a_folder")
-    page.evaluate("""() => {
-        const node = window.app.graph.nodes.find(node => node.type === "TrainGAN")
-        node.widgets.find(widget => widget.name === "kimg").value = 3
-        window.previews = []
-        window.app.api.addEventListener("b_preview_with_metadata", event => window.previews.push(event.detail.nodeId))
-    }""")
+    trainer = node(page, "TrainGAN")
+    trainer.evaluate(
+        """node => {
+            node.widgets.find(widget => widget.name === "kimg").value = 3
+            window.previews = []
+            const note = ({detail}) => window.previews.push(detail.nodeId)
+            window.app.api.addEventListener("b_preview_with_metadata", note)
+        }"""
+    )
     press_run(page)
-    images_on(page, "TrainGAN", "blob:")
+    picture_on(page, "TrainGAN", "blob:")
     page.get_by_text("images/s").first.wait_for()
-    trainer = page.evaluate("() => window.app.graph.nodes.find(node => node.type === 'TrainGAN').id")
-    assert set(page.evaluate("() => window.previews")) == {str(trainer)}
+    page.screenshot(path=tmp_path / "learning.png")
 
-    (result,) = images_on(page, "SaveImage", "type=output")
-    assert "filename=digits_" in result
-    images_on(page, "TrainGAN", "type=temp")
-    images_on(page, "LossGraphNode", "/view?")
+    assert "filename=digits_" in picture_on(page, "SaveImage", "type=output")
+    picture_on(page, "LossGraphNode", "/view?")
+    page.get_by_text("kept in output/gan/runs/digits").first.wait_for()
     page.get_by_text("saved as output/gan/digits_").first.wait_for()
+    assert set(page.evaluate("() => window.previews")) == {trainer.evaluate("node => String(node.id)")}
     assert last_status(comfy) == "success"
 
 
 def test_sampling_ends_with_pictures(page: "Page", comfy: Comfy) -> None:
     open_template(page, "sample_a_generator")
     press_run(page)
-    (result,) = images_on(page, "SaveImage", "type=output")
-    assert "filename=samples_" in result
+    assert "filename=samples_" in picture_on(page, "SaveImage", "type=output")
     assert last_status(comfy) == "success"
 
 
-def last_status(comfy: Comfy) -> str:
-    return list(comfy.get("/history?max_items=1").values())[-1]["status"]["status_str"]
-
-
 # Help and languages.
+
+
+@pytest.mark.parametrize(("language", "letters"), [("en", "az"), ("zh", "\u4e00\u9fff")], ids=["English", "Chinese"])
+def test_nodes_have_titles_and_help_in_the_persons_language(page: "Page", language: str, letters: str) -> None:
+    page.evaluate("graph => window.app.loadGraphData(graph)", workflow("train_a_gan_on_a_folder"))
+    title = node(page, "TrainGAN").evaluate("node => node.title")
+    assert title == workflow("nodeDefs", f"locales/{language}")["TrainGAN"]["display_name"]
+    assert any(letters[0] <= letter <= letters[1] for letter in title)
+
+    node(page, "TrainGAN").evaluate("node => window.app.canvas.selectNode(node)")
+    page.get_by_test_id("info-button").click()
+    heading = (ROOT / "web" / "docs" / "TrainGAN" / f"{language}.md").read_text(encoding="utf-8").splitlines()[0]
+    page.get_by_role("heading", name=heading.removeprefix("# "), level=1).wait_for()
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_every_node_has_a_help_page(comfy: Comfy, language: str) -> None:
     for name in comfy.node_info():
         assert comfy.text(f"/extensions/{PACK}/docs/{name}/{language}.md").startswith("# "), name
-
-
-def test_the_nodes_speak_chinese(page: "Page", comfy: Comfy) -> None:
-    titles = json.loads((ROOT / "locales" / "zh" / "nodeDefs.json").read_text(encoding="utf-8"))
-    comfy.post("/settings", {"Comfy.Locale": "zh"})
-    open_frontend(page, comfy)
-    page.evaluate("graph => window.app.loadGraphData(graph)", json.loads(
-        (ROOT / "workflows" / "train_a_gan_on_a_folder.json").read_text(encoding="utf-8")))
-    page.wait_for_function("() => window.app.graph.nodes.some(node => node.type === 'TrainGAN')")
-    title = page.evaluate("() => window.app.graph.nodes.find(node => node.type === 'TrainGAN').title")
-    assert title == titles["TrainGAN"]["display_name"]
-    assert any("\u4e00" <= letter <= "\u9fff" for letter in title)

@@ -219,6 +219,31 @@ def test_a_label_that_cannot_be_is_refused(
     assert comfy.error_of(graph).endswith(sentence)
 
 
+def test_truncation_to_nothing_still_knows_the_classes(comfy: Comfy, conditional: str) -> None:
+    """All points are then the same one, the average, and only their places tell their classes."""
+    graph = Graph()
+    generator = graph("LoadGenerator", name=conditional)
+    shown = decode(graph, generator, sample(graph, generator, batch_size=8, truncation=0.0))
+    path = comfy.output / "gan" / conditional
+    noise = gan_core.sample_noise(gan_core.load(path), range(8), truncation=0.0)
+    assert len(set(noise.labels.tolist())) > 1
+    assert not differ(pictures(comfy, comfy.run(graph), shown), drawn(path, noise.samples, noise.labels))
+
+
+def test_a_replaced_file_is_loaded_again(comfy: Comfy, conditional: str) -> None:
+    (comfy.models / "gan").mkdir(exist_ok=True)
+    file = comfy.models / "gan" / "replaced.safetensors"
+    graph = Graph()
+    generator = graph("LoadGenerator", name=file.name)
+    shown = decode(graph, generator, sample(graph, generator, batch_size=1))
+    seen = []
+    for source in (DIGITS, comfy.output / "gan" / conditional):
+        file.write_bytes(source.read_bytes())
+        seen.append(pictures(comfy, comfy.run(graph), shown))
+    assert [one.shape[1] for one in seen] == [28, 16]
+    assert generator.node in comfy.run(graph).cached
+
+
 # Core's VAEs.
 
 
@@ -295,5 +320,6 @@ def test_fifty_prompts_leave_no_memory_behind(comfy: Comfy) -> None:
     for seed in range(50):
         sample_once(2000 + seed)
     grown = (server.memory_info().rss - before) / 2**20
+    print(f"{grown:.1f} MiB")
     # Fifty batches of pictures are 29 MB; the server's own history of prompts takes a little.
     assert grown < 8, f"the server grew by {grown:.1f} MiB"

@@ -87,6 +87,13 @@ def test_a_bad_setting_of_sample_noise_is_not_queued(comfy: Comfy, changes: dict
     assert reason in comfy.refusal_of(graph)
 
 
+@pytest.mark.parametrize("prefix", ["", " ", "folder/", "..", ".hidden", "x" * 300], ids=lambda value: value[:30])
+def test_a_prefix_that_names_no_file_is_not_queued(comfy: Comfy, prefix: str) -> None:
+    graph = Graph()
+    graph("SaveGenerator", generator=graph("LoadGenerator", name=EXAMPLE_GENERATOR), filename_prefix=prefix)
+    assert f'"{prefix}" is no name for a file: use a short name, or folder/name.' in comfy.refusal_of(graph)
+
+
 # Before it works.
 
 
@@ -127,7 +134,8 @@ def test_resuming_with_other_data_is_a_sentence(comfy: Comfy) -> None:
     graph = Graph()
     train(graph, load_folder(graph, folder, size=32), "resumed", resume=True)
     sentence = comfy.error_of(graph)
-    assert "its side is 16, and preset, objective and data now ask for 32" in sentence and is_sentence(sentence)
+    assert sentence.startswith("resumed cannot be resumed with these settings: ") and is_sentence(sentence)
+    assert "side 16" in sentence and "32" in sentence
 
 
 # Out of ComfyUI's folders. A combo that is linked to a text is not checked by ComfyUI.
@@ -192,14 +200,16 @@ def test_no_picture_is_read_from_outside(comfy: Comfy, folder: str) -> None:
 @pytest.mark.parametrize("prefix", ["../../x", "../x", "a/../../../x", "{base}/x", "x/../../../../outside/x"])
 @pytest.mark.usefixtures("nothing_else_written")
 def test_no_generator_is_saved_outside(comfy: Comfy, prefix: str) -> None:
+    prefix = prefix.replace("{base}", str(comfy.base))
     graph = Graph()
-    graph(
-        "SaveGenerator",
-        generator=graph("LoadGenerator", name=EXAMPLE_GENERATOR),
-        filename_prefix=prefix.replace("{base}", str(comfy.base)),
-    )
-    sentence = comfy.error_of(graph)
-    assert "leads out of output/gan" in sentence and is_sentence(sentence)
+    generator = graph("LoadGenerator", name=EXAMPLE_GENERATOR)
+    saving = graph("SaveGenerator", generator=generator, filename_prefix=prefix)
+    reason = f'"{prefix}" leads out of output/gan: use a name, or folder/name.'
+    assert reason in comfy.refusal_of(graph)
+
+    text = graph("PrimitiveString", value=prefix)
+    graph.prompt[saving.node]["inputs"]["filename_prefix"] = [text.node, 0]
+    assert comfy.error_of(graph) == reason
 
 
 @pytest.mark.parametrize("name", ["../x", "..", "a/b", "/x", "x\0"])

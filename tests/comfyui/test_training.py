@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from comfyui_graphs import (
     EXAMPLE_FOLDER,
@@ -17,6 +18,7 @@ from comfyui_graphs import (
     train,
 )
 from comfyui_server import Comfy, Graph, Output
+from PIL import Image
 from safetensors.torch import load_file
 
 import gan_core
@@ -124,12 +126,23 @@ def test_progress_pictures_and_text_come_while_it_learns(comfy: Comfy) -> None:
     assert "kimg" in comfy.texts(run, trained)[-1] and "images/s" in comfy.texts(run, trained)[-1]
 
 
-def test_the_bar_runs_to_its_end(comfy: Comfy) -> None:
+def test_the_end_is_shown(comfy: Comfy) -> None:
     graph = Graph()
-    trained = train(graph, load_folder(graph, EXAMPLE_FOLDER), "bar")
+    purple = graph("EmptyImage", width=16, height=16, batch_size=8, color=0x8000FF)
+    dataset = graph("ImagesToDataset", images=purple, size=16, channels="RGB", fit="crop", mirror=False)
+    trained = train(graph, dataset, "bar", kimg=0.24, learning_rate=0.01)
     run = comfy.run(graph)
     assert [value for node, value, _ in run.progress if node == trained.node][-1] == 1000
     assert comfy.texts(run, trained)[-1].endswith("kept in output/gan/runs/bar")
+    # The page keeps the last preview on the node, so it must be of the finished generator.
+    sheet = comfy.images(run, trained)[0]
+    first, last = (mean_difference(picture, sheet) for _, picture in (run.previews[0], run.previews[-1]))
+    assert last < first / 3  # not 0: a preview is a JPEG
+
+
+def mean_difference(one: Image.Image, other: Image.Image) -> float:
+    assert one.size == other.size
+    return float(np.abs(np.asarray(one, np.float32) - np.asarray(other, np.float32)).mean())
 
 
 def test_a_stop_keeps_what_was_learned_and_resume_goes_on(comfy: Comfy) -> None:
@@ -226,17 +239,18 @@ def test_a_run_is_offered_as_a_generator_without_its_checkpoint(comfy: Comfy) ->
     assert not any("checkpoint" in name for name in offered)
 
 
-def test_the_same_seed_gives_the_same_weights(comfy: Comfy) -> None:
+@pytest.mark.parametrize("precision", ["auto", "fp32"])
+def test_the_same_seed_gives_the_same_weights(comfy: Comfy, precision: str) -> None:
     """Whatever ran in between: core's samplers seed torch's global generator, and training must not listen to it."""
     folder = folder_of_pictures(comfy, "same seed")
-    for run_name in ("first time", "second time"):
+    for run_name in (f"{precision} once", f"{precision} twice"):
         graph = Graph()
-        train(graph, load_folder(graph, folder, mirror=True), run_name, seed=7)
+        train(graph, load_folder(graph, folder, mirror=True), run_name, seed=7, precision=precision)
         comfy.run(graph)
         between = Graph()
         disturb(between)
         comfy.run(between)
-    first, second = weights(comfy, "first time"), weights(comfy, "second time")
+    first, second = weights(comfy, f"{precision} once"), weights(comfy, f"{precision} twice")
     assert first.keys() == second.keys()
     assert all(torch.equal(first[name], second[name]) for name in first)
 

@@ -288,7 +288,9 @@ def bomb(side: int) -> bytes:
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize("side", [9_600, 12_000, 50_000])
-@pytest.mark.parametrize("pillow_limit", [None, Image.MAX_IMAGE_PIXELS], ids=["Pillow's limit off", "Pillow's limit on"])
+@pytest.mark.parametrize(
+    "pillow_limit", [None, Image.MAX_IMAGE_PIXELS], ids=["Pillow's limit off", "Pillow's limit on"]
+)
 @pytest.mark.parametrize("channels", ["auto", "RGB"])
 def test_a_decompression_bomb_is_refused_unread(folder, cache, monkeypatch, side, pillow_limit, channels):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", pillow_limit)
@@ -314,7 +316,7 @@ def test_a_file_in_place_of_a_folder_is_a_sentence(folder):
 
 def test_a_folder_without_images_is_a_sentence(folder):
     (folder / "notes.txt").touch()
-    with pytest.raises(InputError, match="There are no images in .*: put PNG, JPEG or WebP files there"):
+    with pytest.raises(InputError, match=r"There are no images in .*: put PNG, JPEG or WebP files there"):
         ImageDataset.from_folder(folder)
 
 

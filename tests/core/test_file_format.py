@@ -196,11 +196,12 @@ def test_next_free_never_names_what_is_there(tmp_path):
     assert next_free(tmp_path / "run") == tmp_path / "run_3"
 
 
-def test_newest_is_the_last_numbered_name(tmp_path):
+def test_newest_is_the_last_before_the_next_free(tmp_path):
     assert newest(tmp_path / "run") == tmp_path / "run"
-    for name in ("run", "run_2", "run_10", "run_9", "run_x", "other_11"):
-        (tmp_path / name).touch()
-    assert newest(tmp_path / "run") == tmp_path / "run_10"
+    for count in range(1, 12):
+        made = next_free(tmp_path / "run")
+        made.mkdir()
+        assert newest(tmp_path / "run") == made, count
 
 
 # What opens.
@@ -539,7 +540,11 @@ def torch_file(trap: Trap) -> bytes:
 
 @pytest.mark.parametrize(
     "written",
-    [*(lambda trap, protocol=protocol: pickle.dumps(trap, protocol) for protocol in range(6)), legacy_torch_file, torch_file],
+    [
+        *(lambda trap, protocol=protocol: pickle.dumps(trap, protocol) for protocol in range(6)),
+        legacy_torch_file,
+        torch_file,
+    ],
     ids=[*(f"protocol {protocol}" for protocol in range(6)), "torch, legacy", "torch"],
 )
 @pytest.mark.parametrize("name", ["model.pt", "model.pkl", "model.safetensors"])

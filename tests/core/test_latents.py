@@ -39,7 +39,9 @@ def test_a_latent_is_a_comfyui_latent(new_generator):
 @given(st.lists(st.integers(0, LAST_SEED), min_size=1, max_size=12))
 def test_same_seed_same_latent_in_every_batch_and_position(new_generator, seeds):
     together = sample_noise(new_generator(), seeds).samples
-    assert all(torch.equal(together[i], sample_noise(new_generator(), [seed]).samples[0]) for i, seed in enumerate(seeds))
+    assert all(
+        torch.equal(together[i], sample_noise(new_generator(), [seed]).samples[0]) for i, seed in enumerate(seeds)
+    )
 
 
 def test_same_seed_same_picture_on_every_batch_size(new_generator):
@@ -103,7 +105,7 @@ def test_labels_that_do_not_match_the_seeds_are_refused(new_generator):
 
 @pytest.mark.parametrize("label", [-1, 3, [0, 3]])
 def test_a_label_that_is_no_class_is_refused(new_generator, label):
-    with pytest.raises(InputError, match="classes 0 to 2, and no class (-1|3)"):
+    with pytest.raises(InputError, match=r"classes 0 to 2, and no class (-1|3)"):
         sample_noise(new_generator(classes=3), range(2), labels=label)
 
 
@@ -148,8 +150,13 @@ def test_a_latent_of_another_space_is_refused(new_generator):
 
 
 def test_a_latent_without_a_class_is_refused_by_a_generator_with_classes(new_generator):
-    with pytest.raises(InputError, match="says no class: give it labels from 0 to 2"):
+    with pytest.raises(InputError, match="says no class: give it a label from 0 to 2"):
         new_generator(classes=3).decode(torch.zeros(1, 4, 1, 1))
+
+
+def test_a_latent_with_a_class_is_refused_by_a_generator_without_classes(new_generator):
+    with pytest.raises(InputError, match="trained without classes: it takes no label"):
+        new_generator().decode(Latent(torch.zeros(1, 4, 1, 1), labels=torch.tensor([0])))
 
 
 @pytest.mark.parametrize("label", [-1, 3])

@@ -1,0 +1,358 @@
+"""The command line: what it makes, and how it says what went wrong."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+import gan_core
+from gan_core import InputError
+from gan_core.cli import main, parse_seeds
+from gan_core.latents import LAST_SEED
+from gan_core.training import checkpoint
+
+SMALL = ["--preset", "dcgan_small", "--size", "16", "--batch", "4", "--device", "cpu"]
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def done(*arguments: object) -> Result:
+    """The result of a command that succeeds."""
+    result = run(*arguments)
+    assert (result.exit_code, result.exception) == (0, None), result.output
+    return result
+
+
+def refused(*arguments: object) -> str:
+    """The one line that a command says to bad input."""
+    result = run(*arguments)
+    assert result.exit_code == 2, result.output
+    assert isinstance(result.exception, SystemExit)
+    (line,) = result.stderr.splitlines()
+    return line
+
+
+@pytest.fixture(scope="module")
+def weights(new_generator, tmp_path_factory) -> Path:
+    """A generator of 3 classes and 16x16 pixels in colour."""
+    generator = new_generator({"title": "猫"}, channels=3, classes=3)
+    return generator.save(tmp_path_factory.mktemp("weights") / "cats.safetensors")
+
+
+# Help.
+
+
+@pytest.mark.parametrize("command", [[], ["demo"], ["train"], ["sample"], ["info"]], ids=" ".join)
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_every_command_explains_itself(command, option):
+    text = done(*command, option).stdout
+    assert text.startswith("Usage: ")
+    assert "Commands:" in text if not command else "Options:" in text
+
+
+def test_every_option_is_explained():
+    for name, command in main.commands.items():
+        for parameter in command.params:
+            if parameter.param_type_name == "option":
+                assert parameter.help, f"{name} {parameter.opts}"
+
+
+def test_without_a_command_the_help_is_shown():
+    result = run()
+    assert "demo" in result.output
+    assert "Traceback" not in result.output
+
+
+def test_it_runs_as_a_module():
+    process = subprocess.run(
+        [sys.executable, "-m", "gan_core", "--help"], capture_output=True, text=True, check=True, encoding="utf-8"
+    )
+    assert process.stdout.startswith("Usage: python -m gan_core")
+
+
+# Train.
+
+
+def test_a_folder_becomes_a_generator(photos, tmp_path):
+    result = done("train", photos, "--out", tmp_path / "run", "--kimg", "0.008", *SMALL)
+    generator = gan_core.load(tmp_path / "run" / "generator.safetensors")
+    assert (generator.config.side, generator.config.channels) == (16, 3)
+    assert generator.card["training"]["kimg"] == 0.008
+    assert str(tmp_path / "run" / "generator.safetensors") in result.stdout
+    with Image.open(tmp_path / "run" / "loss.png") as chart:
+        assert chart.width > 300
+
+
+def test_every_option_of_train_reaches_the_training(photos, tmp_path):
+    (photos / "a").mkdir()
+    (photos / "b").mkdir()
+    for i, picture in enumerate(sorted(photos.glob("*.png"))):
+        picture.rename(photos / "ab"[i % 2] / picture.name)
+    options = "--objective hinge --seed 5 --learning-rate 0.001 --channels grey --fit pad --mirror --labels"
+    done("train", photos, "--out", tmp_path / "run", "--kimg", "0.004", *SMALL, *options.split(), "--precision", "fp32")
+    generator = gan_core.load(tmp_path / "run" / "generator.safetensors")
+    assert (generator.config.channels, generator.classes) == (1, 2)
+    assert generator.card["class_names"] == ["a", "b"]
+    assert generator.card["data"]["mirror"] is True
+    assert generator.card["training"] == {
+        "preset": "dcgan_small",
+        "objective": "hinge",
+        "batch_size": 4,
+        "learning_rate": 0.001,
+        "kimg": 0.004,
+        "seed": 5,
+    }
+
+
+def test_a_run_is_resumed_where_it_stopped(photos, tmp_path):
+    done("train", photos, "--out", tmp_path / "run", "--kimg", "0.004", *SMALL)
+    done("train", photos, "--out", tmp_path / "run", "--kimg", "0.012", *SMALL, "--resume")
+    assert checkpoint.read(tmp_path / "run").state["steps"] == 3
+
+
+def test_a_budget_of_minutes_ends_a_training(photos, tmp_path):
+    done("train", photos, "--out", tmp_path / "run", "--minutes", "0.002", *SMALL)
+    assert checkpoint.read(tmp_path / "run").state["steps"] >= 1
+
+
+def test_skipped_files_are_named(photos, tmp_path):
+    (photos / "broken.png").write_text("not an image")
+    result = done("train", photos, "--out", tmp_path / "run", "--kimg", "0.004", *SMALL)
+    assert "skipped broken.png: " in result.stderr
+
+
+def test_a_run_that_diverges_says_so_in_a_sentence(photos, tmp_path):
+    result = run(
+        *("train", photos, "--out", tmp_path / "run", "--kimg", "10", *SMALL),
+        *("--learning-rate", "1", "--objective", "relativistic"),
+    )
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1].startswith("Stopped: Training run was stopped at ")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends Ctrl-C in another way")
+def test_ctrl_c_keeps_what_was_learned(photos, tmp_path, monkeypatch):
+    # A process started in the background may ignore the signal, and so would its children.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gan_core", "train", photos, "--out", tmp_path / "run", "--minutes", "5", *SMALL],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with process:
+        said = b""
+        while b"loss D" not in said:
+            said += (more := process.stderr.read1())
+            assert more, said.decode()
+        process.send_signal(signal.SIGINT)
+        said += process.stderr.read()
+    assert process.returncode == 130
+    assert b"Traceback" not in said
+    assert said.decode().splitlines()[-1].endswith("and --resume goes on with it.")
+    steps = checkpoint.read(tmp_path / "run").state["steps"]
+    assert steps >= 1
+    done("train", photos, "--out", tmp_path / "run", "--kimg", (steps + 1) * 4 / 1000, *SMALL, "--resume")
+    assert checkpoint.read(tmp_path / "run").state["steps"] == steps + 1
+
+
+def test_the_demo_leaves_what_it_promises(tmp_path):
+    result = done("demo", "--out", tmp_path / "demo", "--minutes", "0.02")
+    for name in ("generator.safetensors", "samples.png", "loss.png"):
+        assert str(tmp_path / "demo" / name) in result.stdout
+    assert gan_core.load(tmp_path / "demo" / "generator.safetensors").config.side == 28
+    with Image.open(tmp_path / "demo" / "samples.png") as sheet:
+        assert sheet.size == (16 * 30 - 2, 8 * 30 - 2)
+    with Image.open(tmp_path / "demo" / "loss.png") as chart:
+        chart.verify()
+
+
+def test_a_second_demo_leaves_the_first_alone(tmp_path):
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "mine.txt").touch()
+    done("demo", "--out", tmp_path / "demo", "--minutes", "0.001")
+    assert os.listdir(tmp_path / "demo") == ["mine.txt"]
+    assert (tmp_path / "demo_2" / "samples.png").exists()
+
+
+# Sample.
+
+
+@pytest.mark.parametrize(
+    ("options", "columns", "rows"),
+    [
+        (["--seeds", "0-9"], 4, 3),
+        (["--seeds", "0-9", "--columns", "5"], 5, 2),
+        (["--seeds", "0-2", "--columns", "9"], 3, 1),
+        (["--seeds", "7"], 1, 1),
+        ([], 12, 11),
+    ],
+    ids=str,
+)
+def test_samples_become_a_sheet(weights, tmp_path, options, columns, rows):
+    done("sample", weights, "--out", tmp_path / "new" / "sheet.png", *options)
+    with Image.open(tmp_path / "new" / "sheet.png") as sheet:
+        assert sheet.size == (columns * 18 - 2, rows * 18 - 2)
+        assert sheet.mode == "RGB"
+
+
+def test_samples_become_a_file_each_named_by_its_seed(weights, tmp_path):
+    done("sample", weights, "--out", tmp_path / "new", "--seeds", "3,8,20-22,4294967295")
+    assert sorted(os.listdir(tmp_path / "new")) == [
+        "seed000003.png",
+        "seed000008.png",
+        "seed000020.png",
+        "seed000021.png",
+        "seed000022.png",
+        "seed4294967295.png",
+    ]
+
+
+def pixels(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path)).astype(int)
+
+
+def test_a_seed_makes_the_same_picture_in_a_sheet_and_alone(weights, tmp_path):
+    done("sample", weights, "--out", tmp_path / "sheet.png", "--seeds", "0-3", "--columns", "4")
+    done("sample", weights, "--out", tmp_path / "alone", "--seeds", "2")
+    sheet = pixels(tmp_path / "sheet.png")
+    assert np.abs(sheet[:, 36:52] - pixels(tmp_path / "alone" / "seed000002.png")).max() <= 1
+
+
+def test_truncation_and_label_reach_the_generator(weights, tmp_path):
+    done("sample", weights, "--out", tmp_path / "a", "--seeds", "5", "--truncation", "0.5", "--label", "2")
+    generator = gan_core.load(weights)
+    image = generator.decode(gan_core.sample_noise(generator, [5], truncation=0.5, labels=2))[0]
+    expected = ((image + 1) * 127.5).round().permute(1, 2, 0).numpy()
+    assert np.abs(pixels(tmp_path / "a" / "seed000005.png") - expected).max() <= 1
+
+
+# Info.
+
+
+def test_info_is_json_that_says_what_the_file_is(weights):
+    facts = json.loads(done("info", weights).stdout)
+    assert facts == {
+        "architecture": "dcgan",
+        "config": {"side": 16, "channels": 3, "classes": 3, "latent_size": 4, "width": 2, "refine": 0},
+        "latent_shape": [4, 1, 1],
+        "parameters": sum(parameter.numel() for parameter in gan_core.load(weights).module.parameters()),
+        "bytes": weights.stat().st_size,
+        "card": {"title": "猫"},
+    }
+
+
+# Seeds.
+
+SEEDS = st.integers(0, LAST_SEED)
+SPANS = st.builds(lambda first, more: (first, min(first + more, LAST_SEED)), SEEDS, st.integers(0, 50))
+
+
+@given(st.lists(SEEDS.map(lambda seed: (seed, seed)) | SPANS, min_size=1, max_size=10))
+def test_seeds_are_numbers_and_ranges_in_their_order(spans):
+    text = ",".join(str(first) if first == last else f"{first}-{last}" for first, last in spans)
+    assert parse_seeds(text) == [seed for first, last in spans for seed in range(first, last + 1)]
+
+
+@given(st.text("0123456789,- x", max_size=12))
+def test_any_other_text_is_refused_or_gives_seeds_in_range(text):
+    try:
+        seeds = parse_seeds(text)
+    except InputError:
+        return
+    assert seeds
+    assert all(0 <= seed <= LAST_SEED for seed in seeds)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        ",",
+        "a",
+        "1-",
+        "-1",
+        "5-3",
+        "1,,2",
+        "1--2",
+        "1.5",
+        "1e3",
+        "²",
+        "٣",
+        "4294967296",
+        "9" * 5000,
+        "0-" + "9" * 5000,
+    ],
+)
+def test_seeds_that_are_none_are_refused(text):
+    with pytest.raises(InputError):
+        parse_seeds(text)
+
+
+@pytest.mark.parametrize("text", ["0-4294967295", "0-100000", ",".join(["0-9999"] * 11)])
+def test_more_pictures_than_can_be_meant_are_refused_at_once(text):
+    with pytest.raises(InputError, match="At most 100,000 pictures"):
+        parse_seeds(text)
+
+
+# What a person can get wrong.
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (["train", "{photos}/nowhere", "--out", "{tmp}/run"], "There is no folder"),
+        (["train", "{photos}", "--out", "{tmp}/run", "--size", "20"], "not 20"),
+        (["train", "{photos}", "--out", "{tmp}/run"], "12 images, fewer than a batch of 64"),
+        (["train", "{photos}", "--out", "{tmp}/run", "--labels"], "With labels from sub-folders"),
+        (["train", "{photos}", "--out", "{photos}/00.png", *SMALL], "Nothing can be kept"),
+        (["train", "{photos}", "--out", "{tmp}/run", *SMALL, "--device", "toaster"], "toaster"),
+        (["train", "{photos}", "--out", "{tmp}/run", "--kimg", "0"], "A budget is"),
+        (["train", "{photos}", "--out", "{tmp}/run", "--minutes", "nan"], "A budget is"),
+        (["train", "{photos}", "--out", "{tmp}/run", "--batch", "1"], "A batch holds"),
+        (["train", "{photos}", "--out", "{tmp}/run", "--learning-rate", "7"], "The learning rate"),
+        (["train", "{photos}", "--out", "{tmp}/run", "--preset", "biggan"], "'biggan' is not one of"),
+        (["train", "{photos}", "--out", "{tmp}/run", "--size", "big"], "'big' is not a valid integer"),
+        (["train", "{photos}", "--out", "{tmp}/run", "--sise", "16"], "--sise"),
+        (["train", "{photos}"], "Missing option '--out'"),
+        (["train"], "Missing argument 'DATA'"),
+        (["sample", "{tmp}/nowhere.safetensors", "--out", "{tmp}/a.png"], "There is no file"),
+        (["sample", "{photos}/00.png", "--out", "{tmp}/a.png"], "00.png is a PNG picture"),
+        (["sample", "{weights}", "--out", "{tmp}/a.png", "--seeds", "one"], "Seeds are written like"),
+        (["sample", "{weights}", "--out", "{tmp}/a.png", "--label", "3"], "has classes 0 to 2, and no class 3"),
+        (["sample", "{weights}", "--out", "{tmp}/a.png", "--truncation", "nan"], "truncation"),
+        (["sample", "{weights}", "--out", "{tmp}/a.png", "--columns", "0"], "0 is not in the range"),
+        (["sample", "{weights}", "--out", "{weights}/a.png"], "cannot be written"),
+        (["info", "{tmp}/nowhere.safetensors"], "There is no file"),
+        (["info", "{photos}"], "Is a directory" if os.name != "nt" else "Error:"),
+        (["demo", "--minutes", "0"], "A budget is"),
+        (["demo", "--seed", "-1"], "The seed lies between"),
+        (["paint"], "No such command 'paint'"),
+        (["--paint"], "--paint"),
+    ],
+    ids=lambda value: " ".join(value)[:60] if isinstance(value, list) else "",
+)
+def test_bad_input_is_answered_in_one_line(photos, weights, tmp_path, command, told):
+    places = {"photos": photos, "tmp": tmp_path / "new", "weights": weights}
+    assert told in refused(*(argument.format_map(places) for argument in command))
+    assert not (tmp_path / "new").exists(), "and nothing is written"
+
+
+def test_a_run_that_exists_is_not_overwritten(photos, tmp_path):
+    done("train", photos, "--out", tmp_path / "run", "--kimg", "0.004", *SMALL)
+    before = (tmp_path / "run" / "checkpoint.safetensors").read_bytes()
+    assert "already holds a run" in refused("train", photos, "--out", tmp_path / "run", "--kimg", "0.008", *SMALL)
+    assert (tmp_path / "run" / "checkpoint.safetensors").read_bytes() == before
