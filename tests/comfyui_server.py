@@ -84,9 +84,11 @@ class Server:
             "--disable-api-nodes", "--disable-auto-launch",
             "--disable-all-custom-nodes", "--whitelist-custom-nodes", PACK,
         ]  # fmt: skip
+        # Networks this small learn fastest on one thread: several wait for each other, and long on a busy machine.
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         with self.log_file.open("wb") as log:
             self.process = subprocess.Popen(
-                command, cwd=comfyui, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+                command, cwd=comfyui, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
             )
         try:
             self._wait_until_ready(command)

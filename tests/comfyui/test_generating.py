@@ -320,6 +320,5 @@ def test_fifty_prompts_leave_no_memory_behind(comfy: Comfy) -> None:
     for seed in range(50):
         sample_once(2000 + seed)
     grown = (server.memory_info().rss - before) / 2**20
-    print(f"{grown:.1f} MiB")
     # Fifty batches of pictures are 29 MB; the server's own history of prompts takes a little.
     assert grown < 8, f"the server grew by {grown:.1f} MiB"

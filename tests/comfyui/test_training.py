@@ -81,6 +81,16 @@ def test_a_batch_of_images_from_core_becomes_a_generator(comfy: Comfy) -> None:
     assert [image.size for image in comfy.images(run, shown)] == [(16, 16)] * 4
 
 
+def test_a_folder_among_comfyuis_datasets_is_found(comfy: Comfy) -> None:
+    folder = comfy.clear(comfy.base / "datasets" / "noise" / "train")
+    for seed in range(8):
+        save_picture(folder / f"{seed}.png", seed)
+    graph = Graph()
+    dataset = load_folder(graph, "datasets/noise/train", channels="grey", fit="pad")
+    train(graph, dataset, "from datasets")
+    assert comfy.texts(comfy.run(graph), dataset)[-1] == "train: 8 images 16x16x1"
+
+
 def test_see_through_pictures_are_learned_as_rgba(comfy: Comfy) -> None:
     graph = Graph()
     image = graph("EmptyImage", width=16, height=16, batch_size=8, color=0x8040C0)

