@@ -77,7 +77,9 @@ def main() -> None:
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True, help="Folder for the results."
 )
-@click.option("--minutes", type=float, default=2.7, show_default=True, help="Stop after this many minutes of training.")
+@click.option(
+    "--minutes", type=float, default=2.75, show_default=True, help="Stop after this many minutes of training."
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Another seed, another generator.")
 def demo(out: Path, minutes: float, seed: int) -> None:
     """Learns handwritten digits from the 10,000 that ship with the project.

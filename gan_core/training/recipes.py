@@ -38,7 +38,7 @@ PRESETS = {
     "dcgan": Recipe("dcgan", {"refine": 1}, learning_rate=2e-4),
     "dcgan_small": Recipe("dcgan", {"width": 32, "latent_size": 64, "refine": 1}, betas=(0.5, 0.99), average_kimg=20.0),
     "digits": Recipe(
-        "dcgan", {"width": 24, "latent_size": 10, "refine": 1}, betas=(0.5, 0.99), average_kimg=20.0, cpu_threads=1
+        "dcgan", {"width": 24, "latent_size": 8, "refine": 1}, betas=(0.5, 0.99), average_kimg=20.0, cpu_threads=1
     ),
     "dcgan_classic": Recipe("dcgan", learning_rate=2e-4, average_kimg=0.0, batch_size=128),
 }
