@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import copy
 import math
 import time
@@ -58,8 +59,11 @@ def train(dataset: ImageDataset, config: TrainConfig, device: torch.device | str
     loss or weight is no longer finite; the last good checkpoint then stays.
     """
     run = Run(dataset, config, usable(device) if device is not None else best_device())
+    # A script may end without closing the iterator. Python would do it later, when torch is already half gone.
+    atexit.register(run.close)
     try:
         yield run.progress()
+        run.started = time.monotonic()  # so that any budget of minutes is enough for one step
         while not run.finished:
             with cpu_threads(run.recipe.cpu_threads):
                 real, labels = run.next_batch()
@@ -68,6 +72,7 @@ def train(dataset: ImageDataset, config: TrainConfig, device: torch.device | str
                 run.count()
             yield run.progress()
     finally:
+        atexit.unregister(run.close)
         run.close()
 
 
@@ -155,7 +160,7 @@ class Run:
         self.latents: Latent | None = None
         self.order = (-1, np.empty(0, np.int64))  # epoch, its permutation
         self.images_at_start, self.started = self.images, time.monotonic()
-        self.checkpointed = self.started
+        self.checkpointed, self.images_kept = self.started, self.images
 
     # One step.
 
@@ -281,11 +286,11 @@ class Run:
         histories.write_csv(self.history, self.folder / "history.csv")
         samples = self.folder / "samples" / f"{self.images / 1000:08.1f}kimg.png"
         pictures.save_png(pictures.grid(self.samples()), samples)
-        self.checkpointed = time.monotonic()
+        self.checkpointed, self.images_kept = time.monotonic(), self.images
 
     def close(self) -> None:
-        """Writes the last checkpoint, unless nothing was learned or what was learned is broken."""
-        if self.images > self.images_at_start and not self.diverged:
+        """Writes the last checkpoint, unless nothing was learned since the one before or what was learned is broken."""
+        if self.images > self.images_kept and not self.diverged:
             self.checkpoint()
 
     # Below: how.

@@ -431,7 +431,7 @@ def test_a_config_that_lies_is_refused_at_once(saved_with, wrong):
     path = saved_with(header={"gan_core.config": json.dumps({**CONFIG, **wrong})})
     start = time.perf_counter()
     refused(path)
-    assert time.perf_counter() - start < 2
+    assert time.perf_counter() - start < 5
 
 
 def test_a_config_of_other_weights_is_refused_with_the_shapes(saved_with):
