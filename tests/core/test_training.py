@@ -1,5 +1,6 @@
 """What was learned is never lost, never wrong, and the same at every run."""
 
+import copy
 import csv
 import itertools
 import json
@@ -118,9 +119,10 @@ def test_another_seed_reaches_other_weights(noise_images, tmp_path):
 
 
 def test_a_resumed_run_keeps_its_seed(noise_images, tmp_path):
-    finish(noise_images, config_for(tmp_path / "straight", steps=4, seed=1))
+    finish(noise_images, config_for(tmp_path / "straight", steps=6, seed=1))
     finish(noise_images, config_for(tmp_path / "stopped", steps=2, seed=1))
-    finish(noise_images, config_for(tmp_path / "stopped", steps=4, seed=99, resume=True))
+    finish(noise_images, config_for(tmp_path / "stopped", steps=4, seed=98, resume=True))
+    finish(noise_images, config_for(tmp_path / "stopped", steps=6, seed=99, resume=True))
     assert_same(learned(tmp_path / "stopped"), learned(tmp_path / "straight"))
 
 
@@ -206,6 +208,49 @@ def test_it_learns_what_its_labels_mean(tmp_path, objective):
     dark, bright = (generator.decode(sample_noise(generator, range(16), labels=label)).mean() for label in (0, 1))
     assert dark.item() == pytest.approx(60 / 127.5 - 1, abs=0.25)
     assert bright.item() == pytest.approx(200 / 127.5 - 1, abs=0.25)
+
+
+def slopes(logits: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+    """Squared length of D's gradient at the images, written anew."""
+    (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
+    return gradient.flatten(1).norm(dim=1).square().mean()
+
+
+def assert_same_gradients(module: torch.nn.Module, expected: torch.nn.Module) -> None:
+    for parameter, other in zip(module.parameters(), expected.parameters(), strict=True):
+        torch.testing.assert_close(parameter.grad, other.grad, rtol=1e-3, atol=1e-6)
+
+
+@EVERY_OBJECTIVE
+def test_the_discriminator_learns_from_its_loss_and_penalties(labelled_images, tmp_path, objective):
+    run = loop.Run(labelled_images, config_for(tmp_path, objective=objective, precision="fp32"), torch.device("cpu"))
+    discriminator = copy.deepcopy(run.discriminator)
+    real, labels = run.next_batch()
+    run.discriminator_step(real, labels)
+
+    real, fake = real.detach().requires_grad_(), run.fake.detach().requires_grad_()
+    real_logits, fake_logits = discriminator(real, labels), discriminator(fake, labels)
+    loss = OBJECTIVES[objective].loss(real_logits, fake_logits).discriminator
+    if objective == "relativistic":
+        gamma = 1 / 16  # 1 at 64x64 pixels, and these are 16x16
+        loss = loss + gamma / 2 * (slopes(real_logits, real) + slopes(fake_logits, fake))
+    loss.backward()
+    assert_same_gradients(run.discriminator, discriminator)
+
+
+@EVERY_OBJECTIVE
+def test_the_generator_learns_from_what_the_discriminator_says_now(labelled_images, tmp_path, objective):
+    run = loop.Run(labelled_images, config_for(tmp_path, objective=objective, precision="fp32"), torch.device("cpu"))
+    real, labels = run.next_batch()
+    run.discriminator_step(real, labels)
+    generator, discriminator = copy.deepcopy(run.generator), copy.deepcopy(run.discriminator)
+    run.generator_step(real, labels)
+
+    generator.zero_grad()
+    fake_logits = discriminator(generator(run._noise(BATCH), labels), labels)
+    real_logits = discriminator(real, labels).detach()
+    OBJECTIVES[objective].loss(real_logits, fake_logits).generator.backward()
+    assert_same_gradients(run.generator, generator)
 
 
 @EVERY_OBJECTIVE
