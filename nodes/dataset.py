@@ -14,6 +14,13 @@ CATEGORY = f"{host.CATEGORY}/data"
 def _shaping_inputs() -> list[io.Input]:
     """What both nodes ask about how images become squares."""
     return [
+        io.Int.Input(
+            "size",
+            default=64,
+            min=8,
+            max=1024,
+            tooltip="Side of the squares in pixels. dcgan learns 16, 28, 32, 64 or 128; smaller is faster.",
+        ),
         io.Combo.Input(
             "channels",
             options=list(CHANNELS),
@@ -52,13 +59,6 @@ class LoadImageFolder(io.ComfyNode):
                     default=host.EXAMPLE_FOLDER,
                     tooltip="A folder in ComfyUI's input or datasets folder; put yours there and press R. "
                     "example/digits is 10,000 handwritten digits that come with the pack.",
-                ),
-                io.Int.Input(
-                    "size",
-                    default=64,
-                    min=8,
-                    max=1024,
-                    tooltip="Side of the squares in pixels. dcgan learns 16, 28, 32, 64 or 128; smaller is faster.",
                 ),
                 *_shaping_inputs(),
                 io.Boolean.Input(
@@ -107,13 +107,6 @@ class ImagesToDataset(io.ComfyNode):
             search_aliases=["dataset", "training images", "batch to dataset"],
             inputs=[
                 io.Image.Input("images", tooltip="A batch of images: the more, the better; a few hundred is a start."),
-                io.Int.Input(
-                    "size",
-                    default=64,
-                    min=8,
-                    max=1024,
-                    tooltip="Side of the squares in pixels. dcgan learns 16, 28, 32, 64 or 128; smaller is faster.",
-                ),
                 *_shaping_inputs(),
             ],
             outputs=[IMAGE_DATASET.Output(display_name="dataset", tooltip="The images, ready to train on.")],
