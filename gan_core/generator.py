@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from . import architectures, weights
 from .architectures import Architecture, Shapes
 from .errors import InputError
-from .latents import Latent
+from .latents import LAST_SEED, Latent, noise_maps
 
 DECODED_AT_ONCE = 64
 """Images decoded in one pass, so that a batch of thousands costs no more working memory than this many."""
+
+NOISES = ("const", "random", "none")
+"""What a style-based network's noise maps can be."""
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -26,8 +29,8 @@ class Generator:
     architecture: Architecture
     config: Any
     """The architecture's own config dataclass."""
-    module: nn.Module
-    """The network with its averaged (EMA) weights, in evaluation mode."""
+    module: Any
+    """The network, an nn.Module of the architecture's, with its averaged (EMA) weights, in evaluation mode."""
     card: Mapping[str, Any] = field(default_factory=dict)
     """Facts for people: title, data, training. Everything in it can be written as JSON."""
 
@@ -52,39 +55,126 @@ class Generator:
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
-        """C, H, W of one latent."""
+        """C, H, W of one latent z."""
         return self.config.latent_size, 1, 1
+
+    @property
+    def style_shape(self) -> tuple[int, int, int] | None:
+        """C, H, W of one latent in w or w+: w_dim, num_ws, 1. None for a generator that has no styles."""
+        return (*self.architecture.styles(self.config), 1) if self.architecture.styles else None
 
     @property
     def device(self) -> torch.device:
         return next(self.module.parameters()).device
 
     @torch.no_grad()
-    def decode(self, latent: Latent | Tensor) -> Tensor:
+    def decode(
+        self, latent: Latent | Tensor, noise: str = "const", noise_seed: int = 0, transform: Tensor | None = None
+    ) -> Tensor:
         """Makes the images that the latents stand for.
 
-        latent: a Latent, or its samples alone as a tensor [B, C, H, W] (for a generator without classes).
-        Returns images [B, C, H, W], float32 in [-1, 1], on the device of the weights.
+        latent: a Latent, or its samples alone as a tensor [B, C, H, W] (in z, for a generator without classes).
+        noise: for StyleGAN2, what its noise maps are: "const" as stored in the file, "none", or "random", which image i
+        draws by the seed noise_seed + i.
+        transform: for StyleGAN3, how the picture is moved and turned: [3, 3] or one for each image [B, 3, 3], as
+        gan_core.transform makes it.
 
-        Raises InputError where the latent is not one of this generator's.
+        Returns images [B, C, H, W] in float32, nominally in [-1, 1] (a style-based network may overshoot a little), on
+        the device of the weights.
+
+        Raises InputError where the latent is not one of this generator's, or for a control that it does not have.
         """
         if not isinstance(latent, Latent):
             latent = Latent(latent)
         self._check(latent)
+        controls = self._controls(len(latent), noise, noise_seed, transform)
+        images = []
+        for start in range(0, len(latent), DECODED_AT_ONCE):
+            part = slice(start, start + DECODED_AT_ONCE)
+            images.append(self._decoded(latent[part], {name: value(part) for name, value in controls.items()}))
+        return torch.cat(images)
+
+    def _decoded(self, latent: Latent, controls: dict[str, Any]) -> Tensor:
+        samples = latent.samples.to(self.device, torch.float32)
+        if self.architecture.styles is None:
+            return self.module(samples.flatten(1), self._on_device(latent.labels))
+        if latent.space == "z":
+            samples = self.mapped(latent).samples
+        # [N, w_dim, num_ws, 1] to [N, num_ws, w_dim]; float32 again, which a map in half precision may have left
+        styles = samples.squeeze(3).transpose(1, 2).float()
+        return self.module.synthesis(styles, **controls)
+
+    @torch.no_grad()
+    def mapped(self, latent: Latent) -> Latent:
+        """Latents z in w: [B, w_dim, num_ws, 1], the same style for each layer, on the device of the weights.
+
+        Raises InputError for a generator that has no styles, and for latents that are not its own.
+        """
+        self._check(latent)
+        shape = self._needs_styles()
         z = latent.samples.flatten(1).to(self.device, torch.float32)
-        labels = None if latent.labels is None else latent.labels.to(self.device)
-        parts = [slice(start, start + DECODED_AT_ONCE) for start in range(0, len(z), DECODED_AT_ONCE)]
-        return torch.cat([self.module(z[part], None if labels is None else labels[part]) for part in parts])
+        w = self.module.mapping(z, self._on_device(latent.labels))
+        return Latent(w[:, :, None, None].expand(-1, *shape), "w")
+
+    @property
+    def average_style(self) -> Tensor:
+        """The mean of w over training, [w_dim], which truncation draws towards.
+
+        Raises InputError for a generator that has no styles.
+        """
+        self._needs_styles()
+        return self.module.mapping.w_avg
+
+    def _needs_styles(self) -> tuple[int, int, int]:
+        if self.style_shape is None:
+            raise InputError(f"{self.title} is a {self.architecture.name} generator: it has no space w of styles.")
+        return self.style_shape
+
+    def _on_device(self, labels: Tensor | None) -> Tensor | None:
+        return None if labels is None else labels.to(self.device)
+
+    def _controls(
+        self, count: int, noise: str, noise_seed: int, transform: Tensor | None
+    ) -> dict[str, Callable[[slice], Any]]:
+        """What the synthesis network is told besides styles, for a part of the batch."""
+        controls: dict[str, Callable[[slice], Any]] = {}
+        if noise not in NOISES:
+            raise InputError(f'The noise is "const", "random" or "none", not "{noise}".')
+        if noise != "const":
+            self._has("noise", "noise maps, so its noise cannot be changed")
+            sides = self.config.noise_sides
+            if noise == "random" and not 0 <= noise_seed <= noise_seed + count - 1 <= LAST_SEED:
+                raise InputError(f"The noise seeds of {count} images from {noise_seed} on pass {LAST_SEED}.")
+            controls["noise"] = lambda part: [
+                maps.to(self.device)
+                for maps in noise_maps(sides, [] if noise == "none" else range(noise_seed, noise_seed + count)[part])
+            ]
+        if transform is not None:
+            self._has("transform", "coordinates, so its pictures cannot be moved or turned: only StyleGAN3's can")
+            if transform.shape not in ((3, 3), (1, 3, 3), (count, 3, 3)):
+                raise InputError(
+                    f"A transform is a matrix [3, 3], or one for each of the {count} images, not "
+                    f"{list(transform.shape)}."
+                )
+            matrices = transform.to(self.device, torch.float32).expand(count, 3, 3)
+            controls["transform"] = lambda part: matrices[part]
+        return controls
+
+    def _has(self, control: str, lacks: str) -> None:
+        if control not in self.architecture.controls:
+            raise InputError(f"{self.title} is a {self.architecture.name} generator, which has no {lacks}.")
 
     def _check(self, latent: Latent) -> None:
         shape = tuple(latent.samples.shape)
+        if latent.space in ("w", "w+"):
+            return self._check_styles(shape, latent)
+        if latent.space != "z":
+            raise InputError(f"{self.title} takes no latents in a space called {latent.space}.")
         if len(shape) != 4 or shape[1:] != self.latent_shape or not shape[0]:
             raise InputError(
                 f"{self.title} takes latents of shape {list(self.latent_shape)}, as Sample Noise makes them for it, "
                 f"not {list(shape[1:])}. Latents of another generator or of an image model do not fit."
             )
-        if latent.space != "z":
-            raise InputError(f"{self.title} takes latents in z space, not in {latent.space}.")
         if latent.labels is not None and not self.classes:
             raise InputError(f"{self.title} was trained without classes: it takes no label.")
         if self.classes and latent.labels is None:
@@ -96,8 +186,23 @@ class Generator:
             return
         if len(latent.labels) != shape[0]:
             raise InputError(f"The latent holds {shape[0]} points but {len(latent.labels)} labels.")
-        if not 0 <= int(latent.labels.min()) <= int(latent.labels.max()) < self.classes:
+        if latent.labels.ndim == 2:
+            if latent.labels.shape[1] != self.classes:
+                raise InputError(
+                    f"{self.title} has {self.classes} classes; the latent has weights for {latent.labels.shape[1]}."
+                )
+        elif not 0 <= int(latent.labels.min()) <= int(latent.labels.max()) < self.classes:
             raise InputError(f"{self.title} has classes 0 to {self.classes - 1}; the latent asks for another one.")
+
+    def _check_styles(self, shape: tuple[int, ...], latent: Latent) -> None:
+        expected = self._needs_styles()
+        if len(shape) != 4 or shape[1:] != expected or not shape[0]:
+            raise InputError(
+                f"{self.title} takes latents in {latent.space} of shape {list(expected)}, one style for each of its "
+                f"{expected[1]} layers, not {list(shape[1:])}. Latents of another generator do not fit."
+            )
+        if latent.labels is not None:
+            raise InputError("A label takes part in the way from z to w, and this latent is in w already.")
 
     def save(self, path: str | Path) -> Path:
         """Writes the generator to one safetensors file, whole or not at all. Returns its path.
@@ -134,19 +239,34 @@ def load(path: str | Path) -> Generator:
         else:
             architecture = _named(path, described.architecture)
             config, card = _config(path, architecture, described.config), described.card
-        # On the meta device a network has shapes but no memory: a config that lies costs nothing.
-        with torch.device("meta"):
-            module = architecture.generator(config)
-        expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
-        dtypes = {name: tensor.dtype for name, tensor in module.state_dict().items()}
-        file.check(expected)
-        try:
-            tensors = {name: tensor.to(dtypes[name]) for name, tensor in file.tensors().items()}
-        except NotImplementedError as error:
-            raise InputError(f"{path.name} has tensors of a type that cannot be computed with ({error}).") from None
-    module.load_state_dict(tensors, assign=True)
+        card = {"title": path.stem, **card}
+        return assembled(path.name, architecture, config, file.shapes, file.tensors, card)
+
+
+def assembled(
+    file: str,
+    architecture: Architecture,
+    config: Any,
+    shapes: Shapes,
+    tensors: Callable[[], dict[str, Tensor]],
+    card: Mapping[str, Any],
+) -> Generator:
+    """A generator of the tensors in a file, which are read only once their names and shapes are known to be right.
+
+    Raises InputError where they are not those of a network with that config.
+    """
+    # On the meta device a network has shapes but no memory: a config that lies costs nothing.
+    with torch.device("meta"):
+        module = architecture.generator(config)
+    expected = module.state_dict()
+    weights.check(file, shapes, {name: tuple(tensor.shape) for name, tensor in expected.items()})
+    try:
+        read = {name: tensor.to(expected[name].dtype) for name, tensor in tensors().items()}
+    except NotImplementedError as error:
+        raise InputError(f"{file} has tensors of a type that cannot be computed with ({error}).") from None
+    module.load_state_dict(read, assign=True)
     module.requires_grad_(False).eval()
-    return Generator(architecture, config, module, {"title": path.stem, **card})
+    return Generator(architecture, config, module, card)
 
 
 def _named(path: Path, name: str) -> Architecture:
@@ -165,8 +285,13 @@ def _recognised(path: Path, architecture: Architecture, shapes: Shapes) -> Any:
 
 def _config(path: Path, architecture: Architecture, values: dict[str, Any]) -> Any:
     try:
-        if not all(type(value) is int for value in values.values()):
-            raise InputError("every value in it must be a whole number.")
+        values = {name: tuple(value) if type(value) is list else value for name, value in values.items()}
+        if not all(_whole(value) for value in values.values()):
+            raise InputError("every value in it must be a whole number, or a list of them.")
         return architecture.config(**values)
     except (TypeError, InputError) as error:
         raise InputError(f"{path.name} has a config that {architecture.name} cannot be built from: {error}") from None
+
+
+def _whole(value: Any) -> bool:
+    return type(value) is int or (type(value) is tuple and all(type(item) is int for item in value))

@@ -27,37 +27,53 @@ class Latent:
     samples: Tensor
     """[B, C, H, W], float32. A vector z of size n is [B, n, 1, 1]."""
     space: str = "z"
-    """Which space the points lie in: "z", the noise that the generator was trained on."""
+    """Which space the points lie in: "z", the noise that the generator was trained on; for a style-based generator also
+    "w", the same style for all its layers, and "w+", a style for each. In both, samples are [B, w_dim, num_ws, 1]."""
     labels: Tensor | None = None
-    """[B], int64: the class of each image, for a generator with classes."""
+    """For a generator with classes, those of the images in z: [B], int64, or weights of the classes [B, classes]."""
 
     def __len__(self) -> int:
         return len(self.samples)
+
+    def __getitem__(self, part: slice) -> Latent:
+        return Latent(self.samples[part], self.space, None if self.labels is None else self.labels[part])
 
 
 def sample_noise(
     generator: Generator,
     seeds: Iterable[int],
     truncation: float = 1.0,
-    labels: int | Sequence[int] | None = None,
+    labels: int | Sequence[int] | Tensor | None = None,
+    space: str | None = None,
+    cutoff: int | None = None,
 ) -> Latent:
-    """Draws one latent z for each seed.
+    """Draws one latent for each seed.
 
     Image i depends on seed i alone: z is `numpy.random.RandomState(seed).randn(n)`, a stream that numpy has frozen
     (NEP 19), so that a seed means one picture on every machine, in every version and in a batch of any size.
 
     seeds: whole numbers from 0 to 2^32 - 1.
-    truncation: psi. z is scaled by it towards 0, the average picture: below 1 trades variety for typicality.
-    labels: for a generator with classes, one label for all images or one for each; None draws them, by the seeds too.
+    truncation: psi. Draws towards the average picture: below 1 trades variety for typicality. It scales z, or in a
+    style-based generator draws w towards its mean (Karras et al. 2019, app. B).
+    labels: for a generator with classes, one label for all images or one for each, or weights of the classes as a float
+    tensor [classes] or [B, classes]; None draws them, by the seeds too.
+    space: "z", or "w" for a style-based generator. None is z, unless a truncation needs w.
+    cutoff: how many of the first styles are truncated; None for all. Others than all make a latent in w+.
 
-    Raises InputError for seeds or labels out of range, for a truncation that is no finite number, and for labels that
-    do not fit the seeds.
+    Raises InputError for seeds or labels out of range, for a truncation that is no finite number, for labels that do
+    not fit the seeds, and for a space or a cutoff that the generator does not have.
     """
     seeds = list(seeds)
     if not seeds:
         raise InputError("No seeds were given: one picture is drawn for each.")
-    if not math.isfinite(truncation):
-        raise InputError(f"The truncation psi is an ordinary number, mostly from 0 to 1, not {truncation}.")
+    _check_truncation(generator, truncation, cutoff)
+    if space not in (None, "z", "w"):
+        raise InputError(f'Noise is drawn in the space z or w, not "{space}".')
+    styled = generator.style_shape is not None
+    if space == "z" and styled and truncation != 1:
+        raise InputError(
+            f"{generator.title} is style-based, and truncation belongs to its space w: choose w, or a truncation of 1."
+        )
     bad = next((seed for seed in seeds if not 0 <= seed <= LAST_SEED), None)
     if bad is not None:
         raise InputError(f"Seed {bad} is out of range: seeds are whole numbers from 0 to {LAST_SEED}.")
@@ -66,17 +82,67 @@ def sample_noise(
     z = np.stack([stream.randn(generator.config.latent_size) for stream in streams]).astype(np.float32)
     # The labels' draw follows that of z in the same stream, and so never changes z.
     drawn = [int(stream.randint(generator.classes)) for stream in streams] if generator.classes else None
-    return Latent(
-        samples=torch.from_numpy(z)[:, :, None, None] * truncation,
+    latent = Latent(
+        samples=torch.from_numpy(z)[:, :, None, None] * (1 if styled else truncation),
         labels=_labels(generator, len(seeds), drawn if labels is None else labels),
     )
+    if space == "w" or (styled and truncation != 1):
+        return to_styles(generator, latent, truncation, cutoff)
+    return latent
 
 
-def _labels(generator: Generator, count: int, labels: int | Sequence[int] | None) -> Tensor | None:
+def to_styles(generator: Generator, latent: Latent, truncation: float = 1.0, cutoff: int | None = None) -> Latent:
+    """The latents of a style-based generator in w, drawn towards the mean style.
+
+    latent: in z, w or w+. truncation: psi, w becomes mean + psi (w - mean). cutoff: how many of the first styles, the
+    coarse ones, are drawn; None for all. Returns a latent in w, or in w+ where its styles differ.
+
+    Raises InputError for a generator that has no styles, for latents that are not its own, for a truncation that is no
+    finite number and for a cutoff beyond the number of styles.
+    """
+    _check_truncation(generator, truncation, cutoff)
+    if latent.space == "z":
+        latent = generator.mapped(latent)
+    mean = generator.average_style.to(latent.samples)[:, None, None]
+    count = latent.samples.shape[2] if cutoff is None else cutoff
+    samples = latent.samples.clone()
+    samples[:, :, :count] = mean.lerp(samples[:, :, :count], truncation)
+    space = latent.space if truncation == 1 or count in (0, samples.shape[2]) else "w+"
+    return Latent(samples.to(generator.device), space)
+
+
+def noise_maps(sides: Sequence[int], seeds: Sequence[int]) -> list[Tensor]:
+    """Noise for the layers of a style-based generator: for each side r maps [N, 1, r, r] of normal numbers.
+
+    Those of an image depend on its seed alone. Without seeds, maps of zero that broadcast to any number of images.
+    """
+    if not seeds:
+        return [torch.zeros(1) for _ in sides]
+    streams = [np.random.RandomState(seed) for seed in seeds]
+    drawn = [[stream.randn(1, side, side).astype(np.float32) for side in sides] for stream in streams]
+    return [torch.from_numpy(np.stack(maps)) for maps in zip(*drawn, strict=True)]
+
+
+def _check_truncation(generator: Generator, truncation: float, cutoff: int | None) -> None:
+    if not math.isfinite(truncation):
+        raise InputError(f"The truncation psi is an ordinary number, mostly from 0 to 1, not {truncation}.")
+    if cutoff is None:
+        return
+    if generator.style_shape is None:
+        raise InputError(
+            f"{generator.title} is a {generator.architecture.name} generator: it has no styles, and so no cutoff."
+        )
+    if not 0 <= cutoff <= generator.style_shape[1]:
+        raise InputError(f"{generator.title} has {generator.style_shape[1]} styles; a cutoff after {cutoff} is none.")
+
+
+def _labels(generator: Generator, count: int, labels: int | Sequence[int] | Tensor | None) -> Tensor | None:
     if labels is None:
         return None
     if not generator.classes:
         raise InputError(f"{generator.title} was trained without classes: it takes no label.")
+    if isinstance(labels, Tensor):
+        return _class_weights(generator, count, labels)
     chosen = [labels] * count if isinstance(labels, int) else list(labels)
     if len(chosen) != count:
         raise InputError(f"{len(chosen)} labels were given for {count} images: give one label, or one for each.")
@@ -84,3 +150,12 @@ def _labels(generator: Generator, count: int, labels: int | Sequence[int] | None
     if bad is not None:
         raise InputError(f"{generator.title} has classes 0 to {generator.classes - 1}, and no class {bad}.")
     return torch.tensor(chosen, dtype=torch.int64)
+
+
+def _class_weights(generator: Generator, count: int, given: Tensor) -> Tensor:
+    if given.shape not in ((generator.classes,), (count, generator.classes)) or not bool(given.isfinite().all()):
+        raise InputError(
+            f"{generator.title} has {generator.classes} classes: give a finite weight for each of them, for all images "
+            f"or for each of the {count}."
+        )
+    return given.float().expand(count, -1)

@@ -3,10 +3,11 @@
 from ..errors import InputError
 from .architecture import Architecture, Shapes
 from .dcgan import ARCHITECTURE as DCGAN
+from .stylegan2 import ARCHITECTURE as STYLEGAN2
 
 __all__ = ["ARCHITECTURES", "Architecture", "Shapes", "by_name", "detect"]
 
-ARCHITECTURES = (DCGAN,)
+ARCHITECTURES = (DCGAN, STYLEGAN2)
 
 
 def by_name(name: str) -> Architecture:

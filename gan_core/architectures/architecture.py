@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 Shapes = Mapping[str, tuple[int, ...]]
 """The names and shapes of a state dict's tensors."""
@@ -12,17 +12,34 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class Architecture:
-    """A network family: how to recognise it in a file, and how to build its two networks from a config."""
+    """A network family: how to recognise it in a file, and how to build its networks from a config.
+
+    The generator is called as module(z [N, latent_size], labels) -> images [N, C, H, W], nominally in [-1, 1]; labels
+    are None, class numbers [N], or one weight for each class [N, classes].
+
+    A style-based one has two parts, and calling it calls both: `module.mapping(z, labels)` -> w [N, w_dim], with the
+    buffer `module.mapping.w_avg` [w_dim], and `module.synthesis(styles [N, num_ws, w_dim], **controls)` -> images.
+    """
 
     name: str
     config: type
-    """A frozen dataclass of plain numbers with the fields `side`, `channels`, `classes` and `latent_size`. Its
-    constructor refuses what the networks cannot be built for, with an InputError."""
+    """A frozen dataclass of whole numbers, and tuples of them, with the fields `side`, `channels`, `classes` and
+    `latent_size`. Its constructor refuses what the networks cannot be built for, with an InputError."""
     generator: Callable[[Any], nn.Module]
-    """config -> module, called as module(z [N, latent_size], labels [N] or None) -> images [N, C, H, W] in [-1, 1]."""
-    discriminator: Callable[[Any, str], nn.Module]
-    """config, normalisation -> module, called as module(images, labels) -> logits [N]."""
+    """config -> module, as above."""
     detect: Callable[[Shapes], bool]
     """Whether a state dict with these shapes is a generator of this family."""
     config_from: Callable[[Shapes], Any]
     """The config of a generator that `detect` recognised."""
+    discriminator: Callable[[Any, str], nn.Module] | None = None
+    """config, normalisation -> module, called as module(images, labels) -> logits [N]. None for a family that is opened
+    and sampled here, but not trained."""
+    styles: Callable[[Any], tuple[int, int]] | None = None
+    """config -> w_dim, num_ws: length and number of the styles, for a style-based family."""
+    controls: frozenset[str] = frozenset()
+    """What its synthesis takes besides styles: "noise", "transform"."""
+
+
+def as_vectors(labels: Tensor, classes: int) -> Tensor:
+    """Class numbers [N] as one-hot vectors [N, classes] in float32; vectors as they are."""
+    return labels if labels.is_floating_point() else nn.functional.one_hot(labels, classes).float()

@@ -92,9 +92,12 @@ class DCGANGenerator(nn.Module):
         self.apply(initialise)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """z: [N, latent_size], labels: [N] whole numbers. Returns images [N, C, side, side] in [-1, 1]."""
+        """z: [N, latent_size], labels: [N] class numbers or [N, classes] weights. Returns images [N, C, side, side] in
+        [-1, 1]."""
         if self.embed is not None:
-            z = torch.cat([z, self.embed(labels)], dim=1)
+            assert labels is not None
+            mixed = labels.is_floating_point()
+            z = torch.cat([z, labels @ self.embed.weight if mixed else self.embed(labels)], dim=1)
         x = self.project(z).unflatten(1, self.first_block)  # [N, widths[0], start, start]
         x = self.norm(x).relu_()
         for stage in self.stages:

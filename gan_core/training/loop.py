@@ -413,6 +413,7 @@ _NOISE, _ORDER, _MIRROR = range(3)
 
 def build(architecture: Architecture, config: Any, normalisation: str, seed: int) -> tuple[nn.Module, nn.Module]:
     """A generator and a discriminator with fresh weights that depend on the seed alone, on the CPU."""
+    assert architecture.discriminator, f"{architecture.name} cannot be trained"
     with _seeded(seed):
         return architecture.generator(config), architecture.discriminator(config, normalisation)
 

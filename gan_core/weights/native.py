@@ -122,26 +122,27 @@ class OpenedFile:
             raise InputError(f"{self.name} has a damaged header: its config and its card must be JSON objects.")
         return Description(architecture, config, card)
 
-    def check(self, expected: Mapping[str, tuple[int, ...]]) -> None:
-        """Refuses the file unless its tensors have exactly these names and shapes."""
-        missing = sorted(expected.keys() - self.shapes.keys())
-        extra = sorted(self.shapes.keys() - expected.keys())
-        wrong = sorted(name for name in expected.keys() & self.shapes.keys() if expected[name] != self.shapes[name])
-        if missing:
-            raise InputError(f"{self.name} is incomplete: {_some(missing)} missing.")
-        if extra:
-            raise InputError(f"{self.name} holds tensors that its architecture does not have: {_some(extra)} too many.")
-        if wrong:
-            name = wrong[0]
-            raise InputError(
-                f"{self.name} does not fit its own description: {name} has shape {list(self.shapes[name])} "
-                f"where {list(expected[name])} belongs."
-            )
-
     def tensors(self) -> dict[str, Tensor]:
         """Reads every tensor, to the CPU."""
         # safetensors gives a map of the file: weights would change as it does, and Windows could not replace it.
         return {name: self._file.get_tensor(name).clone() for name in self.shapes}
+
+
+def check(file: str, shapes: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> None:
+    """Refuses a file unless its tensors have exactly the expected names and shapes, with an InputError."""
+    missing = sorted(expected.keys() - shapes.keys())
+    extra = sorted(shapes.keys() - expected.keys())
+    wrong = sorted(name for name in expected.keys() & shapes.keys() if expected[name] != shapes[name])
+    if missing:
+        raise InputError(f"{file} is incomplete: {_some(missing)} missing.")
+    if extra:
+        raise InputError(f"{file} holds tensors that its architecture does not have: {_some(extra)} too many.")
+    if wrong:
+        name = wrong[0]
+        raise InputError(
+            f"{file} does not fit its own description: {name} has shape {list(shapes[name])} "
+            f"where {list(expected[name])} belongs."
+        )
 
 
 @contextmanager

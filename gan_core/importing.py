@@ -1,0 +1,171 @@
+"""Generators that other programs made: opened as data, whatever they are wrapped in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from . import weights
+from .architectures import ARCHITECTURES, Architecture, Shapes, stylegan2
+from .errors import InputError
+from .generator import Generator, assembled, load
+from .weights import foreign, torch_files
+
+ENDINGS = (".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt")
+"""Of the files that are opened here, besides .safetensors."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How somebody else names the tensors of a network that is one of ours."""
+
+    name: str
+    """For people."""
+    architecture: Architecture
+    matches: Callable[[Shapes], bool]
+    translate: Callable[[dict[str, Tensor]], dict[str, Tensor]]
+    """Their state dict to ours. Raises InputError for one that cannot be."""
+    config: Callable[[Any, Mapping[str, frozenset[Any]]], Any] = lambda config, attributes: config
+    """The config, changed by what only the modules' attributes tell."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How far a file has been read."""
+
+    done: int
+    """Bytes of weights."""
+    total: int
+    generator: Generator | None = None
+    """The generator, once all is read."""
+
+
+def importing(path: str | Path) -> Iterator[Reading]:
+    """Opens a generator that another program made, on the CPU. Nothing in the file is executed.
+
+    Pickles of NVIDIA's networks, files of torch.save and safetensors files are read as data; the network family is
+    recognised by the names and shapes of the tensors. Yields after every tensor; the last value has the generator.
+
+    Raises InputError, in a sentence that says what the file is, for anything that is no generator known here.
+    """
+    path = Path(path)
+    if path.suffix.lower() == ".safetensors":
+        yield from _from_safetensors(path)
+        return
+    with torch_files.opened(path) as file:
+        found = list(foreign.candidates(file))
+        for state in found:
+            layout = _layout(state.shapes)
+            if layout is not None:
+                yield from _read(file, state, layout)
+                return
+    raise InputError(f"{path.name} is {_stranger(found[0]) if found else 'a pickle without weights in it'}.")
+
+
+def _read(file: torch_files.TorchFile, state: foreign.Weights, layout: Layout) -> Iterator[Reading]:
+    total, done = sum(tensor.nbytes for tensor in state.tensors.values()), 0
+    tensors = {}
+    for name, stored in state.tensors.items():
+        tensors[name] = file.tensor(stored)
+        done += stored.nbytes
+        yield Reading(done, total)
+    yield Reading(total, total, _translated(Path(file.name), layout, tensors, state.attributes, state.kind))
+
+
+def _from_safetensors(path: Path) -> Iterator[Reading]:
+    """A file of ours, or one that somebody converted and left the names as they were."""
+    with weights.opened(path) as file:
+        layout = None if file.description or _native(file.shapes) else _layout(file.shapes)
+        if layout is None:
+            generator = load(path)
+        else:
+            generator = _translated(path, layout, file.tensors(), {}, "a safetensors file")
+    size = path.stat().st_size
+    yield Reading(size, size, generator)
+
+
+def _translated(
+    path: Path,
+    layout: Layout,
+    tensors: dict[str, Tensor],
+    attributes: Mapping[str, frozenset[Any]],
+    kind: str,
+) -> Generator:
+    try:
+        ours = layout.translate(tensors)
+        shapes = {name: tuple(tensor.shape) for name, tensor in ours.items()}
+        config = layout.config(layout.architecture.config_from(shapes), attributes)
+    except InputError as error:
+        raise InputError(f"{path.name} looks like {layout.name}, but cannot be opened: {error}") from None
+    card = {"title": path.stem, "imported": {"file": path.name, "from": f"{layout.name}, in {kind}"}}
+    return assembled(path.name, layout.architecture, config, shapes, lambda: ours, card)
+
+
+def _native(shapes: Shapes) -> bool:
+    return any(architecture.detect(shapes) for architecture in ARCHITECTURES)
+
+
+def _layout(shapes: Shapes) -> Layout | None:
+    return next((layout for layout in LAYOUTS if layout.matches(shapes)), None)
+
+
+def _stranger(state: foreign.Weights) -> str:
+    """What a file with an unknown state dict is, for a sentence."""
+    for name in state.tensors:
+        for pattern, what in _STRANGERS.items():
+            if re.search(pattern, name):
+                return f"{what} (it has {name}), which cannot be opened here"
+    name, tensor = next(iter(state.tensors.items()))
+    return (
+        f"{state.kind} of {len(state.tensors)} tensors, the first {name} of shape {list(tensor.shape)}: no generator "
+        f"that is known here. Known are {', '.join(layout.name for layout in LAYOUTS)}"
+    )
+
+
+def _stylegan2_config(config: Any, attributes: Mapping[str, frozenset[Any]]) -> Any:
+    """What only the modules' attributes tell. Raises InputError for a network that computes in another way."""
+    _only(attributes, "activation", {"lrelu", "linear"})
+    _only(attributes, "architecture", {"skip"})
+    _only(attributes, "use_noise", {True})
+    _only(attributes, "lr_multiplier", {0.01, 1})
+    bounds = {value for value in attributes.get("conv_clamp", ()) if value is not None}
+    if len(bounds) > 1 or not all(float(value).is_integer() for value in bounds):
+        raise InputError(f"its layers are clamped at several values, {sorted(bounds)}.")
+    return replace(config, clamp=int(next(iter(bounds), 0))) if "conv_clamp" in attributes else config
+
+
+def _only(attributes: Mapping[str, frozenset[Any]], name: str, known: set[Any]) -> None:
+    other = attributes.get(name, frozenset()) - known
+    if other:
+        raise InputError(f"its {name} is {sorted(map(str, other))[0]}, and only {', '.join(map(str, known))} is known.")
+
+
+LAYOUTS = (
+    Layout(
+        "a StyleGAN2 of NVIDIA's",
+        stylegan2.ARCHITECTURE,
+        stylegan2.is_original,
+        stylegan2.from_original,
+        _stylegan2_config,
+    ),
+)
+"""What can be imported, the first that matches first."""
+
+_STRANGERS = {
+    r"conv\.modulation\.weight": "a StyleGAN2 of rosinality's code",
+    r"style\.\d+\.weight": "a StyleGAN of rosinality's code",
+    r"lora_(up|down|A|B)\b": "a LoRA",
+    r"model\.diffusion_model\.": "a checkpoint of a diffusion model",
+    r"first_stage_model\.|decoder\.conv_in\.weight": "a VAE",
+    r"text_model\.|transformer_blocks\.": "a part of a diffusion model",
+    r"^embed_tokens|\.self_attn\.": "a language model",
+    r"synthesis\.(superres|early_layers)|mapping\.embed_proj": "a StyleGAN-XL",
+    r"^params|body\.\d+\.(rdb|conv)|conv_first\.weight": "an upscaler",
+    r"^(layer1|features)\.0\.": "a classifier",
+}
+"""Other files that people have, by the names of their tensors."""
