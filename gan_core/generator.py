@@ -15,8 +15,9 @@ from .architectures import Architecture, Shapes
 from .errors import InputError
 from .latents import LAST_SEED, Latent, noise_maps
 
-DECODED_AT_ONCE = 64
-"""Images decoded in one pass, so that a batch of thousands costs no more working memory than this many."""
+MOST_DECODED_AT_ONCE = 64
+PIXELS_DECODED_AT_ONCE = 2**20
+"""Images decoded in one pass, and their pixels, so that a batch of thousands costs no more working memory."""
 
 NOISES = ("const", "random", "none")
 """What a style-based network's noise maps can be."""
@@ -47,6 +48,12 @@ class Generator:
     def title(self) -> str:
         """What to call it in a sentence."""
         return str(self.card.get("title") or f"this {self.architecture.name} generator")
+
+    @property
+    def origin(self) -> list[str]:
+        """Lines for people on where it was imported from; none for one that was trained here."""
+        imported = self.card.get("imported")
+        return [f"{imported.get('from')}"] if isinstance(imported, dict) else []
 
     @property
     def classes(self) -> int:
@@ -89,8 +96,9 @@ class Generator:
         self._check(latent)
         controls = self._controls(len(latent), noise, noise_seed, transform)
         images = []
-        for start in range(0, len(latent), DECODED_AT_ONCE):
-            part = slice(start, start + DECODED_AT_ONCE)
+        at_once = max(1, min(MOST_DECODED_AT_ONCE, PIXELS_DECODED_AT_ONCE // self.config.side**2))
+        for start in range(0, len(latent), at_once):
+            part = slice(start, start + at_once)
             images.append(self._decoded(latent[part], {name: value(part) for name, value in controls.items()}))
         return torch.cat(images)
 
@@ -166,10 +174,11 @@ class Generator:
 
     def _check(self, latent: Latent) -> None:
         shape = tuple(latent.samples.shape)
-        if latent.space in ("w", "w+"):
+        if latent.space in ("w", "w+") and self.style_shape:
             return self._check_styles(shape, latent)
         if latent.space != "z":
-            raise InputError(f"{self.title} takes no latents in a space called {latent.space}.")
+            known = "z, w or w+ space" if self.style_shape else "z space"
+            raise InputError(f"{self.title} takes latents in {known}, not in {latent.space}.")
         if len(shape) != 4 or shape[1:] != self.latent_shape or not shape[0]:
             raise InputError(
                 f"{self.title} takes latents of shape {list(self.latent_shape)}, as Sample Noise makes them for it, "

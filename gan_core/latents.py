@@ -91,6 +91,26 @@ def sample_noise(
     return latent
 
 
+def parse_class_weights(generator: Generator, text: str) -> Tensor:
+    """ "3:0.7, 8:0.3", or a number for every class -> [classes], float32. Raises InputError for anything else."""
+    parts = [part.strip().split(":") for part in text.split(",") if part.strip()]
+    try:
+        if parts and all(len(part) == 2 for part in parts):
+            given = {int(label): float(weight) for label, weight in parts}
+            if len(given) == len(parts) and all(0 <= label < generator.classes for label in given):
+                return torch.tensor([given.get(label, 0.0) for label in range(generator.classes)])
+        elif all(len(part) == 1 for part in parts) and len(parts) == generator.classes:
+            return torch.tensor([float(number) for (number,) in parts])
+    except ValueError:
+        pass
+    if not generator.classes:
+        raise InputError(f"{generator.title} was trained without classes: it takes no weights of classes.")
+    raise InputError(
+        f'"{text[:100]}" does not weigh the classes of {generator.title}: write pairs such as 0:0.7, 1:0.3, each class '
+        f"once and at most {generator.classes - 1}, or {generator.classes} numbers with commas between."
+    )
+
+
 def to_styles(generator: Generator, latent: Latent, truncation: float = 1.0, cutoff: int | None = None) -> Latent:
     """The latents of a style-based generator in w, drawn towards the mean style.
 
@@ -141,7 +161,7 @@ def _labels(generator: Generator, count: int, labels: int | Sequence[int] | Tens
         return None
     if not generator.classes:
         raise InputError(f"{generator.title} was trained without classes: it takes no label.")
-    if isinstance(labels, Tensor):
+    if isinstance(labels, Tensor) and labels.is_floating_point():
         return _class_weights(generator, count, labels)
     chosen = [labels] * count if isinstance(labels, int) else list(labels)
     if len(chosen) != count:

@@ -278,7 +278,7 @@ def doubled(image: Tensor) -> Tensor:
 
 def is_original(shapes: Shapes) -> bool:
     """Whether a state dict has the tensors of NVIDIA's own, which are ours and constant filters."""
-    return _detect(_without_filters(shapes)) and len(_without_filters(shapes)) < len(shapes)
+    return not _detect(shapes) and _detect(_without_filters(shapes))
 
 
 def _without_filters(shapes: Shapes) -> dict[str, tuple[int, ...]]:
@@ -305,7 +305,8 @@ def _sides(shapes: Shapes) -> list[int]:
 def _detect(shapes: Shapes) -> bool:
     dimensions = {"mapping.fc0.weight": 2, "mapping.w_avg": 1, "synthesis.b4.const": 3, "synthesis.b4.conv1.weight": 4}
     return (
-        all(len(shapes.get(name, ())) == count for name, count in dimensions.items())
+        not any(name.endswith("resample_filter") for name in shapes)
+        and all(len(shapes.get(name, ())) == count for name, count in dimensions.items())
         and len(shapes.get("mapping.embed.weight", (0, 0))) == 2
         and len(_sides(shapes)) > 1
     )

@@ -16,7 +16,10 @@ from ..errors import InputError
 from ..files import replacing
 
 FORMAT_VERSION = 1
-WHERE_GENERATORS_COME_FROM = "Generators are made by Train GAN and Save Generator, or by python -m gan_core train."
+WHERE_GENERATORS_COME_FROM = (
+    "Generators are made by Train GAN and Save Generator, or by python -m gan_core train; those of other programs are "
+    "opened by Import Generator, or python -m gan_core convert."
+)
 
 MAX_HEADER = 100_000_000
 """Bytes. safetensors' own bound; a generator's header has some thousands."""
@@ -175,7 +178,8 @@ def _refuse_what_is_no_safetensors(path: Path) -> None:
         raise InputError(f"{path} cannot be read: {error.strerror or error}.") from None
     except ValueError:
         raise InputError(f"{path} has a name that no safetensors file can have: it is not all Unicode.") from None
-    for magic, kind in _MAGIC.items():
+    pickles = {b"PK": "a zip archive, such as a PyTorch .pt file", b"\x80": "a Python pickle, which could run code"}
+    for magic, kind in {**pickles, **STRANGERS}.items():
         # A safetensors file may begin with any bytes, as its header's length; the header itself is JSON.
         if start.startswith(magic) and start[8:9] != b"{":
             raise InputError(f"{path.name} is {kind}, not a safetensors file. {WHERE_GENERATORS_COME_FROM}")
@@ -194,9 +198,7 @@ def _some(names: list[str]) -> str:
     return f"{shown}{f' and {len(names) - 3} more' if len(names) > 3 else ''} {verb}"
 
 
-_MAGIC = {
-    b"PK": "a zip archive, such as a PyTorch .pt file",
-    b"\x80": "a Python pickle, which could run code",
+STRANGERS = {
     b"\x89PNG": "a PNG picture",
     b"\xff\xd8": "a JPEG picture",
     b"GGUF": "a GGUF language model",
@@ -205,6 +207,7 @@ _MAGIC = {
     b"<": "a web page, perhaps of a download that failed",
     b"{": "a JSON text",
 }
+"""What files begin with that hold no weights."""
 
 _KINDS = {
     "lora_up": "a LoRA",

@@ -20,11 +20,14 @@ import torch
 
 from ..errors import InputError
 
-MOST_STEPS = 3_000_000
-"""Operations of one file. NVIDIA's largest pickles have some 200,000."""
+MOST_STEPS = 1_000_000
+"""Operations of one file. NVIDIA's pickles have some 50,000."""
 
 LONGEST_TEXT = 1 << 24
 """Bytes of one string; a module's source code has some 100,000."""
+
+LONGEST_LINE = 1 << 16
+"""Bytes of one line, in the oldest protocol."""
 
 LONGEST_NUMBER = 256
 """Bytes of one whole number."""
@@ -136,8 +139,8 @@ class Source:
         taken = bytearray()
         while (byte := self.take(1)) != b"\n":
             taken += byte
-            if len(taken) > LONGEST_TEXT:
-                raise Damaged("it has a text beyond all bounds")
+            if len(taken) > LONGEST_LINE:
+                raise Damaged("it has a line beyond all bounds")
         return bytes(taken)
 
     def _fill(self, count: int) -> None:

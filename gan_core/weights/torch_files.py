@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
+from .native import STRANGERS
 from .pickles import Bytes, Damaged, Machine, Source, Steps, Storage, StoredTensor
 
 TORCH_MAGIC = 0x1950A86A20F9469CFC6C
@@ -83,16 +84,19 @@ class TorchFile:
         return view if whole and fresh and view.is_contiguous() else view.clone(memory_format=torch.contiguous_format)
 
     def _root(self) -> Any:
-        start = Source(self._file, 0, self._size)
+        self._file.seek(0)
+        start = self._file.read(32)
+        for magic, kind in STRANGERS.items():
+            if start.startswith(magic):
+                raise InputError(f"{self.name} is {kind}, not a file of weights.")
         try:
-            if self._size >= 4 and start.take(4) == b"PK\x03\x04":
-                return self._zipped()
-            return self._plain(0, self._size)
-        except (Damaged, struct.error, UnicodeDecodeError, ValueError) as error:
-            if isinstance(error, InputError):
-                raise
-            what = str(error) if isinstance(error, Damaged) else "it breaks off or holds what no pickle can"
-            raise InputError(f"{self.name} is damaged or cut short, and nothing of it was loaded: {what}.") from None
+            return self._zipped() if start.startswith(b"PK\x03\x04") else self._plain(0, self._size)
+        except InputError:
+            raise
+        except (Damaged, struct.error, ValueError) as error:
+            state = "damaged or cut short" if start[:1] in (b"\x80", b"P") else "no file of weights, or damaged"
+            why = str(error) if isinstance(error, Damaged) else "it holds what no pickle can"
+            raise InputError(f"{self.name} is {state}, and nothing of it was loaded: {why}.") from None
 
     def _plain(self, start: int, end: int, nested_in: Machine | None = None) -> Any:
         """What a bare pickle says; or a row of pickles with numbers behind, as torch.save wrote it before 1.6."""

@@ -1,0 +1,45 @@
+"""Fuzzes the pickle reader, guided by coverage. `python tests/fuzz_pickles.py -runs=1000000` (needs atheris).
+
+Every input must be read, or refused in a sentence; anything else, or more memory or time than a small file may cost,
+ends the run with the input that did it. The corpus begins with the files of tests/core/test_pickles.py.
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+import atheris  # type: ignore[import-not-found]
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "core"), str(Path(__file__).parents[1])]
+
+import torch  # noqa: E402, F401 - before the instrumentation, which is for our own code
+
+with atheris.instrument_imports(include=["gan_core.weights"]):
+    from gan_core.weights import foreign, torch_files
+
+from test_pickles import BOMBS, INERT, RUNNING, WHOLE  # noqa: E402
+
+from gan_core import InputError  # noqa: E402
+
+FILE = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None)) / "file.pkl"
+
+
+def read(data: bytes) -> None:
+    FILE.write_bytes(data)
+    try:
+        with torch_files.opened(FILE) as file:
+            for found in foreign.candidates(file):
+                for stored in found.tensors.values():
+                    file.tensor(stored)
+    except InputError as error:
+        if not (str(error).startswith("file.pkl ") and str(error).endswith(".")):
+            raise AssertionError(f"no sentence: {error}") from error
+
+
+if __name__ == "__main__":
+    corpus = Path(tempfile.mkdtemp())
+    for number, data in enumerate([*RUNNING.values(), *INERT.values(), *BOMBS.values(), *WHOLE.values()]):
+        if len(data) < 20_000:
+            (corpus / str(number)).write_bytes(data)
+    atheris.Setup([*sys.argv, "-max_len=20000", "-rss_limit_mb=4096", "-timeout=20", str(corpus)], read)
+    atheris.Fuzz()
