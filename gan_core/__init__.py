@@ -12,8 +12,10 @@ images = generator.decode(gan_core.sample_noise(generator, seeds=range(16)))
 from .dataset import ImageDataset
 from .errors import InputError, TrainingDiverged
 from .generator import Generator, load
+from .importing import importing
 from .latents import Latent, sample_noise
 from .training import Progress, TrainConfig, train
+from .transform import Transform
 
 __version__ = "0.1.0"
 
@@ -25,6 +27,8 @@ __all__ = [
     "Progress",
     "TrainConfig",
     "TrainingDiverged",
+    "Transform",
+    "importing",
     "load",
     "sample_noise",
     "train",

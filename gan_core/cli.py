@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict
@@ -18,9 +19,11 @@ from .errors import InputError, TrainingDiverged
 from .examples import digits
 from .files import next_free
 from .image_files import FITS
-from .latents import LAST_SEED, sample_noise
+from .importing import importing
+from .latents import LAST_SEED, parse_class_weights, sample_noise
 from .objectives import OBJECTIVES
 from .training import PRESETS, Progress, TrainConfig, train
+from .transform import Transform
 
 DEFAULT_KIMG = 1000
 """How long a training goes on that was given no budget."""
@@ -70,6 +73,7 @@ def main() -> None:
       python -m gan_core demo                              learn handwritten digits, in about 3 minutes
       python -m gan_core train photos --out runs/photos    learn from the images in a folder
       python -m gan_core sample runs/photos/generator.safetensors --out new.png
+      python -m gan_core convert stylegan2-ada.pkl         open a generator of another program
     """
 
 
@@ -175,21 +179,76 @@ def train_command(data: Path, out: Path, **options: Any) -> None:
 @click.option(
     "--truncation", type=float, default=1.0, show_default=True, help="psi: below 1 more typical, less varied."
 )
+@click.option("--cutoff", type=int, help="How many of a StyleGAN's first layers psi acts on.  [default: all]")
 @click.option("--label", type=int, help="The class to draw, by number.  [default: drawn by the seed]")
+@click.option("--class-weights", help="A mixture of classes instead, such as 3:0.7,8:0.3.")
+@click.option(
+    "--noise",
+    type=click.Choice(generator.NOISES),
+    default=generator.NOISES[0],
+    show_default=True,
+    help="What decides the fine details of a StyleGAN2.",
+)
+@click.option("--noise-seed", type=int, default=0, show_default=True, help="Of the first picture's random noise.")
+@click.option("--translate", type=float, nargs=2, help="X Y: move the pictures of a StyleGAN3, in widths and heights.")
+@click.option("--rotate", type=float, default=0.0, help="Turn them anticlockwise, in degrees.")
+@click.option("--scale", type=float, default=1.0, help="Make them so many times as large.")
 @click.option(
     "--columns", type=click.IntRange(min=1), help="Pictures in a row of the sheet.  [default: as many as rows]"
 )
-def sample(weights: Path, out: Path, seeds: str, truncation: float, label: int | None, columns: int | None) -> None:
+def sample(
+    weights: Path,
+    out: Path,
+    seeds: str,
+    truncation: float,
+    cutoff: int | None,
+    label: int | None,
+    class_weights: str | None,
+    noise: str,
+    noise_seed: int,
+    translate: tuple[float, float] | None,
+    rotate: float,
+    scale: float,
+    columns: int | None,
+) -> None:
     """Makes pictures with the generator in the file WEIGHTS. The same seed always gives the same picture."""
     wanted = parse_seeds(seeds)
+    if not 0 < scale < math.inf:
+        raise InputError(f"The scale is more than 0, not {scale:g}.")
     made = generator.load(weights)
-    images = made.decode(sample_noise(made, wanted, truncation, label))
+    labels = label if class_weights is None else parse_class_weights(made, class_weights)
+    latent = sample_noise(made, wanted, truncation, labels, cutoff=cutoff)
+    motion = Transform(*(translate or (0.0, 0.0)), rotate, scale)
+    matrices = None if motion == Transform() else motion.matrices(len(latent))
+    images = made.decode(latent, noise, noise_seed, matrices)
     if out.suffix.lower() == ".png":
         pictures.save_png(pictures.grid(images, columns), out)
     else:
         for seed, picture in zip(wanted, pictures.to_pictures(images), strict=True):
             pictures.save_png(picture, out / f"seed{seed:06d}.png")
     click.echo(f"{len(wanted)} pictures in {out}")
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="Where to.  [default: beside FILE, as .safetensors]")
+def convert(file: Path, out: Path | None) -> None:
+    """Turns a generator that another program made into one safetensors file.
+
+    FILE is a pickle of StyleGAN2-ADA, StyleGAN3 or R3GAN, or a PyTorch file of FastGAN, Projected GAN, lightweight-gan
+    or DCGAN. It is read as data: nothing in it is run.
+    """
+    target = out or file.with_suffix(".safetensors")
+    if out is None and target.exists():
+        raise InputError(f"{target} is there already: give another place with --out.")
+    with tqdm(desc=f"reading {file.name}", unit="B", unit_scale=True, leave=False, delay=1) as bar:
+        for step in importing(file):
+            bar.total = step.total
+            bar.update(step.done - bar.n)
+    assert step.generator is not None
+    for line in (step.generator.summary, *step.generator.origin):
+        click.echo(line)
+    _say_where(step.generator.save(target).parent, target.name)
 
 
 @main.command()

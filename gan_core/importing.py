@@ -11,10 +11,10 @@ from typing import Any
 from torch import Tensor
 
 from . import weights
-from .architectures import ARCHITECTURES, Architecture, Shapes, stylegan2
+from .architectures import ARCHITECTURES, Architecture, Shapes, dcgan, fastgan, lightweight_gan, r3gan, stylegan2
 from .errors import InputError
 from .generator import Generator, assembled, load
-from .weights import foreign, torch_files
+from .weights import dcgan_layouts, foreign, torch_files
 
 ENDINGS = (".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt")
 """Of the files that are opened here, besides .safetensors."""
@@ -139,6 +139,14 @@ def _stylegan2_config(config: Any, attributes: Mapping[str, frozenset[Any]]) -> 
     return replace(config, clamp=int(next(iter(bounds), 0))) if "conv_clamp" in attributes else config
 
 
+def _r3gan_config(config: Any, attributes: Mapping[str, frozenset[Any]]) -> Any:
+    """Raises InputError where the file says another thing of its network than its tensors do."""
+    _only(attributes, "z_dim", {config.latent_size})
+    _only(attributes, "c_dim", {config.classes})
+    _only(attributes, "img_resolution", {config.side})
+    return config
+
+
 def _only(attributes: Mapping[str, frozenset[Any]], name: str, known: set[Any]) -> None:
     other = attributes.get(name, frozenset()) - known
     if other:
@@ -153,6 +161,12 @@ LAYOUTS = (
         stylegan2.from_original,
         _stylegan2_config,
     ),
+    Layout("an R3GAN", r3gan.ARCHITECTURE, r3gan.is_original, r3gan.from_original, _r3gan_config),
+    Layout("a FastGAN or Projected GAN", fastgan.ARCHITECTURE, fastgan.is_original, fastgan.from_original),
+    Layout(
+        "a lightweight-gan", lightweight_gan.ARCHITECTURE, lightweight_gan.is_original, lightweight_gan.from_original
+    ),
+    Layout("a DCGAN", dcgan.ARCHITECTURE, dcgan_layouts.is_original, dcgan_layouts.from_original),
 )
 """What can be imported, the first that matches first."""
 

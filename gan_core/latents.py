@@ -137,7 +137,7 @@ def noise_maps(sides: Sequence[int], seeds: Sequence[int]) -> list[Tensor]:
     Those of an image depend on its seed alone. Without seeds, maps of zero that broadcast to any number of images.
     """
     if not seeds:
-        return [torch.zeros(1) for _ in sides]
+        return [torch.zeros(1, 1, 1, 1) for _ in sides]
     streams = [np.random.RandomState(seed) for seed in seeds]
     drawn = [[stream.randn(1, side, side).astype(np.float32) for side in sides] for stream in streams]
     return [torch.from_numpy(np.stack(maps)) for maps in zip(*drawn, strict=True)]

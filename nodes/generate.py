@@ -4,14 +4,20 @@ import torch
 from comfy_api.latest import io
 
 from ..gan_core import Generator, InputError, load, sample_noise
-from ..gan_core.latents import LAST_SEED
+from ..gan_core.generator import NOISES
+from ..gan_core.latents import LAST_SEED, parse_class_weights
 from . import host
-from .types import GENERATOR, from_comfy, to_comfy, to_image
+from .types import GENERATOR, TRANSFORM, from_comfy, to_comfy, to_image
 
 CATEGORY = f"{host.CATEGORY}/generate"
 
 ANY_CLASS = -1
 """The label that leaves the class to the seed, or to the latent."""
+
+SPACES = ("auto", "z", "w")
+
+ALL_STYLES = -1
+"""The cutoff that leaves none out."""
 
 
 class LoadGenerator(io.ComfyNode):
@@ -27,7 +33,7 @@ class LoadGenerator(io.ComfyNode):
                 io.Combo.Input(
                     "name",
                     options=host.generator_names(),
-                    default=host.EXAMPLE_GENERATOR,
+                    default=host.EXAMPLE_GENERATORS[0],
                     tooltip="A file in models/gan or output/gan; press R after saving a new one. Every run's generator "
                     "so far is there too, under runs. example/digits.safetensors comes with the pack.",
                 ),
@@ -39,11 +45,7 @@ class LoadGenerator(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, name=None) -> str:
         """Loads again when the file was replaced."""
-        try:
-            status = host.resolve_generator(name or "").stat()
-        except (InputError, OSError):
-            return "missing"  # execute says so
-        return f"{status.st_mtime_ns} {status.st_size}"
+        return host.fingerprint(host.resolve_generator, name)
 
     @classmethod
     def execute(cls, name) -> io.NodeOutput:
@@ -124,6 +126,33 @@ class SampleNoise(io.ComfyNode):
                     optional=True,
                     tooltip="Which class, for a generator that was trained with labels; -1 lets the seed draw it.",
                 ),
+                io.Combo.Input(
+                    "space",
+                    options=list(SPACES),
+                    default=SPACES[0],
+                    optional=True,
+                    advanced=True,
+                    tooltip="For a style-based generator such as StyleGAN: z is the noise itself, w the style that it "
+                    "stands for. auto: z, or w where a truncation needs it.",
+                ),
+                io.Int.Input(
+                    "cutoff",
+                    default=ALL_STYLES,
+                    min=ALL_STYLES,
+                    max=100,
+                    optional=True,
+                    advanced=True,
+                    tooltip="For a style-based generator: how many of the first layers, the coarse ones, truncation "
+                    "draws to the average. -1: all.",
+                ),
+                io.String.Input(
+                    "class_weights",
+                    default="",
+                    optional=True,
+                    advanced=True,
+                    tooltip="A mixture of classes instead of one label: class:weight pairs such as 3:0.7, 8:0.3, or a "
+                    "number for every class.",
+                ),
             ],
             outputs=[
                 io.Latent.Output(display_name="latent", tooltip="The points, for Decode and core's latent nodes.")
@@ -131,11 +160,29 @@ class SampleNoise(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, generator, seed, batch_size, truncation, label=ANY_CLASS) -> io.NodeOutput:
-        seeds = range(seed, seed + batch_size)
-        return io.NodeOutput(
-            to_comfy(sample_noise(generator, seeds, truncation, None if label == ANY_CLASS else label))
+    def execute(
+        cls,
+        generator,
+        seed,
+        batch_size,
+        truncation,
+        label=ANY_CLASS,
+        space=SPACES[0],
+        cutoff=ALL_STYLES,
+        class_weights="",
+    ) -> io.NodeOutput:
+        labels = None if label == ANY_CLASS else label
+        if class_weights.strip():
+            labels = parse_class_weights(generator, class_weights)
+        latent = sample_noise(
+            generator,
+            range(seed, seed + batch_size),
+            truncation,
+            labels,
+            None if space == SPACES[0] else space,
+            None if cutoff == ALL_STYLES else cutoff,
         )
+        return io.NodeOutput(to_comfy(latent))
 
 
 class Decode(io.ComfyNode):
@@ -161,17 +208,43 @@ class Decode(io.ComfyNode):
                     advanced=True,
                     tooltip="A class for all images, instead of what the latent carries; -1 leaves it to the latent.",
                 ),
+                io.Combo.Input(
+                    "noise",
+                    options=list(NOISES),
+                    default=NOISES[0],
+                    optional=True,
+                    advanced=True,
+                    tooltip="For StyleGAN2, what decides fine details such as single hairs: const as stored in the "
+                    "file, random by the noise seed, or none.",
+                ),
+                io.Int.Input(
+                    "noise_seed",
+                    default=0,
+                    min=0,
+                    max=LAST_SEED,
+                    optional=True,
+                    advanced=True,
+                    tooltip="For random noise: image i of the batch has noise_seed + i.",
+                ),
+                TRANSFORM.Input(
+                    "transform",
+                    optional=True,
+                    tooltip="For StyleGAN3, where its pictures are moved and turned to: from Move and Turn.",
+                ),
             ],
             outputs=[io.Image.Output(display_name="images", tooltip="The pictures, as a batch.")],
         )
 
     @classmethod
-    def execute(cls, generator, latent, label=ANY_CLASS) -> io.NodeOutput:
+    def execute(
+        cls, generator, latent, label=ANY_CLASS, noise=NOISES[0], noise_seed=0, transform=None
+    ) -> io.NodeOutput:
         if not isinstance(generator, Generator):
             return io.NodeOutput(_decoded_by_vae(generator, latent))
-        points = from_comfy(latent, None if label == ANY_CLASS else label)
+        points = from_comfy(generator, latent, None if label == ANY_CLASS else label)
+        matrices = None if transform is None else transform.matrices(len(points))
         with host.on_device(generator):
-            images = generator.decode(points)
+            images = generator.decode(points, noise, noise_seed, matrices)
         return io.NodeOutput(host.to_intermediate(to_image(images)))
 
 

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import comfy.model_management
@@ -20,6 +20,7 @@ from PIL import Image
 from server import PromptServer
 
 from ..gan_core import Generator, ImageDataset, InputError, Progress, examples, files, pictures
+from ..gan_core.importing import ENDINGS
 from ..gan_core.training import checkpoint
 
 OLDEST_COMFYUI = (0, 18, 1)
@@ -29,7 +30,8 @@ CATEGORY = "GAN"
 EXAMPLE_FOLDER = "example/digits"
 """Stands among the folders for the digits that ship with the pack, so that a template runs at once."""
 
-EXAMPLE_GENERATOR = "example/digits.safetensors"
+EXAMPLE_GENERATORS = ("example/digits.safetensors",)
+"""Generators that ship with the pack, listed with the others."""
 
 PREVIEW_SECONDS = 2.0
 PREVIEW_SHARE = 0.03
@@ -95,18 +97,54 @@ def dataset_cache() -> Path:
 def generator_names() -> list[str]:
     """The generators that Load Generator offers."""
     names = [name.replace("\\", "/") for name in folder_paths.get_filename_list("gan")]
-    return [EXAMPLE_GENERATOR, *(name for name in names if Path(name).name != checkpoint.FILE)]
+    return [*EXAMPLE_GENERATORS, *(name for name in names if Path(name).name != checkpoint.FILE)]
 
 
 def resolve_generator(name: str) -> Path:
     """The file behind a name. Raises InputError for one that is missing or leads out of the folders."""
-    if name == EXAMPLE_GENERATOR:
-        return examples.FOLDER / "digits.safetensors"
+    return _resolved(name, (".safetensors",))
+
+
+def foreign_names() -> list[str]:
+    """The files that Import Generator offers: those of other programs first."""
+    found = []
+    for root in folder_paths.get_folder_paths("gan"):
+        names, _ = folder_paths.recursive_search(root, excluded_dir_names=[".git"])
+        found += folder_paths.filter_files_extensions(names, ENDINGS)
+    return [*sorted({name.replace("\\", "/") for name in found}), *generator_names()]
+
+
+def resolve_foreign(name: str) -> Path:
+    """The file behind a name of foreign_names. Raises InputError as resolve_generator does."""
+    return _resolved(name, (".safetensors", *ENDINGS))
+
+
+def _resolved(name: str, endings: tuple[str, ...]) -> Path:
+    if name in EXAMPLE_GENERATORS:
+        return examples.FOLDER / Path(name).name
     for root in folder_paths.get_folder_paths("gan"):
         path = Path(root) / name
-        if path.suffix == ".safetensors" and path.is_file() and folder_paths.is_within_directory(root, str(path)):
+        if path.suffix.lower() in endings and path.is_file() and folder_paths.is_within_directory(root, str(path)):
             return path
     raise InputError(f'There is no generator "{name}" in models/gan or output/gan. Press R to refresh the list.')
+
+
+def fingerprint(resolve: Callable[[str], Path], name: str | None) -> str:
+    """What changes when the file behind a name is replaced."""
+    try:
+        status = resolve(name or "").stat()
+    except (InputError, OSError):
+        return "missing"  # which is said when the node runs
+    return f"{status.st_mtime_ns} {status.st_size}"
+
+
+def save_beside(generator: Generator, path: Path) -> str:
+    """Writes a generator as safetensors beside the file that it came from, and says so. What stands there stays."""
+    target = path.with_suffix(".safetensors")
+    if target.exists():
+        return f"{target.name} is there already, and was left as it is"
+    generator.save(target)
+    return f"saved as {target.name} beside it"
 
 
 def run_folder(name: str, resume: bool) -> Path:

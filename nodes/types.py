@@ -3,13 +3,16 @@
 import torch
 from comfy_api.latest import io
 
-from ..gan_core import InputError, Latent
+from ..gan_core import Generator, InputError, Latent
 
 GENERATOR = io.Custom("GENERATOR")
 """A gan_core.Generator, its weights on the CPU."""
 
 IMAGE_DATASET = io.Custom("IMAGE_DATASET")
 """A gan_core.ImageDataset."""
+
+TRANSFORM = io.Custom("TRANSFORM")
+"""A gan_core.Transform: where the pictures of a StyleGAN3 are moved and turned to."""
 
 LOSS_MAP = io.Custom("LOSS_MAP")
 """Core's map of names to lists of losses; its Plot Loss Graph draws the one called "loss"."""
@@ -29,19 +32,22 @@ def to_comfy(latent: Latent) -> dict:
     return values
 
 
-def from_comfy(values: dict, label: int | None = None) -> Latent:
-    """A LATENT socket's dict as a latent.
+def from_comfy(generator: Generator, values: dict, label: int | None = None) -> Latent:
+    """A LATENT socket's dict as a latent of a generator.
 
     label: a class for the whole batch, whatever labels the dict has. Labels of a batch that core's nodes have cut,
-    repeated or computed with are matched; InputError where they no longer can be.
+    repeated or computed with are matched; InputError where they no longer can be. A latent that was saved and loaded
+    by core's nodes has lost the name of its space, and is told by its shape.
     """
     samples = values["samples"]
+    styled = generator.style_shape is not None and tuple(samples.shape[1:]) == generator.style_shape
+    space = values.get("space", "w+" if styled else "z")
     labels = None
-    if label is not None:
+    if label is not None and space == "z":
         labels = torch.full((len(samples),), label, dtype=torch.int64)
     elif "labels" in values:
         labels = _matched(values)
-    return Latent(samples, values.get("space", "z"), labels)
+    return Latent(samples, space, labels)
 
 
 def _matched(values: dict) -> torch.Tensor:
@@ -54,12 +60,12 @@ def _matched(values: dict) -> torch.Tensor:
     labelled = values.get("labelled", samples)
     if samples.shape == labelled.shape and torch.equal(samples, labelled):
         return labels
-    classes: dict[bytes, set[int]] = {}
-    for point, label in zip(labelled, labels.tolist(), strict=True):
-        classes.setdefault(_bytes(point), set()).add(label)
-    found = [classes.get(_bytes(point), set()) for point in samples]
+    places: dict[bytes, dict[bytes, int]] = {}
+    for place, (point, label) in enumerate(zip(labelled, labels, strict=True)):
+        places.setdefault(_bytes(point), {})[_bytes(label)] = place
+    found = [places.get(_bytes(point), {}) for point in samples]
     if all(len(one) == 1 for one in found):
-        return torch.tensor([label for (label,) in found])
+        return labels[[place for one in found for place in one.values()]]
     # New points in the old number were computed from the old ones, place by place.
     if not any(found) and len(samples) == len(labels) and "batch_index" not in values:
         return labels
@@ -70,4 +76,4 @@ def _matched(values: dict) -> torch.Tensor:
 
 
 def _bytes(point: torch.Tensor) -> bytes:
-    return point.float().cpu().contiguous().numpy().tobytes()
+    return point.double().cpu().contiguous().numpy().tobytes()

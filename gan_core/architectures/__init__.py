@@ -3,11 +3,14 @@
 from ..errors import InputError
 from .architecture import Architecture, Shapes
 from .dcgan import ARCHITECTURE as DCGAN
+from .fastgan import ARCHITECTURE as FASTGAN
+from .lightweight_gan import ARCHITECTURE as LIGHTWEIGHT_GAN
+from .r3gan import ARCHITECTURE as R3GAN
 from .stylegan2 import ARCHITECTURE as STYLEGAN2
 
 __all__ = ["ARCHITECTURES", "Architecture", "Shapes", "by_name", "detect"]
 
-ARCHITECTURES = (DCGAN, STYLEGAN2)
+ARCHITECTURES = (DCGAN, STYLEGAN2, R3GAN, FASTGAN, LIGHTWEIGHT_GAN)
 
 
 def by_name(name: str) -> Architecture:

@@ -194,16 +194,31 @@ class Convolution(nn.Module):
     def forward(self, x: Tensor, w: Tensor, noise: Iterator[Tensor] | None) -> Tensor:
         """x: [N, inputs, H, W], w: [N, w_dim]. Returns [N, outputs, H, W], or of twice the side."""
         style = self.affine(w)  # [N, inputs]
-        scale = demodulation(self.weight, style)  # [N, outputs]
-        # One convolution for the whole batch: the style scales what goes in, not the weights of every image.
-        x = x * style[:, :, None, None]
-        x = doubled_by(x, self.weight) if self.up else functional.conv2d(x, self.weight, padding=1)
-        added = (self.noise_const if noise is None else next(noise)) * self.noise_strength
-        # The leaky ReLU keeps positive factors, so its gain is applied where there is a factor already.
-        gain = math.sqrt(2)
-        x = torch.addcmul((added + self.bias[:, None, None]) * gain, x, scale[:, :, None, None] * gain)
-        x = functional.leaky_relu(x, 0.2)
-        return x.clamp(-self.clamp, self.clamp) if self.clamp else x
+        # The leaky ReLU keeps positive factors, so its gain of sqrt 2 is applied where there is a factor already.
+        scale = demodulation(self.weight, style) * math.sqrt(2)  # [N, outputs]
+        bias = self.bias * math.sqrt(2)
+        added = self.noise_const[None, None] if noise is None else next(noise)
+        added = added * (self.noise_strength * math.sqrt(2))  # [N or 1, 1, r, r]
+        if len(x) == 1 and x.numel() > self.weight.numel():
+            # Scaled weights: fewer numbers to go through than features, where an image is large.
+            weight = self.weight * (scale[0, :, None] * style[0])[:, :, None, None]
+            x = self._convolved(x, weight, bias).add_(added)
+        else:
+            # One convolution for the whole batch: scaled features, and not a weight for every image.
+            x = self._convolved(x * style[:, :, None, None], self.weight)
+            # Channels last in memory, as the features are: the sum would turn them round.
+            added = (added.movedim(1, 3) + bias).movedim(3, 1)  # [N or 1, O, r, r]
+            x = torch.addcmul(added, x, scale[:, :, None, None])
+        x = functional.leaky_relu_(x, 0.2)
+        if not self.clamp:
+            return x
+        return x.clamp(-self.clamp, self.clamp) if x.requires_grad else x.clamp_(-self.clamp, self.clamp)
+
+    def _convolved(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        if not self.up:
+            return functional.conv2d(x, weight, bias, padding=1)
+        x = functional.conv_transpose2d(x, weight.transpose(0, 1), stride=2)  # [N, O, 2H + 1, 2W + 1]
+        return smoothed(x, bias)
 
 
 class ToRGB(nn.Module):
@@ -249,24 +264,19 @@ def demodulation(weight: Tensor, style: Tensor) -> Tensor:
 
     weight: [O, I, k, k], style: [N, I]. Returns factors [N, O].
     """
-    return (style.square() @ weight.square().sum(dim=(2, 3)).T + 1e-8).rsqrt()
+    weight = weight.flatten(2)
+    return (style.square() @ torch.einsum("oik,oik->io", weight, weight) + 1e-8).rsqrt()
 
 
 # The filter [1, 3, 3, 1] / 4 along one side: what zeros between samples become is twice the neighbours' mean.
 _SMOOTH = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 4
 
 
-def smoothed(x: Tensor, padding: int) -> Tensor:
-    """The separable filter [1, 3, 3, 1] with a gain of 4 (2 along each side). x: [N, C, H, W]."""
+def smoothed(x: Tensor, bias: Tensor | None) -> Tensor:
+    """The filter [1, 3, 3, 1] along both sides, with a gain of 4. x: [N, C, H + 1, W + 1]. Returns [N, C, H, W]."""
     channels = x.shape[1]
     kernel = torch.outer(_SMOOTH, _SMOOTH).to(x)
-    return functional.conv2d(x, kernel.expand(channels, 1, 4, 4), padding=padding, groups=channels)
-
-
-def doubled_by(x: Tensor, weight: Tensor) -> Tensor:
-    """A 3x3 convolution to twice the side. x: [N, I, H, W], weight: [O, I, 3, 3]. Returns [N, O, 2H, 2W]."""
-    x = functional.conv_transpose2d(x, weight.transpose(0, 1), stride=2)  # [N, O, 2H + 1, 2W + 1]
-    return smoothed(x, padding=1)
+    return functional.conv2d(x, kernel.expand(channels, 1, 4, 4), bias, padding=1, groups=channels)
 
 
 def doubled(image: Tensor) -> Tensor:

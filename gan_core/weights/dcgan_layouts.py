@@ -71,10 +71,10 @@ _NAME = re.compile(r"((?:\w+\.){0,4}\d{1,3})\.(weight|bias|running_mean|running_
 
 def _layers(shapes: Shapes) -> _Layers | None:
     """None where this is not such a DCGAN."""
-    names = [_NAME.fullmatch(name) for name in shapes]
-    found = {match[1]: int(match[1].rpartition(".")[2]) for match in names if match}
+    names = filter(None, map(_NAME.fullmatch, shapes))
+    found = {match[1]: int(match[1].rpartition(".")[2]) for match in names}
     sequences = {layer.rpartition(".")[0] for layer in found}
-    if not all(names) or len(sequences) != 1 or len(found) > MOST_LAYERS or len(found) % 2 == 0:
+    if len(sequences) != 1 or len(found) > MOST_LAYERS or len(found) % 2 == 0:
         return None
     order = sorted(found, key=found.__getitem__)
     layers = _Layers(convolutions=order[::2], norms=order[1::2])

@@ -1,0 +1,391 @@
+"""The generator of lightweight-gan (lucidrains): FastGAN with cheaper excitations (after Liu et al. 2021).
+
+Noise becomes a 4x4 block, and every stage doubles its side with one convolution and a gated linear unit. From 128x128
+on, channels are weighed by what the stage of an eighth of the side saw: by an average over its pixels, weighted by a
+learned attention (global context: Niu et al. 2020), or by its first frequencies (Qin et al. 2020). At chosen sides,
+features pass through attention first, whose cost is linear in the pixels (Shen et al. 2018).
+
+It is opened and sampled here, not trained. Three designs are told apart, since the releases differ in their layers.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import count, takewhile
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..errors import InputError
+from .architecture import Architecture, Shapes
+from .fastgan import Noise, check_complete
+
+SIDES = tuple(2**power for power in range(4, 11))
+
+LARGEST = 2**16
+"""Of every number of features, so that a config from a file cannot ask for a network beyond all bounds."""
+
+FIRST_EXCITED = 128
+"""Side of the first stage whose channels are weighed by an earlier one, which has an eighth of it."""
+
+HEADS, HEAD_SIZE = 8, 64
+"""Of the attention."""
+
+
+@dataclass(frozen=True)
+class LightweightGANConfig:
+    side: int
+    """Height and width of the images: a power of two from 16 to 1024."""
+    channels: int
+    """1 grey, 3 RGB, 4 RGBA."""
+    widths: tuple[int, ...]
+    """Features at 8x8, 16x16 and so on up to the image's side. At 4x4 there are as many as z is long."""
+    classes: int = 0
+    """0: it knows no class labels."""
+    latent_size: int = 256
+    """Length of z."""
+    attention: tuple[int, ...] = ()
+    """Sides at which features pass through attention before they are doubled, in rising order."""
+    frequencies: int = 0
+    """1 for excitations by frequencies, 0 by global context; there are none below a side of 128."""
+    blurred: int = 0
+    """1 if doubled features are blurred a little (its option "antialias")."""
+    design: int = 1
+    """1 as up to release 0.20 and in Hugging Face's copy; 2 as from 0.21.4: noise, 4x4 convolutions, and attention that
+    also looks around; 3 as from 1.1: and sides doubled by a convolution."""
+
+    def __post_init__(self) -> None:
+        if self.side not in SIDES:
+            raise InputError(
+                f"lightweight_gan makes images whose side is a power of two from {SIDES[0]} to {SIDES[-1]} pixels, "
+                f"not {self.side}."
+            )
+        if self.channels not in (1, 3, 4):
+            raise InputError(f"lightweight_gan makes images with 1, 3 or 4 channels, not {self.channels}.")
+        if self.classes:
+            raise InputError(f"lightweight_gan knows no class labels, and so not {self.classes} of them.")
+        if len(self.widths) != len(self.sides) or not all(1 <= width <= LARGEST for width in self.widths):
+            raise InputError(
+                f"lightweight_gan needs a width of 1 to {LARGEST} for each of the {len(self.sides)} sides from 8 to "
+                f"{self.side}, not {list(self.widths)}."
+            )
+        if not 1 <= self.latent_size <= LARGEST:
+            raise InputError(f"lightweight_gan needs a latent size of 1 to {LARGEST}, not {self.latent_size}.")
+        if self.attention != tuple(side for side in (4, *self.sides[:-1]) if side in self.attention):
+            raise InputError(
+                f"lightweight_gan has attention at some of the sides from 4 to {self.side // 2}, in rising order, not "
+                f"at {list(self.attention)}."
+            )
+        excited = self.side >= FIRST_EXCITED
+        if self.frequencies not in (0, int(excited)) or self.blurred not in (0, 1) or self.design not in (1, 2, 3):
+            raise InputError(
+                "lightweight_gan has frequencies of 0 (or 1, from a side of 128 on), is blurred, 1, or not, 0, and has "
+                f"the design 1, 2 or 3, not {self.frequencies}, {self.blurred} and {self.design}."
+            )
+
+    @property
+    def sides(self) -> list[int]:
+        """Sides that the stages make, from 8 to the image's."""
+        return [2**power for power in range(3, self.side.bit_length())]
+
+
+class LightweightGANGenerator(nn.Module):
+    def __init__(self, config: LightweightGANConfig):
+        super().__init__()
+        self.project = nn.ConvTranspose2d(config.latent_size, 2 * config.latent_size, kernel_size=4)
+        self.norm = nn.BatchNorm2d(2 * config.latent_size)
+        self.stages = nn.ModuleList(Stage(index, config) for index in range(len(config.widths)))
+        self.to_image = nn.Conv2d(config.widths[-1], config.channels, kernel_size=3, padding=1)
+
+    def forward(self, z: Tensor, labels: None = None) -> Tensor:
+        """z: [N, latent_size]. Returns images [N, C, side, side], nominally in [-1, 1]."""
+        x = functional.glu(self.norm(self.project(z[:, :, None, None])), dim=1)  # [N, latent_size, 4, 4]
+        x = functional.normalize(x, dim=1)
+        factors: list[Tensor | None] = []
+        for stage in self.stages:
+            x, factor = stage(x)
+            factors.append(factor)
+            earlier = factors[-4] if len(factors) > 3 else None
+            if earlier is not None:
+                x = x * earlier
+        return self.to_image(x) * 2 - 1  # which was trained on images from 0 to 1
+
+
+class Stage(nn.Module):
+    """Doubles the side: [N, I, H, W] -> [N, O, 2H, 2W], and factors for the channels of the third stage after it."""
+
+    blur: Tensor | None
+
+    def __init__(self, index: int, config: LightweightGANConfig):
+        super().__init__()
+        inputs, outputs = (config.latent_size, *config.widths)[index : index + 2]
+        side = config.sides[index]
+        self.attention = Attention(inputs, near=config.design > 1) if side // 2 in config.attention else None
+        self.enlarge = nn.Conv2d(inputs, 4 * inputs, kernel_size=1) if config.design == 3 else None
+        self.register_buffer("blur", torch.tensor([1.0, 2.0, 1.0]) if config.blurred else None)
+        self.conv = nn.Conv2d(inputs, 2 * outputs, kernel_size=4 if config.design > 1 else 3)
+        self.noise = Noise(side, position=0) if config.design > 1 else None
+        self.norm = nn.BatchNorm2d(2 * outputs)
+        excites = FIRST_EXCITED <= 8 * side <= config.side
+        self.excitation = (
+            Excitation(outputs, config.widths[index + 3], side, config.frequencies == 1) if excites else None
+        )
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        if self.attention is not None:
+            x = x + self.attention(x)
+        if self.enlarge is None:
+            x = functional.interpolate(x, scale_factor=2, mode="nearest")
+        else:
+            x = functional.pixel_shuffle(functional.silu(self.enlarge(x)), 2)
+        if self.blur is not None:
+            x = blurred(x, self.blur)
+        # An even kernel has no middle: it reaches two pixels to the left and up, and one to the right and down.
+        before = self.conv.kernel_size[0] // 2
+        after = self.conv.kernel_size[0] - 1 - before
+        x = self.conv(functional.pad(x, (before, after, before, after)))
+        if self.noise is not None:
+            x = self.noise(x)
+        x = functional.glu(self.norm(x), dim=1)
+        return x, None if self.excitation is None else self.excitation(x)
+
+
+def blurred(x: Tensor, weights: Tensor) -> Tensor:
+    """A separable filter with these weights along each side, which are mirrored at their ends. x: [N, C, H, W]."""
+    kernel = torch.outer(weights, weights)
+    kernel = (kernel / kernel.sum()).to(x).expand(x.shape[1], 1, -1, -1)
+    return functional.conv2d(functional.pad(x, (1, 1, 1, 1), mode="reflect"), kernel, groups=x.shape[1])
+
+
+class Excitation(nn.Module):
+    """Features [N, I, H, W] to factors for the channels of a larger side, [N, O, 1, 1]."""
+
+    frequencies: Tensor | None
+
+    def __init__(self, inputs: int, outputs: int, side: int, by_frequencies: bool):
+        super().__init__()
+        self.attend = None if by_frequencies else nn.Conv2d(inputs, 1, kernel_size=1)
+        self.register_buffer("frequencies", frequencies(inputs, side) if by_frequencies else None)
+        hidden = max(3, outputs // (4 if by_frequencies else 2))
+        self.squeeze = nn.Conv2d(inputs, hidden, kernel_size=1)
+        self.excite = nn.Conv2d(hidden, outputs, kernel_size=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.frequencies is not None:
+            seen = (x * self.frequencies).sum(dim=(2, 3))
+        else:
+            assert self.attend is not None
+            weights = self.attend(x).flatten(1).softmax(dim=1)  # [N, H * W]
+            seen = torch.einsum("np,ncp->nc", weights, x.flatten(2))
+        x = functional.leaky_relu(self.squeeze(seen[:, :, None, None]), 0.1)
+        return self.excite(x).sigmoid()
+
+
+def frequencies(channels: int, side: int) -> Tensor:
+    """Which wave of the discrete cosine transform each channel is compared with, [1, channels, side, side].
+
+    A sixteenth of the channels each: those of 0 to 7 half periods across, and those of 0 to 7 down. What is left over
+    of the channels is compared with nothing.
+    """
+    halves = torch.arange(8.0)[:, None]
+    waves = (math.pi * halves * (torch.arange(float(side)) + 0.5) / side).cos() * math.sqrt(2 / side)  # [8, side]
+    waves = torch.where(halves == 0, waves / math.sqrt(2), waves)
+    across = waves[0][None, :, None] * waves[:, None, :]
+    both = torch.cat([across, across.transpose(1, 2)])  # [16, side, side]
+    each = both.repeat_interleave(channels // 16, dim=0)
+    return torch.cat([each, torch.zeros(channels - len(each), side, side)])[None]
+
+
+class Attention(nn.Module):
+    """Attention [N, C, H, W] -> the same: to all pixels at a linear cost, and with `near` also to the 3x3 around."""
+
+    def __init__(self, features: int, near: bool):
+        super().__init__()
+        size = HEADS * HEAD_SIZE
+        self.norm = ChannelNorm(features)
+        self.queries = nn.Conv2d(features, size, kernel_size=1, bias=False)
+        self.around = nn.Conv2d(features, features, kernel_size=3, padding=1, groups=features, bias=False)
+        self.keys_and_values = nn.Conv2d(features, 2 * size, kernel_size=1, bias=False)
+        self.near_queries = nn.Conv2d(features, size, kernel_size=1, bias=False) if near else None
+        self.near_keys_and_values = nn.Conv2d(features, 2 * size, kernel_size=1, bias=False) if near else None
+        self.out = nn.Conv2d(2 * size if near else size, features, kernel_size=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm(x)
+        seen = functional.gelu(attended(self.queries(x), self.keys_and_values(self.around(x))))
+        if self.near_queries is not None and self.near_keys_and_values is not None:
+            seen = torch.cat([seen, attended_near(self.near_queries(x), self.near_keys_and_values(x))], dim=1)
+        return self.out(seen)
+
+
+class ChannelNorm(nn.Module):
+    """Every pixel's channels at mean 0 and variance 1, then a gain and a bias for each channel."""
+
+    def __init__(self, features: int):
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(features))
+        self.bias = nn.Parameter(torch.zeros(features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = functional.layer_norm(x.movedim(1, -1), self.gain.shape, self.gain, self.bias)
+        return x.movedim(-1, 1)
+
+
+def attended(queries: Tensor, keys_and_values: Tensor) -> Tensor:
+    """Linear attention (Shen et al. 2018): keys and values meet first, over all pixels, and only then the queries.
+
+    queries: [N, HEADS * HEAD_SIZE, H, W], keys_and_values: [N, 2 * HEADS * HEAD_SIZE, H, W]. Returns as queries.
+    """
+    q, k, v = (_heads(part).flatten(3) for part in (queries, *keys_and_values.chunk(2, dim=1)))  # [N, heads, size, HW]
+    context = v @ k.softmax(dim=3).transpose(2, 3)  # [N, heads, size of values, size of keys]
+    seen = context @ (q.softmax(dim=2) * HEAD_SIZE**-0.5)
+    return seen.flatten(1, 2).unflatten(2, queries.shape[2:])
+
+
+def attended_near(queries: Tensor, keys_and_values: Tensor) -> Tensor:
+    """Attention of each pixel to the 3x3 around it, with zeros beyond the edge. Shapes as in `attended`."""
+    q = _heads(queries).flatten(3) * HEAD_SIZE**-0.5  # [N, heads, size, HW]
+    around = functional.unfold(keys_and_values, kernel_size=3, padding=1)  # [N, 2 * heads * size * 9, HW]
+    k, v = (part.unflatten(1, (HEADS, HEAD_SIZE, 9)) for part in around.chunk(2, dim=1))
+    weights = torch.einsum("nhdp,nhdjp->nhjp", q, k).softmax(dim=2)
+    seen = torch.einsum("nhjp,nhdjp->nhdp", weights, v)
+    return seen.flatten(1, 2).unflatten(2, queries.shape[2:])
+
+
+def _heads(x: Tensor) -> Tensor:
+    return x.unflatten(1, (HEADS, HEAD_SIZE))
+
+
+def is_original(shapes: Shapes) -> bool:
+    """Whether a state dict has a generator of lightweight-gan's, alone or beside its average and its discriminator."""
+    names = _averaged(shapes)
+    dimensions = {
+        "initial_conv.0.weight": 4,
+        "initial_conv.0.bias": 1,
+        "initial_conv.1.running_mean": 1,
+        "out_conv.weight": 4,
+        "out_conv.bias": 1,
+    }
+    return all(len(names.get(name, ())) == number for name, number in dimensions.items())
+
+
+def from_original(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state dict of lightweight-gan's generator as ours; the averaged one's (GE) where there are two.
+
+    Known are the releases 0.16 to 0.20, of which Hugging Face has a copy, 0.21.4 to 0.23, and from 1.1 on.
+
+    Raises InputError for a generator of another release, for a tensor that does not belong and where one is missing.
+    """
+    theirs = _averaged(tensors)
+    _check_release(theirs)
+    late = "layers.0.0.4.running_mean" in theirs
+    ours: dict[str, Tensor] = {}
+    for name, tensor in theirs.items():
+        found = _our_name(name, late)
+        if found is None:
+            raise InputError(f"It is like a lightweight-gan, but has {name}, which belongs to none that is known here.")
+        # Their norm over channels keeps its gains as [1, C, 1, 1].
+        flat = found.endswith((".attention.norm.gain", ".attention.norm.bias"))
+        ours[found] = tensor.flatten() if flat else tensor
+    check_complete(ours, ARCHITECTURE, "a lightweight-gan")
+    return ours
+
+
+Value = TypeVar("Value")
+
+
+def _averaged(values: Mapping[str, Value]) -> Mapping[str, Value]:
+    """The generator's part of a whole lightweight-gan, its names without their beginning."""
+    for beginning in ("GE.", "G."):
+        part = {name.removeprefix(beginning): value for name, value in values.items() if name.startswith(beginning)}
+        if part:
+            return part
+    return values
+
+
+def _check_release(theirs: Mapping[str, Tensor]) -> None:
+    noise, conv = theirs.get("layers.0.0.3.weight"), theirs.get("layers.0.0.2.weight")
+    if noise is not None and noise.shape == (1,) and conv is not None:
+        raise InputError(
+            "It was made by a release from 0.21.0 to 0.21.2 of lightweight-gan, of which none is known here."
+        )
+    double, middle = theirs.get("layers.0.0.0.net.0.weight"), theirs.get("layers.0.0.2.1.weight")
+    if double is not None and middle is not None and double.shape[:2] != (4 * middle.shape[1], middle.shape[1]):
+        raise InputError("It was made by release 1.0 of lightweight-gan, which is not known here.")
+
+
+_OUTSIDE_STAGES = {"initial_conv.0.": "project.", "initial_conv.1.": "norm.", "out_conv.": "to_image."}
+_STAGE = {
+    **{"0.0.net.0.": "enlarge.", "0.1.f": "blur"},
+    **{"1.to_k.": "excitation.attend.", "1.dct_weights": "excitation.frequencies"},
+    **{"1.net.0.": "excitation.squeeze.", "1.net.2.": "excitation.excite."},
+    **{"2.norm.g": "attention.norm.gain", "2.norm.b": "attention.norm.bias", "2.fn.to_out.": "attention.out."},
+}
+_EARLY_STAGE = {
+    **{"0.2.": "conv.", "0.3.": "norm.", "2.fn.to_q.": "attention.queries."},
+    **{"2.fn.to_kv.net.0.": "attention.around.", "2.fn.to_kv.net.1.": "attention.keys_and_values."},
+}
+_LATE_STAGE = {
+    **{"0.2.1.": "conv.", "0.3.weight": "noise.strength", "0.4.": "norm.", "2.fn.to_lin_q.": "attention.queries."},
+    **{"2.fn.to_lin_kv.net.0.": "attention.around.", "2.fn.to_lin_kv.net.1.": "attention.keys_and_values."},
+    **{"2.fn.to_q.": "attention.near_queries.", "2.fn.to_kv.": "attention.near_keys_and_values."},
+}
+
+
+def _our_name(name: str, late: bool) -> str | None:
+    """What one of their tensors is called here; None for one that is not known. late: of a release from 0.21 on."""
+    for theirs, ours in _OUTSIDE_STAGES.items():
+        if name.startswith(theirs):
+            return ours + name.removeprefix(theirs)
+    found = re.fullmatch(r"layers\.(\d)\.(.+)", name, re.ASCII)
+    if not found:
+        return None
+    stage, rest = found.groups()
+    for theirs, ours in {**_STAGE, **(_LATE_STAGE if late else _EARLY_STAGE)}.items():
+        if rest.startswith(theirs):
+            return f"stages.{stage}.{ours}{rest.removeprefix(theirs)}"
+    return None
+
+
+def _detect(shapes: Shapes) -> bool:
+    dimensions = {
+        "project.weight": 4,
+        "project.bias": 1,
+        "norm.running_mean": 1,
+        "stages.0.conv.weight": 4,
+        "to_image.weight": 4,
+        "to_image.bias": 1,
+    }
+    return all(len(shapes.get(name, ())) == number for name, number in dimensions.items())
+
+
+def _config_from(shapes: Shapes) -> LightweightGANConfig:
+    found = (shapes.get(f"stages.{stage}.conv.weight", ()) for stage in count())
+    convolutions = list(takewhile(lambda shape: len(shape) == 4, found))
+    sides = [4 * 2**stage for stage in range(len(convolutions))]
+    if "stages.0.enlarge.weight" in shapes:
+        design = 3
+    else:
+        design = 2 if convolutions[0][-1] == 4 else 1
+    return LightweightGANConfig(
+        side=2 * sides[-1],
+        channels=shapes["to_image.weight"][0],
+        widths=tuple(shape[0] // 2 for shape in convolutions),
+        latent_size=shapes["project.weight"][0],
+        attention=tuple(side for stage, side in enumerate(sides) if f"stages.{stage}.attention.out.weight" in shapes),
+        frequencies=int("stages.1.excitation.frequencies" in shapes),
+        blurred=int("stages.0.blur" in shapes),
+        design=design,
+    )
+
+
+ARCHITECTURE = Architecture(
+    name="lightweight_gan",
+    config=LightweightGANConfig,
+    generator=LightweightGANGenerator,
+    detect=_detect,
+    config_from=_config_from,
+)

@@ -1,0 +1,298 @@
+"""R3GAN: a generator of plain residual blocks, without the tricks that GANs had gathered (Huang et al. 2024).
+
+Noise scales the maps of a learned 4x4 basis. From stage to stage the side doubles, and in each stage the features pass
+through residual blocks: a 1x1 convolution to more of them, a grouped 3x3 one, and a 1x1 one back (ResNeXt's, with an
+inverted bottleneck). Nothing is normalised, modulated or made noisy within. That this trains is due to its first
+weights (Fix-up: Zhang, Dauphin & Ma 2019), by which every block begins as the identity. No tanh bounds the image.
+
+With classes, the label's embedding joins the noise.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..errors import InputError
+from .architecture import Architecture, Shapes, as_vectors
+
+SIDES = tuple(2**power for power in range(2, 13))
+
+LARGEST = 2**16
+"""Of every number of features, so that a config from a file cannot ask for a network beyond all bounds."""
+
+MOST_BLOCKS = 16
+"""In one stage; the published networks have 2."""
+
+
+@dataclass(frozen=True)
+class R3GANConfig:
+    side: int
+    """Height and width of the images: a power of two from 4 to 4096."""
+    channels: int
+    """1 grey, 3 RGB, 4 RGBA."""
+    widths: tuple[int, ...]
+    """Features at 4x4, 8x8 and so on up to the image's side: one number for each stage, as in the next two."""
+    groups: tuple[int, ...]
+    """Groups of the 3x3 convolutions, which the paper calls cardinality."""
+    blocks: tuple[int, ...]
+    """Residual blocks."""
+    classes: int = 0
+    """Number of class labels; 0 for a generator without."""
+    latent_size: int = 64
+    """Length of z."""
+    embedding: int = 0
+    """Length of what a class label becomes beside z; 0 where there are no classes."""
+    expansion: int = 2
+    """How many times more features there are inside a block."""
+
+    def __post_init__(self) -> None:
+        if self.side not in SIDES:
+            raise InputError(
+                f"r3gan makes images whose side is a power of two from {SIDES[0]} to {SIDES[-1]} pixels, "
+                f"not {self.side}."
+            )
+        if self.channels not in (1, 3, 4):
+            raise InputError(f"r3gan makes images with 1, 3 or 4 channels, not {self.channels}.")
+        stages = SIDES.index(self.side) + 1
+        if not len(self.widths) == len(self.groups) == len(self.blocks) == stages:
+            raise InputError(
+                f"r3gan needs widths, groups and blocks for each of the {stages} sides from 4 to {self.side}, not for "
+                f"{len(self.widths)}, {len(self.groups)} and {len(self.blocks)}."
+            )
+        if not (
+            all(1 <= width <= LARGEST for width in self.widths)
+            and all(1 <= blocks <= MOST_BLOCKS for blocks in self.blocks)
+            and 1 <= self.expansion <= 16
+        ):
+            raise InputError(
+                f"r3gan needs widths of 1 to {LARGEST}, 1 to {MOST_BLOCKS} blocks in each stage and an expansion of 1 "
+                f"to 16, not {list(self.widths)}, {list(self.blocks)} and {self.expansion}."
+            )
+        if not all(
+            groups >= 1 and width * self.expansion % groups == 0
+            for width, groups in zip(self.widths, self.groups, strict=True)
+        ):
+            raise InputError(
+                f"r3gan needs groups that the features divide into evenly: {self.expansion} times "
+                f"{list(self.widths)} into {list(self.groups)} does not go."
+            )
+        if not (1 <= self.latent_size <= LARGEST and 0 <= self.classes <= LARGEST):
+            raise InputError(
+                f"r3gan needs a latent size of 1 to {LARGEST} and at most {LARGEST} classes, not {self.latent_size} "
+                f"and {self.classes}."
+            )
+        if not (1 <= self.embedding <= LARGEST if self.classes else self.embedding == 0):
+            raise InputError(
+                f"r3gan needs an embedding of 1 to {LARGEST} with classes, and of 0 without, not {self.embedding} "
+                f"with {self.classes} classes."
+            )
+
+
+class R3GANGenerator(nn.Module):
+    def __init__(self, config: R3GANConfig):
+        super().__init__()
+        self.classes = config.classes
+        self.embed = drawn(nn.Linear(config.classes, config.embedding, bias=False)) if config.classes else None
+        self.basis = nn.Parameter(torch.randn(config.widths[0], 4, 4))
+        self.project = drawn(nn.Linear(config.latent_size + config.embedding, config.widths[0], bias=False))
+        gain = first_gain(sum(config.blocks))
+        inputs = 0
+        self.stages = nn.ModuleList()
+        for width, groups, blocks in zip(config.widths, config.groups, config.blocks, strict=True):
+            inside = [Block(width, config.expansion * width, groups, gain) for _ in range(blocks)]
+            self.stages.append(Stage(inputs, width, inside))
+            inputs = width
+        self.to_image = drawn(nn.Conv2d(config.widths[-1], config.channels, kernel_size=1, bias=False))
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """z: [N, latent_size], labels: [N] class numbers or [N, classes] weights. Returns images [N, C, side, side],
+        nominally in [-1, 1]."""
+        if self.embed is not None:
+            assert labels is not None
+            z = torch.cat([z, self.embed(as_vectors(labels, self.classes))], dim=1)
+        x = self.project(z)[:, :, None, None] * self.basis  # [N, widths[0], 4, 4]
+        x = x.contiguous(memory_format=torch.channels_last)
+        for stage in self.stages:
+            x = stage(x)
+        return self.to_image(x)
+
+
+class Stage(nn.Module):
+    """The residual blocks at one side, to which `inputs` features of half the side come; none to the first stage."""
+
+    def __init__(self, inputs: int, width: int, blocks: list["Block"]):
+        super().__init__()
+        self.doubles = inputs > 0
+        self.resize = drawn(nn.Conv2d(inputs, width, kernel_size=1, bias=False)) if inputs not in (0, width) else None
+        self.blocks = nn.ModuleList(blocks)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.resize is not None:
+            x = self.resize(x)  # at half the side, where it is a quarter of the work
+        if self.doubles:
+            x = doubled(x)
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+
+class Block(nn.Module):
+    """A residual block, x + contract(mix(expand(x))), with leaky ReLUs between."""
+
+    def __init__(self, width: int, expanded: int, groups: int, gain: float):
+        super().__init__()
+        self.expand = drawn(nn.Conv2d(width, expanded, kernel_size=1), gain)
+        self.mix = drawn(nn.Conv2d(expanded, expanded, kernel_size=3, padding=1, groups=groups), gain)
+        self.contract = drawn(nn.Conv2d(expanded, width, kernel_size=1, bias=False), gain=0.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        # In place, a tenth faster: for its gradient a convolution needs no output, and a leaky ReLU no more than that.
+        y = functional.leaky_relu(self.expand(x), 0.2, inplace=True)
+        y = functional.leaky_relu(self.mix(y), 0.2, inplace=True)
+        return x + self.contract(y)
+
+
+# The filter [1, 3, 3, 1] / 4 along one side: what zeros between samples become is twice the neighbours' mean.
+_SMOOTH = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 4
+
+
+def doubled(x: Tensor) -> Tensor:
+    """Features at twice the side, bilinearly; beyond the edges there are zeros. [N, C, H, W] -> [N, C, 2H, 2W]."""
+    channels = x.shape[1]
+    kernel = torch.outer(_SMOOTH, _SMOOTH).to(x)
+    return functional.conv_transpose2d(x, kernel.expand(channels, 1, 4, 4), stride=2, padding=1, groups=channels)
+
+
+Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
+
+
+def drawn(layer: Layer, gain: float = 1.0) -> Layer:
+    """The layer with first weights that give its outputs `gain` times its inputs' deviation (He et al. 2015), drawn by
+    torch's generator; its biases are zero."""
+    nn.init.normal_(layer.weight, 0.0, gain / math.sqrt(layer.weight[0].numel()))
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+def first_gain(blocks: int) -> float:
+    """Gain of the first two layers in each of `blocks` residual blocks: what makes up for a leaky ReLU, times
+    L^(-1 / (2m - 2)) for m = 3 layers, so that the network's steps are as large as a shallow one's (Fix-up)."""
+    return math.sqrt(2 / (1 + 0.2**2)) * blocks**-0.25
+
+
+def is_original(shapes: Shapes) -> bool:
+    """Whether a state dict has the names that the authors' code gives a generator's tensors."""
+    return _detect({ours: shapes[theirs] for theirs, ours in _original_names() if theirs in shapes})
+
+
+def from_original(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict of the authors' generator under the names that its tensors have here; the tensors stay as they are.
+
+    Raises InputError where something is missing or too many, or filtered by another filter than ours.
+    """
+    ours = dict(_original_names())
+    theirs = {name: original for original, name in ours.items()}
+    state = {ours[name]: tensor for name, tensor in tensors.items() if name in ours}
+    config = _config_from({name: tuple(tensor.shape) for name, tensor in state.items()})
+    with torch.device("meta"):
+        expected = {name: tuple(tensor.shape) for name, tensor in R3GANGenerator(config).state_dict().items()}
+    filters = [f"Model.MainLayers.{stage}.Layers.0.Resampler.Kernel" for stage in range(1, len(config.widths))]
+    missing = [*(theirs[name] for name in expected if name not in state), *(f for f in filters if f not in tensors)]
+    extra = tensors.keys() - filters - {theirs[name] for name in expected}
+    wrong = [name for name in expected.keys() & state.keys() if state[name].shape != expected[name]]
+    if missing:
+        raise InputError(f"its {missing[0]} is missing.")
+    if extra:
+        raise InputError(f"it has {min(extra)}, which is no part of an R3GAN generator.")
+    if wrong:
+        name = min(wrong)
+        raise InputError(
+            f"its {theirs[name]} has shape {list(state[name].shape)} where {list(expected[name])} belongs."
+        )
+    for name in filters:
+        if not _is_ours(tensors[name]):
+            raise InputError(f"its {name} is not the filter [1, 3, 3, 1], and no other is known here.")
+    return state
+
+
+def _is_ours(kernel: Tensor) -> bool:
+    """Whether a filter of the authors' is the one that `doubled` applies, but for its gain of 4."""
+    usual = torch.outer(_SMOOTH, _SMOOTH) / 4
+    try:
+        return kernel.shape == usual.shape and torch.allclose(kernel.cpu().float(), usual, rtol=0, atol=1e-6)
+    except RuntimeError:  # a kind of tensor that has no such numbers
+        return False
+
+
+def _original_names() -> Iterator[tuple[str, str]]:
+    """What the authors' code calls each tensor of the largest network there can be, and what it is called here."""
+    yield "Model.EmbeddingLayer.weight", "embed.weight"
+    yield "Model.MainLayers.0.Layers.0.Basis", "basis"
+    yield "Model.MainLayers.0.Layers.0.LinearLayer.weight", "project.weight"
+    for stage in range(len(SIDES)):
+        layers = f"Model.MainLayers.{stage}.Layers"
+        yield f"{layers}.0.LinearLayer.Layer.weight", f"stages.{stage}.resize.weight"
+        for block in range(MOST_BLOCKS):
+            yield f"{layers}.{block + 1}.LinearLayer1.Layer.weight", f"stages.{stage}.blocks.{block}.expand.weight"
+            yield f"{layers}.{block + 1}.NonLinearity1.Bias", f"stages.{stage}.blocks.{block}.expand.bias"
+            yield f"{layers}.{block + 1}.LinearLayer2.Layer.weight", f"stages.{stage}.blocks.{block}.mix.weight"
+            yield f"{layers}.{block + 1}.NonLinearity2.Bias", f"stages.{stage}.blocks.{block}.mix.bias"
+            yield f"{layers}.{block + 1}.LinearLayer3.Layer.weight", f"stages.{stage}.blocks.{block}.contract.weight"
+    yield "Model.AggregationLayer.Layer.weight", "to_image.weight"
+
+
+def _detect(shapes: Shapes) -> bool:
+    dimensions = {"basis": 3, "project.weight": 2, "stages.0.blocks.0.mix.weight": 4, "to_image.weight": 4}
+    return (
+        all(len(shapes.get(name, ())) == count for name, count in dimensions.items())
+        and len(shapes.get("embed.weight", (0, 0))) == 2
+    )
+
+
+def _config_from(shapes: Shapes) -> R3GANConfig:
+    # One stage and one block more than there can be, so that too many are refused, not left out.
+    numbers = (
+        sum(f"stages.{stage}.blocks.{block}.mix.weight" in shapes for block in range(MOST_BLOCKS + 1))
+        for stage in range(len(SIDES) + 1)
+    )
+    blocks = tuple(takewhile(bool, numbers))
+    firsts = [f"stages.{stage}.blocks.0" for stage in range(len(blocks))]
+    expands = [_sizes(shapes, f"{first}.expand.weight", 4) for first in firsts]
+    mixes = [_sizes(shapes, f"{first}.mix.weight", 4) for first in firsts]
+    inputs = _sizes(shapes, "project.weight", 2)[1]
+    embedding, classes = _sizes(shapes, "embed.weight", 2) if "embed.weight" in shapes else (0, 0)
+    return R3GANConfig(
+        side=2 ** (len(blocks) + 1),
+        channels=_sizes(shapes, "to_image.weight", 4)[0],
+        widths=tuple(width for _, width, *_ in expands),
+        groups=tuple(features // part for features, part, *_ in mixes),
+        blocks=blocks,
+        classes=classes,
+        latent_size=inputs - embedding,
+        embedding=embedding,
+        expansion=expands[0][0] // expands[0][1] if expands else 1,
+    )
+
+
+def _sizes(shapes: Shapes, name: str, dimensions: int) -> tuple[int, ...]:
+    """A tensor's shape, in which nothing is 0. Raises InputError where there is none of so many dimensions."""
+    shape = shapes.get(name, ())
+    if len(shape) != dimensions or 0 in shape:
+        raise InputError(f"it has no {name} of {dimensions} dimensions.")
+    return shape
+
+
+ARCHITECTURE = Architecture(
+    name="r3gan",
+    config=R3GANConfig,
+    generator=R3GANGenerator,
+    detect=_detect,
+    config_from=_config_from,
+)
