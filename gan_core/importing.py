@@ -111,7 +111,7 @@ def _native(shapes: Shapes) -> bool:
 
 
 def _layout(shapes: Shapes) -> Layout | None:
-    return next((layout for layout in LAYOUTS if layout.matches(shapes)), None)
+    return next((layout for layout in (*LAYOUTS, *_OURS) if layout.matches(shapes)), None)
 
 
 def _stranger(state: foreign.Weights) -> str:
@@ -169,6 +169,12 @@ LAYOUTS = (
     Layout("a DCGAN", dcgan.ARCHITECTURE, dcgan_layouts.is_original, dcgan_layouts.from_original),
 )
 """What can be imported, the first that matches first."""
+
+_OURS = [
+    Layout(f"a {architecture.name}", architecture, architecture.detect, lambda tensors: tensors)
+    for architecture in ARCHITECTURES
+]
+"""State dicts that have our names already."""
 
 _STRANGERS = {
     r"conv\.modulation\.weight": "a StyleGAN2 of rosinality's code",

@@ -73,6 +73,12 @@ def test_a_generator_of_ours_is_opened_as_it_is(tmp_path: Path) -> None:
     assert imported(path).card == {"title": "cats of mine"}
 
 
+def test_a_state_dict_with_our_own_names_is_imported(tmp_path: Path) -> None:
+    generator = generator_of(SMALL)
+    found = imported(file_with(tmp_path, saved(generator.module.state_dict()), "cats.pt"))
+    assert found.config == SMALL and found.card["imported"]["from"] == "a stylegan2, in a state dict"
+
+
 def test_weights_in_half_precision_become_single(tmp_path: Path) -> None:
     halves = {name: tensor.half() for name, tensor in original(SMALL).items()}
     generator = imported(file_with(tmp_path, saved(halves)))
