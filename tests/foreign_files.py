@@ -43,11 +43,11 @@ def stand_ins() -> Iterator[None]:
     _reconstruct_persistent_obj.__qualname__ = "_reconstruct_persistent_obj"
     persistence._reconstruct_persistent_obj = _reconstruct_persistent_obj  # type: ignore[attr-defined]
     util.EasyDict = type("EasyDict", (dict,), {"__module__": "dnnlib.util"})  # type: ignore[attr-defined]
-    networks = types.ModuleType("R3GAN.Networks")
-    networks.Generator = type("Generator", (), {"__module__": "R3GAN.Networks"})  # type: ignore[attr-defined]
+    for source in ("R3GAN.Networks", "pg_modules.networks_fastgan"):
+        networks = types.ModuleType(source)
+        networks.Generator = type("Generator", (), {"__module__": source})  # type: ignore[attr-defined]
+        sys.modules |= {source.partition(".")[0]: types.ModuleType(source.partition(".")[0]), source: networks}
     sys.modules |= {
-        "R3GAN": types.ModuleType("R3GAN"),
-        "R3GAN.Networks": networks,
         "torch_utils": types.ModuleType("torch_utils"),
         "torch_utils.persistence": persistence,
         "dnnlib": types.ModuleType("dnnlib"),
@@ -86,9 +86,12 @@ def network(tensors: Mapping[str, Tensor], class_name: str = "Generator", **attr
     return Network(class_name, state)
 
 
-def plain_modules(tensors: Mapping[str, Tensor], **attributes: Any) -> Any:
-    """A network as Python pickles any object: a class by name, and its __dict__. R3GAN's authors do so."""
-    kind = sys.modules["R3GAN.Networks"].Generator  # type: ignore[attr-defined]
+def plain_modules(tensors: Mapping[str, Tensor], source: str = "R3GAN.Networks", **attributes: Any) -> Any:
+    """A network as Python pickles any object: a class by name, and its __dict__. R3GAN's authors do so.
+
+    source: the module that the class is from.
+    """
+    kind = sys.modules[source].Generator  # type: ignore[attr-defined]
     module = kind.__new__(kind)
     module.__dict__ |= {"training": False, "_parameters": OrderedDict(), "_buffers": OrderedDict(), **attributes}
     children: dict[str, dict[str, Tensor]] = {}
@@ -99,7 +102,7 @@ def plain_modules(tensors: Mapping[str, Tensor], **attributes: Any) -> Any:
         else:
             module._parameters[name] = torch.nn.Parameter(tensor, requires_grad=False)
     # The attributes are the whole network's, and not its parts'.
-    module._modules = OrderedDict((child, plain_modules(part)) for child, part in children.items())
+    module._modules = OrderedDict((child, plain_modules(part, source)) for child, part in children.items())
     return module
 
 

@@ -111,7 +111,7 @@ class TorchFile:
             # A pickle in a pickle holds one tensor's numbers, and no further pickle.
             return Machine(self.name, source, steps, storages, self._nested if nested_in is None else None).run()
 
-        # A file has hundreds of such rows, and all begin with the same bytes: those that were understood once are known.
+        # A file has hundreds of such rows, and all begin with the same bytes: what these say is known from the first.
         if not (self._head and source.begins_with(self._head)):
             root = next_pickle()
             if type(root) is not int or root != TORCH_MAGIC:

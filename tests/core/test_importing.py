@@ -1,6 +1,7 @@
 """Generators that other programs made become ours: from every wrapping, with every fact, or with a sentence."""
 
 import json
+import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,14 +10,14 @@ from typing import Any
 import golden
 import pytest
 import torch
-from foreign_files import nvidia_pickle, r3gan_pickle, saved
+from foreign_files import nvidia_pickle, plain_modules, r3gan_pickle, saved, stand_ins
 from safetensors.torch import save_file
 from stylegan2_networks import SMALL, generator_of, original
 from torch import Tensor
 
 import gan_core
 from gan_core import Generator, InputError, sample_noise
-from gan_core.architectures import fastgan, lightweight_gan, r3gan
+from gan_core.architectures import fastgan, lightweight_gan, r3gan, stylegan3
 from gan_core.importing import importing
 
 ATTRIBUTES = {"conv_clamp": 256, "activation": "lrelu", "architecture": "skip", "use_noise": True}
@@ -142,6 +143,27 @@ def test_an_r3gan_comes_out_of_its_authors_pickle(tmp_path: Path) -> None:
     wrong = file_with(tmp_path, r3gan_pickle(tensors, **{**facts, "c_dim": 0}), "wrong.pkl")
     with pytest.raises(InputError, match="its c_dim is 0"):
         imported(wrong)
+
+
+def test_a_stylegan3_comes_out_of_nvidias_pickle(tmp_path: Path) -> None:
+    config = stylegan3.StyleGAN3Config(16, 3, stylegan3.widths(16, 64, 6), classes=2, latent_size=5, w_dim=6)
+    module = stylegan3.StyleGAN3Generator(config).eval()
+    data = nvidia_pickle(module.state_dict(), conv_clamp=256, activation="lrelu", output_scale=0.25)
+    generator = imported(file_with(tmp_path, data))
+    assert generator.config == config and generator.architecture.name == "stylegan3"
+    noise = sample_noise(generator, [0, 1], labels=1)
+    with torch.no_grad():
+        assert torch.equal(generator.decode(noise), module(noise.samples.flatten(1), noise.labels))
+    other = file_with(tmp_path, nvidia_pickle(module.state_dict(), margin_size=0), "other.pkl")
+    with pytest.raises(InputError, match="its margin_size is 0"):
+        imported(other)
+
+
+def test_a_class_of_projected_gan_is_known(tmp_path: Path) -> None:
+    case = case_of("fastgan", next(i for i, case in enumerate(golden.cases("fastgan")) if case["config"]["projected"]))
+    with stand_ins():
+        data = pickle.dumps({"G_ema": plain_modules(case, "pg_modules.networks_fastgan")})
+    assert imported(file_with(tmp_path, data)).architecture.name == "fastgan"
 
 
 @pytest.mark.parametrize(("clamp", "expected"), [(256, 256), (None, 0), (16.0, 16)])
