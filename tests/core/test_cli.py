@@ -16,8 +16,8 @@ from PIL import Image
 
 import gan_core
 from gan_core import InputError
-from gan_core.cli import main, parse_seeds
-from gan_core.latents import LAST_SEED
+from gan_core.cli import main
+from gan_core.latents import LAST_SEED, parse_seeds
 from gan_core.training import checkpoint
 
 SMALL = ["--preset", "dcgan_small", "--size", "16", "--batch", "4", "--device", "cpu"]
