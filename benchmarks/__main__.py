@@ -58,6 +58,36 @@ def decode_command(threads: int, rounds: int) -> None:
     measure.report("decode", decode.run(rounds, threads), threads)
 
 
+@main.command("stylegan2")
+@THREADS
+@click.option("--rounds", type=click.IntRange(min=1), default=7, show_default=True, help="Rounds, both in each.")
+@click.option(
+    "--reference",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="A clone of NVlabs/stylegan2-ada-pytorch to compare with; it needs `pip install requests`.",
+)
+def stylegan2_command(threads: int, rounds: int, reference: Path | None) -> None:
+    """StyleGAN2 on the CPU, against NVIDIA's own code."""
+    from . import stylegan2
+
+    measure.report("stylegan2", stylegan2.run(rounds, threads, reference), threads)
+
+
+@main.command("convert")
+@THREADS
+@click.option("--rounds", type=click.IntRange(min=1), default=9, show_default=True, help="Rounds, both in each.")
+@click.option(
+    "--pickle",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="A .pkl of stylegan2-ada-pytorch or stylegan3 to read too.",
+)
+def convert_command(threads: int, rounds: int, pickle: Path | None) -> None:
+    """Reading other programs' files, against torch.load."""
+    from . import convert
+
+    measure.report("convert", convert.run(rounds, threads, pickle), threads)
+
+
 @main.command("demo")
 @click.option(
     "--mnist",

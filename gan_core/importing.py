@@ -11,7 +11,17 @@ from typing import Any
 from torch import Tensor
 
 from . import weights
-from .architectures import ARCHITECTURES, Architecture, Shapes, dcgan, fastgan, lightweight_gan, r3gan, stylegan2
+from .architectures import (
+    ARCHITECTURES,
+    Architecture,
+    Shapes,
+    dcgan,
+    fastgan,
+    lightweight_gan,
+    r3gan,
+    stylegan2,
+    stylegan3,
+)
 from .errors import InputError
 from .generator import Generator, assembled, load
 from .weights import dcgan_layouts, foreign, torch_files
@@ -111,7 +121,7 @@ def _native(shapes: Shapes) -> bool:
 
 
 def _layout(shapes: Shapes) -> Layout | None:
-    return next((layout for layout in LAYOUTS if layout.matches(shapes)), None)
+    return next((layout for layout in (*LAYOUTS, *_OURS) if layout.matches(shapes)), None)
 
 
 def _stranger(state: foreign.Weights) -> str:
@@ -139,6 +149,17 @@ def _stylegan2_config(config: Any, attributes: Mapping[str, frozenset[Any]]) -> 
     return replace(config, clamp=int(next(iter(bounds), 0))) if "conv_clamp" in attributes else config
 
 
+def _stylegan3_config(config: Any, attributes: Mapping[str, frozenset[Any]]) -> Any:
+    """Raises InputError for a network that computes in another way."""
+    _only(attributes, "activation", {"lrelu", "linear"})
+    _only(attributes, "output_scale", {0.25})
+    _only(attributes, "num_critical", {2})
+    _only(attributes, "margin_size", {10})
+    _only(attributes, "conv_clamp", {None, 256})
+    _only(attributes, "lr_multiplier", {0.01, 1})
+    return config
+
+
 def _r3gan_config(config: Any, attributes: Mapping[str, frozenset[Any]]) -> Any:
     """Raises InputError where the file says another thing of its network than its tensors do."""
     _only(attributes, "z_dim", {config.latent_size})
@@ -161,6 +182,13 @@ LAYOUTS = (
         stylegan2.from_original,
         _stylegan2_config,
     ),
+    Layout(
+        "a StyleGAN3 of NVIDIA's",
+        stylegan3.ARCHITECTURE,
+        stylegan3.ARCHITECTURE.detect,
+        lambda tensors: tensors,
+        _stylegan3_config,
+    ),
     Layout("an R3GAN", r3gan.ARCHITECTURE, r3gan.is_original, r3gan.from_original, _r3gan_config),
     Layout("a FastGAN or Projected GAN", fastgan.ARCHITECTURE, fastgan.is_original, fastgan.from_original),
     Layout(
@@ -169,6 +197,12 @@ LAYOUTS = (
     Layout("a DCGAN", dcgan.ARCHITECTURE, dcgan_layouts.is_original, dcgan_layouts.from_original),
 )
 """What can be imported, the first that matches first."""
+
+_OURS = [
+    Layout(f"a {architecture.name}", architecture, architecture.detect, lambda tensors: tensors)
+    for architecture in ARCHITECTURES
+]
+"""State dicts that have our names already."""
 
 _STRANGERS = {
     r"conv\.modulation\.weight": "a StyleGAN2 of rosinality's code",

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .architectures.stylegan3 import transform
+
 
 @dataclass(frozen=True)
 class Transform:
@@ -23,8 +25,6 @@ class Transform:
 
     def matrices(self, count: int) -> Tensor:
         """One matrix for each image of a batch, [count, 3, 3], as Generator.decode takes them."""
-        from .architectures.stylegan3 import transform
-
         ways = [i / count if self.animate else 1.0 for i in range(count)]
         return torch.stack(
             [

@@ -43,6 +43,10 @@ def stand_ins() -> Iterator[None]:
     _reconstruct_persistent_obj.__qualname__ = "_reconstruct_persistent_obj"
     persistence._reconstruct_persistent_obj = _reconstruct_persistent_obj  # type: ignore[attr-defined]
     util.EasyDict = type("EasyDict", (dict,), {"__module__": "dnnlib.util"})  # type: ignore[attr-defined]
+    for source in ("R3GAN.Networks", "pg_modules.networks_fastgan"):
+        networks = types.ModuleType(source)
+        networks.Generator = type("Generator", (), {"__module__": source})  # type: ignore[attr-defined]
+        sys.modules |= {source.partition(".")[0]: types.ModuleType(source.partition(".")[0]), source: networks}
     sys.modules |= {
         "torch_utils": types.ModuleType("torch_utils"),
         "torch_utils.persistence": persistence,
@@ -80,6 +84,39 @@ def network(tensors: Mapping[str, Tensor], class_name: str = "Generator", **attr
     for child, part in children.items():
         state["_modules"][child] = network(part, f"{child}Layer", **attributes)
     return Network(class_name, state)
+
+
+def plain_modules(tensors: Mapping[str, Tensor], source: str = "R3GAN.Networks", **attributes: Any) -> Any:
+    """A network as Python pickles any object: a class by name, and its __dict__. R3GAN's authors do so.
+
+    source: the module that the class is from.
+    """
+    kind = sys.modules[source].Generator  # type: ignore[attr-defined]
+    module = kind.__new__(kind)
+    module.__dict__ |= {"training": False, "_parameters": OrderedDict(), "_buffers": OrderedDict(), **attributes}
+    children: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        child, dot, rest = name.partition(".")
+        if dot:
+            children.setdefault(child, {})[rest] = tensor
+        else:
+            module._parameters[name] = torch.nn.Parameter(tensor, requires_grad=False)
+    # The attributes are the whole network's, and not its parts'.
+    module._modules = OrderedDict((child, plain_modules(part, source)) for child, part in children.items())
+    return module
+
+
+def r3gan_pickle(tensors: Mapping[str, Tensor], **attributes: Any) -> bytes:
+    """A snapshot of R3GAN's training, with what it keeps of the optimisers."""
+    with stand_ins():
+        content = {
+            "G": plain_modules({name: tensor + 1 for name, tensor in tensors.items()}, **attributes),
+            "G_ema": plain_modules(tensors, **attributes),
+            "training_set_kwargs": sys.modules["dnnlib.util"].EasyDict(path="/data/faces.zip"),  # type: ignore[attr-defined]
+            "cur_nimg": 5_000_000,
+            "G_opt_state": {"state": {0: {"step": torch.tensor(3.0), "exp_avg": torch.ones(2)}}, "param_groups": []},
+        }
+        return pickle.dumps(content)
 
 
 def nvidia_pickle(tensors: Mapping[str, Tensor], **attributes: Any) -> bytes:

@@ -7,10 +7,11 @@ from .fastgan import ARCHITECTURE as FASTGAN
 from .lightweight_gan import ARCHITECTURE as LIGHTWEIGHT_GAN
 from .r3gan import ARCHITECTURE as R3GAN
 from .stylegan2 import ARCHITECTURE as STYLEGAN2
+from .stylegan3 import ARCHITECTURE as STYLEGAN3
 
 __all__ = ["ARCHITECTURES", "Architecture", "Shapes", "by_name", "detect"]
 
-ARCHITECTURES = (DCGAN, STYLEGAN2, R3GAN, FASTGAN, LIGHTWEIGHT_GAN)
+ARCHITECTURES = (DCGAN, STYLEGAN2, STYLEGAN3, R3GAN, FASTGAN, LIGHTWEIGHT_GAN)
 
 
 def by_name(name: str) -> Architecture:

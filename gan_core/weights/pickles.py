@@ -26,6 +26,9 @@ MOST_STEPS = 1_000_000
 LONGEST_TEXT = 1 << 24
 """Bytes of one string; a module's source code has some 100,000."""
 
+READ_AT_ONCE = 1 << 12
+"""Bytes read ahead: between the operations lie numbers, which are passed over."""
+
 LONGEST_LINE = 1 << 16
 """Bytes of one line, in the oldest protocol."""
 
@@ -99,6 +102,13 @@ class Source:
         self._file, self._end = file, end
         self._chunk, self._at, self._chunk_start = b"", 0, start
 
+    def begins_with(self, expected: bytes) -> bool:
+        """Whether these bytes come next, which are then passed over."""
+        if len(expected) > self.left or self.take(len(expected)) != expected:
+            self._at -= min(len(expected), self._at)
+            return False
+        return True
+
     @property
     def position(self) -> int:
         """Where in the file the next byte stands."""
@@ -146,7 +156,7 @@ class Source:
     def _fill(self, count: int) -> None:
         self._chunk_start, self._at = self.position, 0
         self._file.seek(self._chunk_start)
-        self._chunk = self._file.read(min(max(count, 1 << 16), self.left))
+        self._chunk = self._file.read(min(max(count, READ_AT_ONCE), self.left))
 
 
 @dataclass
@@ -240,7 +250,11 @@ def _sized(form: str) -> Callable[[Machine], int]:
     return lambda machine: unpack(machine.source.take(size))[0]
 
 
-_one, _two, _four, _eight = _sized("<B"), _sized("<H"), _sized("<I"), _sized("<Q")
+def _one(machine: Machine) -> int:
+    return machine.source.take(1)[0]
+
+
+_four, _eight = _sized("<I"), _sized("<Q")
 
 
 def _push_text(size: Callable[[Machine], int], encoding: str = "utf-8") -> Callable[[Machine], None]:
@@ -380,6 +394,19 @@ def _recall(place: Callable[[Machine], int]) -> Callable[[Machine], None]:
     return operation
 
 
+# The three that are met most are spelled out, for speed.
+def _remember_shortly(machine: Machine) -> None:
+    machine.memo[machine.source.take(1)[0]] = machine.stack[-1]
+
+
+def _remember_next(machine: Machine) -> None:
+    machine.memo[len(machine.memo)] = machine.stack[-1]
+
+
+def _recall_shortly(machine: Machine) -> None:
+    machine.stack.append(machine.memo[machine.source.take(1)[0]])
+
+
 def _line_number(machine: Machine) -> int:
     line = machine.source.line()
     if not re.fullmatch(rb"[0-9]{1,18}", line):
@@ -463,7 +490,7 @@ _OPERATIONS: dict[bytes, Callable[[Machine], None]] = {
     b"I": _whole_number_line,
     b"L": _whole_number_line,
     b"J": _push_unpacked("<i"),
-    b"K": _push_unpacked("<B"),
+    b"K": lambda machine: machine.stack.append(machine.source.take(1)[0]),
     b"M": _push_unpacked("<H"),
     b"\x8a": _push_number(_one),
     b"\x8b": _push_number(_four),
@@ -497,11 +524,11 @@ _OPERATIONS: dict[bytes, Callable[[Machine], None]] = {
     b"\x90": _appends,
     b"\x91": _since_mark(tuple),
     b"p": _remember(_line_number),
-    b"q": _remember(_one),
+    b"q": _remember_shortly,
     b"r": _remember(_four),
-    b"\x94": _remember(lambda machine: len(machine.memo)),
+    b"\x94": _remember_next,
     b"g": _recall(_line_number),
-    b"h": _recall(_one),
+    b"h": _recall_shortly,
     b"j": _recall(_four),
     b"c": _global,
     b"\x93": _stack_global,
@@ -614,7 +641,7 @@ _STORAGES = {
 _VALUES = {f"torch.{name}" for name in ("float32", "float16", "bfloat16", "float64", "int64", "int32", "uint8", "bool")}
 """What may be named, but not called."""
 
-_CLASSES = re.compile(r"(training\.networks\w*|R3GAN\.\w+|BaselineGAN\.\w+|torch\.nn\.modules\.\w+)\.\w+")
+_CLASSES = re.compile(r"(training\.networks\w*|pg_modules\.\w+|R3GAN\.\w+|BaselineGAN\.\w+|torch\.nn\.modules\.\w+)\.\w+")
 """Classes of networks: made into objects that hold what they were given, and can do nothing."""
 
 _STRANGERS = {

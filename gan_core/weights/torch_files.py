@@ -26,6 +26,9 @@ from .pickles import Bytes, Damaged, Machine, Source, Steps, Storage, StoredTens
 TORCH_MAGIC = 0x1950A86A20F9469CFC6C
 """The number in the first pickle of a torch.save file that is no archive."""
 
+LONGEST_HEAD = 1 << 10
+"""Bytes of the pickles before the one that matters, in a row of them."""
+
 MOST_ENTRIES = 100_000
 """Files in a zip archive."""
 
@@ -58,6 +61,7 @@ class TorchFile:
         self._size = file.seek(0, 2)
         self._read: dict[tuple[int, int, torch.dtype], Tensor] = {}
         self._bytes_read = 0
+        self._head = b""
         self.root = self._root()
 
     def tensor(self, stored: StoredTensor) -> Tensor:
@@ -107,13 +111,17 @@ class TorchFile:
             # A pickle in a pickle holds one tensor's numbers, and no further pickle.
             return Machine(self.name, source, steps, storages, self._nested if nested_in is None else None).run()
 
-        root = next_pickle()
-        if type(root) is not int or root != TORCH_MAGIC:
-            return root
-        next_pickle()  # the version of the wrapping
-        system = next_pickle()
-        if not isinstance(system, dict) or system.get("little_endian") is not True:
-            raise Damaged("its numbers are not in the byte order that computers have today")
+        # A file has hundreds of such rows, and all begin with the same bytes: what these say is known from the first.
+        if not (self._head and source.begins_with(self._head)):
+            root = next_pickle()
+            if type(root) is not int or root != TORCH_MAGIC:
+                return root
+            next_pickle()  # the version of the wrapping
+            system = next_pickle()
+            if not isinstance(system, dict) or system.get("little_endian") is not True:
+                raise Damaged("its numbers are not in the byte order that computers have today")
+            length = source.position - start
+            self._head = Source(self._file, start, end).take(length) if length <= LONGEST_HEAD else b""
         storages: dict[str, Storage] = {}
         root = next_pickle(storages)
         keys = next_pickle()

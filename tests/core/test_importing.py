@@ -1,6 +1,7 @@
 """Generators that other programs made become ours: from every wrapping, with every fact, or with a sentence."""
 
 import json
+import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,13 +10,14 @@ from typing import Any
 import golden
 import pytest
 import torch
-from foreign_files import nvidia_pickle, saved
+from foreign_files import nvidia_pickle, plain_modules, r3gan_pickle, saved, stand_ins
 from safetensors.torch import save_file
 from stylegan2_networks import SMALL, generator_of, original
 from torch import Tensor
 
 import gan_core
 from gan_core import Generator, InputError, sample_noise
+from gan_core.architectures import fastgan, lightweight_gan, r3gan, stylegan3
 from gan_core.importing import importing
 
 ATTRIBUTES = {"conv_clamp": 256, "activation": "lrelu", "architecture": "skip", "use_noise": True}
@@ -72,6 +74,12 @@ def test_a_generator_of_ours_is_opened_as_it_is(tmp_path: Path) -> None:
     assert imported(path).card == {"title": "cats of mine"}
 
 
+def test_a_state_dict_with_our_own_names_is_imported(tmp_path: Path) -> None:
+    generator = generator_of(SMALL)
+    found = imported(file_with(tmp_path, saved(generator.module.state_dict()), "cats.pt"))
+    assert found.config == SMALL and found.card["imported"]["from"] == "a stylegan2, in a state dict"
+
+
 def test_weights_in_half_precision_become_single(tmp_path: Path) -> None:
     halves = {name: tensor.half() for name, tensor in original(SMALL).items()}
     generator = imported(file_with(tmp_path, saved(halves)))
@@ -83,6 +91,79 @@ def test_reading_tells_how_far_it_is(tmp_path: Path) -> None:
     assert [step.done for step in steps] == sorted(step.done for step in steps)
     assert steps[-1].done == steps[-1].total > 0
     assert [step.generator is not None for step in steps] == [False] * (len(steps) - 1) + [True]
+
+
+def case_of(family: str, number: int = 0) -> dict[str, Tensor]:
+    """A state dict with the names that a family's authors give, and numbers that it can be opened with."""
+    case = golden.cases(family)[number]
+    tensors = golden.weights({name: tuple(shape) for name, shape in case["shapes"].items()}, 0)
+    row = torch.tensor([1.0, 3.0, 3.0, 1.0])
+    return {name: torch.outer(row, row) / 64 if name.endswith("Kernel") else each for name, each in tensors.items()}
+
+
+FAMILIES = {"r3gan": r3gan, "fastgan": fastgan, "lightweight_gan": lightweight_gan}
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_state_dict_of_every_family_is_imported(tmp_path: Path, family: str, number: int) -> None:
+    tensors = case_of(family, number)
+    generator = imported(file_with(tmp_path, saved(tensors), "cats.pt"))
+    assert generator.architecture.name == family
+    ours, theirs = generator.module.state_dict(), FAMILIES[family].from_original(tensors)
+    assert ours.keys() == theirs.keys() and all(
+        torch.equal(ours[name], theirs[name].to(ours[name].dtype)) for name in ours
+    )
+    config = generator.config
+    assert generator.decode(sample_noise(generator, [0])).shape == (1, config.channels, config.side, config.side)
+
+
+def test_a_state_dict_of_pytorchs_dcgan_is_imported(tmp_path: Path) -> None:
+    layers = [(100, 64, 4, 1, 0), (64, 32, 4, 2, 1), (32, 16, 4, 2, 1), (16, 8, 4, 2, 1), (8, 3, 4, 2, 1)]
+    main = []
+    for inputs, outputs, *numbers in layers:
+        main += [torch.nn.ConvTranspose2d(inputs, outputs, *numbers, bias=False), torch.nn.BatchNorm2d(outputs)]
+        main += [torch.nn.ReLU()]
+    network = torch.nn.Sequential(*main[:-2], torch.nn.Tanh()).eval()
+    path = file_with(tmp_path, saved({f"main.{name}": tensor for name, tensor in network.state_dict().items()}))
+    generator = imported(path)
+    noise = sample_noise(generator, range(3))
+    with torch.no_grad():
+        torch.testing.assert_close(generator.decode(noise), network(noise.samples), rtol=0, atol=1e-5)
+
+
+def test_an_r3gan_comes_out_of_its_authors_pickle(tmp_path: Path) -> None:
+    case, tensors = golden.cases("r3gan")[1], case_of("r3gan", 1)
+    config = case["config"]
+    facts = {"z_dim": config["latent_size"], "c_dim": config["classes"], "img_resolution": config["side"]}
+    generator = imported(file_with(tmp_path, r3gan_pickle(tensors, **facts)))
+    expected = r3gan.from_original(tensors)
+    assert all(torch.equal(expected[name], each) for name, each in generator.module.state_dict().items())
+    assert "class R3GAN.Networks.Generator" in generator.card["imported"]["from"]
+    wrong = file_with(tmp_path, r3gan_pickle(tensors, **{**facts, "c_dim": 0}), "wrong.pkl")
+    with pytest.raises(InputError, match="its c_dim is 0"):
+        imported(wrong)
+
+
+def test_a_stylegan3_comes_out_of_nvidias_pickle(tmp_path: Path) -> None:
+    config = stylegan3.StyleGAN3Config(16, 3, stylegan3.widths(16, 64, 6), classes=2, latent_size=5, w_dim=6)
+    module = stylegan3.StyleGAN3Generator(config).eval()
+    data = nvidia_pickle(module.state_dict(), conv_clamp=256, activation="lrelu", output_scale=0.25)
+    generator = imported(file_with(tmp_path, data))
+    assert generator.config == config and generator.architecture.name == "stylegan3"
+    noise = sample_noise(generator, [0, 1], labels=1)
+    with torch.no_grad():
+        assert torch.equal(generator.decode(noise), module(noise.samples.flatten(1), noise.labels))
+    other = file_with(tmp_path, nvidia_pickle(module.state_dict(), margin_size=0), "other.pkl")
+    with pytest.raises(InputError, match="its margin_size is 0"):
+        imported(other)
+
+
+def test_a_class_of_projected_gan_is_known(tmp_path: Path) -> None:
+    case = case_of("fastgan", next(i for i, case in enumerate(golden.cases("fastgan")) if case["config"]["projected"]))
+    with stand_ins():
+        data = pickle.dumps({"G_ema": plain_modules(case, "pg_modules.networks_fastgan")})
+    assert imported(file_with(tmp_path, data)).architecture.name == "fastgan"
 
 
 @pytest.mark.parametrize(("clamp", "expected"), [(256, 256), (None, 0), (16.0, 16)])

@@ -102,6 +102,8 @@ def test_public_names_are_those_of_the_documentation():
         "Progress",
         "TrainConfig",
         "TrainingDiverged",
+        "Transform",
+        "importing",
         "load",
         "sample_noise",
         "train",

@@ -1,0 +1,485 @@
+"""StyleGAN3: a generator whose pictures can be moved and turned, details and all (Karras et al. 2021).
+
+Every block of features is treated as a continuous signal that happens to be sampled on a grid. It begins as plane
+waves, whose coordinates can be shifted and rotated at will. Each layer's leaky ReLU acts on a finer grid, between two
+low-pass filters, so that no detail can cling to the pixels. Grids are a margin wider than the picture, and the layers'
+bands widen step by step from two cycles a picture to its full resolution.
+
+Of its two kinds, T follows translations, with 3x3 convolutions, and R rotations too, with 1x1 convolutions and filters
+that are the same in every direction.
+
+The tensors have the names that NVIDIA's networks give them, since that is how such generators are known and shared.
+"""
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..errors import InputError
+from .architecture import Architecture, Shapes
+from .stylegan2 import Linear, Mapping
+
+SIDES = tuple(2**power for power in range(4, 13))
+
+LARGEST = 2**16
+"""Of every number in a config but the side, so that one from a file cannot ask for a network beyond all bounds."""
+
+MARGIN = 10
+"""Samples that a grid goes on beyond the picture on each side, so that what lies outside is no mere zero."""
+
+FIRST_CUTOFF, FIRST_STOPBAND, LAST_STOPBAND = 2.0, 2**2.1, 2**0.3
+"""Where the first layer's band ends and where its filter is to have stopped everything, in cycles per width of the
+picture; and the latter of the last layer, in half the side of the picture (sec. 3.2)."""
+
+CRITICAL_LAYERS = 2
+"""At the end, whose bands are as wide as the grid permits: sharpness matters more than aliasing there."""
+
+FINER = 2
+"""How many times as fine as a layer's finer grid the leaky ReLU's is."""
+
+TAPS = 6
+"""Of a filter, for each step of the finer grid in one of the coarser."""
+
+CLAMP = 256.0
+"""Features are kept within plus and minus this, for half precision's sake."""
+
+BRIGHTNESS = 0.25
+"""What the last layer's output is multiplied by."""
+
+
+@dataclass(frozen=True)
+class StyleGAN3Config:
+    side: int
+    """Height and width of the images: a power of two from 16 to 4096."""
+    channels: int
+    """1 grey, 3 RGB, 4 RGBA."""
+    widths: tuple[int, ...]
+    """Features of every layer but the last, which makes the image; NVIDIA's networks have 14 of them."""
+    classes: int = 0
+    """Number of class labels; 0 for a generator without."""
+    latent_size: int = 512
+    """Length of z."""
+    w_dim: int = 512
+    """Length of a style w."""
+    mapping_layers: int = 2
+    conv_kernel: int = 3
+    """3 for StyleGAN3-T; 1 for StyleGAN3-R."""
+
+    def __post_init__(self) -> None:
+        if self.side not in SIDES:
+            raise InputError(
+                f"stylegan3 makes images whose side is a power of two from {SIDES[0]} to {SIDES[-1]} pixels, "
+                f"not {self.side}."
+            )
+        if self.channels not in (1, 3, 4):
+            raise InputError(f"stylegan3 makes images with 1, 3 or 4 channels, not {self.channels}.")
+        if not 3 <= len(self.widths) <= 64 or not all(1 <= width <= LARGEST for width in self.widths):
+            raise InputError(f"stylegan3 needs 3 to 64 widths of 1 to {LARGEST}, not {list(self.widths)[:65]}.")
+        if not (1 <= self.latent_size <= LARGEST and 1 <= self.w_dim <= LARGEST and 0 <= self.classes <= LARGEST):
+            raise InputError(
+                f"stylegan3 needs a latent size and a w_dim of 1 to {LARGEST} and at most {LARGEST} classes, not "
+                f"{self.latent_size}, {self.w_dim} and {self.classes}."
+            )
+        if not 1 <= self.mapping_layers <= 32:
+            raise InputError(f"stylegan3 needs 1 to 32 mapping layers, not {self.mapping_layers}.")
+        if self.conv_kernel not in (1, 3):
+            raise InputError(f"stylegan3 has convolutions of 3x3 (T) or 1x1 (R), not of {self.conv_kernel}.")
+
+    @property
+    def num_ws(self) -> int:
+        """Number of styles: one for the plane waves, one for each layer, the last included."""
+        return len(self.widths) + 2
+
+
+def widths(side: int, base: int = 32768, largest: int = 512, layers: int = 14) -> tuple[int, ...]:
+    """Features of the layers as NVIDIA's tools count them: less as bands widen, and no more than `largest`.
+
+    For R, whose layers are cheaper, base and largest are usually twice as much.
+    """
+    return tuple(round(min(base / 2 / band.cutoff, largest)) for band in bands(side, layers)[:-1])
+
+
+def transform(translate_x: float = 0.0, translate_y: float = 0.0, rotation: float = 0.0, scale: float = 1.0) -> Tensor:
+    """The matrix that has the picture drawn in another place, as the synthesis network takes it. Returns [3, 3].
+
+    The picture is made `scale` times as large and turned anticlockwise by `rotation` degrees, both about its middle,
+    and then moved to the right by `translate_x` of its width and down by `translate_y` of its height. Without a scale
+    this is what NVIDIA's gen_images.py makes of --translate and --rotate.
+    """
+    if not (
+        1 / LARGEST <= scale <= LARGEST and all(abs(value) <= LARGEST for value in (translate_x, translate_y, rotation))
+    ):
+        raise InputError(
+            f"A picture can be moved and turned by at most {LARGEST} and made at most {LARGEST} times as large or small, "
+            f"not moved by {translate_x} and {translate_y}, turned by {rotation} and made {scale} times as large."
+        )
+    cosine, sine = math.cos(math.radians(rotation)) * scale, math.sin(math.radians(rotation)) * scale
+    # Rows count downwards, so this is anticlockwise to the eye.
+    placed = np.array([[cosine, sine, translate_x], [-sine, cosine, translate_y], [0, 0, 1]])
+    # The network asks the way back: where in the picture a given point of the image lies.
+    return torch.from_numpy(np.linalg.inv(placed)).float()
+
+
+@dataclass(frozen=True)
+class Band:
+    """The signal that a layer's features are samples of. Frequencies are in cycles per width of the picture."""
+
+    cutoff: float
+    """Where the band ends."""
+    half_width: float
+    """From there to where a filter is to have stopped everything."""
+    rate: int
+    """Samples per width of the picture."""
+    size: int
+    """Samples along each side of the grid, the margins included."""
+
+
+def bands(side: int, layers: int) -> list[Band]:
+    """The bands of all layers, the last one included, which makes the image (Karras et al. 2021, sec. 3.2).
+
+    Cutoff and stopband grow geometrically until the critically sampled layers; the rate is the least power of two that
+    holds the stopband.
+    """
+    found = []
+    for layer in range(layers + 1):
+        progress = min(layer / (layers - CRITICAL_LAYERS), 1)
+        cutoff = FIRST_CUTOFF * (side / 2 / FIRST_CUTOFF) ** progress
+        stopband = FIRST_STOPBAND * (side / 2 * LAST_STOPBAND / FIRST_STOPBAND) ** progress
+        rate = 2 ** math.ceil(math.log2(min(2 * stopband, side)))
+        size = side if layer >= layers - 1 else rate + 2 * MARGIN
+        found.append(Band(cutoff, max(rate / 2, stopband) - cutoff, rate, size))
+    return found
+
+
+class StyleGAN3Generator(nn.Module):
+    def __init__(self, config: StyleGAN3Config):
+        super().__init__()
+        self.num_ws = config.num_ws
+        self.mapping = Mapping(config.latent_size, config.w_dim, config.classes, config.mapping_layers)
+        self.synthesis = Synthesis(config)
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """z: [N, latent_size], labels: [N] class numbers or [N, classes] weights. Returns images [N, C, side, side]."""
+        return self.synthesis(self.mapping(z, labels).unsqueeze(1).expand(-1, self.num_ws, -1))
+
+
+class Synthesis(nn.Module):
+    def __init__(self, config: StyleGAN3Config):
+        super().__init__()
+        layers = len(config.widths)
+        signals = bands(config.side, layers)
+        self.input = PlaneWaves(config.widths[0], signals[0], config.w_dim)
+        self.names = []
+        inputs, before = config.widths[0], signals[0]
+        for i, (outputs, after) in enumerate(zip((*config.widths, config.channels), signals, strict=True)):
+            self.names.append(f"L{i}_{after.size}_{outputs}")
+            if i == layers:
+                layer: nn.Module = ToImage(inputs, outputs, config.w_dim)
+            else:
+                # A round filter would cut the corners off a band that is to fill the whole square of frequencies.
+                radial = config.conv_kernel == 1 and i < layers - CRITICAL_LAYERS
+                layer = Layer(inputs, outputs, config.conv_kernel, before, after, radial, config.w_dim)
+            self.add_module(self.names[-1], layer)
+            inputs, before = outputs, after
+
+    def forward(self, styles: Tensor, transform: Tensor | None = None) -> Tensor:
+        """styles: [N, num_ws, w_dim]. transform: from the image's coordinates to the picture's, a matrix [3, 3] or one
+        for each image [N or 1, 3, 3], as the function `transform` makes it; None for the one that is stored. Returns
+        images [N, C, side, side]."""
+        x = self.input(styles[:, 0], transform)
+        for i, name in enumerate(self.names):
+            x = self.get_submodule(name)(x, styles[:, i + 1])
+        return x * BRIGHTNESS
+
+
+class PlaneWaves(nn.Module):
+    """The signal that the first layer gets: waves of given frequencies and phases, mixed by a matrix (sec. 3.2)."""
+
+    transform: Tensor
+    freqs: Tensor
+    phases: Tensor
+
+    def __init__(self, features: int, band: Band, w_dim: int):
+        super().__init__()
+        self.band = band
+        self.affine = Linear(w_dim, 4)
+        self.weight = nn.Parameter(torch.randn(features, features))
+        self.register_buffer("transform", torch.eye(3))
+        # Uniform over the disc of the band.
+        angle, radius = 2 * math.pi * torch.rand(features), band.cutoff * torch.rand(features).sqrt()
+        self.register_buffer("freqs", torch.stack([radius * angle.cos(), radius * angle.sin()], dim=1))
+        self.register_buffer("phases", torch.rand(features) - 0.5)
+        with torch.no_grad():  # at first, all pictures stand upright and in the middle
+            self.affine.weight.zero_()
+            self.affine.bias.copy_(torch.eye(4)[0])
+
+    def forward(self, w: Tensor, transform: Tensor | None) -> Tensor:
+        """w: [N, w_dim], transform: [3, 3], [1, 3, 3] or [N, 3, 3]. Returns [N, features, size, size]."""
+        motion = self._learned_motion(w) @ (self.transform if transform is None else transform)
+        phases = self.phases + (self.freqs @ motion[:, :2, 2:]).squeeze(2)  # [N, features]
+        freqs = self.freqs @ motion[:, :2, :2]  # [N, features, 2]
+        # A picture drawn smaller has finer waves: they fade out before the grid can no longer hold them.
+        nyquist, cutoff = self.band.rate / 2, self.band.cutoff
+        amplitudes = (1 - (freqs.norm(dim=2) - cutoff) / (nyquist - cutoff)).clamp(0, 1)
+        size = self.band.size
+        places = (torch.arange(size, device=w.device) - (size - 1) / 2) / self.band.rate
+        across = places[:, None] * freqs[:, None, None, :, 0]  # [N, 1, size, features]
+        down = places[:, None, None] * freqs[:, None, None, :, 1]  # [N, size, 1, features]
+        waves = (2 * math.pi * (across + (down + phases[:, None, None]))).sin_() * amplitudes[:, None, None]
+        return (waves @ (self.weight.T / math.sqrt(len(self.weight)))).movedim(3, 1)
+
+    def _learned_motion(self, w: Tensor) -> Tensor:
+        """What w says of where the picture stands: a translation and then a rotation for each image, [N, 3, 3]."""
+        motion = self.affine(w)
+        cosine, sine, x, y = (motion / motion[:, :2].norm(dim=1, keepdim=True)).unbind(1)
+        zero, one = torch.zeros_like(x), torch.ones_like(x)
+        rotation = [[cosine, -sine, zero], [sine, cosine, zero], [zero, zero, one]]
+        translation = [[one, zero, -x], [zero, one, -y], [zero, zero, one]]
+        return _stacked(rotation) @ _stacked(translation)
+
+
+class Layer(nn.Module):
+    """A modulated convolution, and a leaky ReLU between two filters, from one grid to the next."""
+
+    magnitude_ema: Tensor
+    up_filter: Tensor
+    down_filter: Tensor
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, before: Band, after: Band, radial: bool, w_dim: int):
+        super().__init__()
+        rate = FINER * max(before.rate, after.rate)
+        self.up, self.size = rate // before.rate, after.size
+        self.affine = Linear(w_dim, inputs, bias=1.0)
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        # The mean square of the features that came in over training, which brings them to unit scale.
+        self.register_buffer("magnitude_ema", torch.ones([]))
+        self.register_buffer("up_filter", low_pass(TAPS * self.up, before, rate))
+        design = radial_low_pass if radial else low_pass
+        self.register_buffer("down_filter", design(TAPS * rate // after.rate, after, rate))
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        """x: [N, inputs, H, H], w: [N, w_dim]. Returns [N, outputs, size, size]."""
+        # The leaky ReLU keeps positive factors, so its gain of sqrt 2 is applied where there is a factor already.
+        gain = math.sqrt(2)
+        weight = modulated(self.weight, self.affine(w)) * (gain * self.magnitude_ema.rsqrt())
+        x = convolved(x, weight, self.bias * gain)
+        planes = filtered_leaky_relu(x.flatten(0, 1), self.up_filter, self.down_filter, self.up, self.size)
+        return planes.unflatten(0, x.shape[:2])
+
+
+class ToImage(nn.Module):
+    """Features to image channels: a modulated 1x1 convolution that is not demodulated."""
+
+    magnitude_ema: Tensor
+
+    def __init__(self, inputs: int, channels: int, w_dim: int):
+        super().__init__()
+        self.affine = Linear(w_dim, inputs, bias=1.0)
+        self.weight = nn.Parameter(torch.randn(channels, inputs, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.register_buffer("magnitude_ema", torch.ones([]))
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        """x: [N, inputs, H, W], w: [N, w_dim]. Returns [N, channels, H, W]."""
+        style = self.affine(w) * (self.magnitude_ema * self.weight.shape[1]).rsqrt()
+        return convolved(x, self.weight * style[:, None, :, None, None], self.bias).clamp(-CLAMP, CLAMP)
+
+
+def modulated(weight: Tensor, style: Tensor) -> Tensor:
+    """Weights for each image, that bring features of unit variance to features of unit variance.
+
+    weight: [O, I, k, k], style: [N, I]. Returns [N, O, I, k, k].
+    """
+    energy = weight.square().sum(dim=(2, 3))  # [O, I]
+    # No 0 / 0 where a style or a feature is dead.
+    scale = (style.square() @ energy.T).clamp_min(torch.finfo(weight.dtype).tiny).rsqrt()
+    return weight * (scale[:, :, None] * style[:, None, :])[:, :, :, None, None]
+
+
+def convolved(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Each image with its own weights, the edges such that nothing is lost.
+
+    x: [N, I, H, W], weight: [N, O, I, k, k], bias: [O]. Returns [N, O, H + k - 1, W + k - 1].
+    """
+    count, outputs, _, kernel, _ = weight.shape
+    planes = functional.conv2d(
+        x.flatten(0, 1)[None], weight.flatten(0, 1), bias.repeat(count), padding=kernel - 1, groups=count
+    )
+    return planes[0].unflatten(0, (count, outputs))
+
+
+def _stacked(rows: list[list[Tensor]]) -> Tensor:
+    """A matrix of vectors [N] as N matrices, [N, rows, columns]."""
+    return torch.stack([torch.stack(row, dim=1) for row in rows], dim=1)
+
+
+STRIP = 32
+"""Rows of a large result that are made at a time: few, as a filter costs the more the longer its strip."""
+
+LONGEST_STRIP = 96
+"""Up to here, cutting a result into strips costs more than it saves."""
+
+SAMPLES_PER_CORE, SAMPLES_ELSEWHERE = 2**21, 2**26
+"""Of the fine grids that are worked on at a time: on a CPU few enough for its caches, elsewhere for its memory."""
+
+
+def filtered_leaky_relu(x: Tensor, up_filter: Tensor, down_filter: Tensor, up: int, size: int) -> Tensor:
+    """A leaky ReLU on a grid `up` times as fine, between two low-pass filters (Karras et al. 2021, fig. 4b).
+
+    x: planes [P, H, H]. up_filter: [taps]. down_filter: [taps], or [taps, taps] where it is not separable. Returns
+    [P, size, size], every second sample of the fine grid each way, in the middle of it.
+
+    A filter along one side is a banded matrix. Matrix products are what computers do fastest, by so much that a short
+    block of the band, its zeros included, outruns every convolution of single planes.
+    """
+    up_taps, down_taps = len(up_filter), len(down_filter)
+    strip = size if size <= LONGEST_STRIP else max(STRIP, up // 2)
+    strips = math.ceil(size / strip)
+    fine = 2 * strip + down_taps - 2  # rows of the fine grid that a strip of the result depends on
+    # Samples of the fine grid that lie before the first one of x, and the first one of x that is within a filter's
+    # reach.
+    total = 2 * (size - 1) + 1 - x.shape[1] * up + up_taps + down_taps - 2
+    before = (total + up) // 2
+    first = -(before // up)
+    reach = (fine - 1 - before + up_taps - 1) // up - first + 1  # rows of x that a strip depends on
+    step = 2 * strip // up
+
+    rise = banded(up_filter.flip(0) * up, fine, reach, 1, up, before + first * up)
+    across = rise if strips == 1 else rise[: 2 * strip]
+    narrowed = _separable(down_filter, strip) if down_filter.ndim == 1 else _radial(down_filter)
+    after = (strips if strips > 1 else 0) * step + reach - x.shape[1] + first
+    edges = (-first, after, -first, after)
+    samples = SAMPLES_PER_CORE * torch.get_num_threads() if x.device.type == "cpu" else SAMPLES_ELSEWHERE
+    # A convolution of single planes takes 16 of them in one go.
+    at_once = max(1 if down_filter.ndim == 1 else 16, samples // (2 * size + down_taps) ** 2)
+
+    results = []
+    for planes in x.split(at_once):
+        wide = along_rows(functional.pad(planes, edges), across, step)
+        rows = []
+        for row in range(0, strips * step, step):
+            # Bounds first: as they are kept in place, no gradient needs what they changed.
+            samples = (rise @ wide[:, row : row + reach]).clamp_(-CLAMP / 0.2, CLAMP)
+            rows.append(narrowed(functional.leaky_relu_(samples, 0.2)))
+        results.append(torch.cat(rows, dim=1)[:, :size, :size])
+    return torch.cat(results)
+
+
+def _separable(down_filter: Tensor, strip: int) -> Callable[[Tensor], Tensor]:
+    taps = len(down_filter)
+    fall = banded(down_filter.flip(0), strip, 2 * strip + taps - 2, 2, 1, 0)
+    return lambda samples: along_rows(fall @ samples, fall, 2 * strip)
+
+
+def _radial(down_filter: Tensor) -> Callable[[Tensor], Tensor]:
+    kernel = down_filter.flip(0, 1)[None, None]
+
+    def narrowed(samples: Tensor) -> Tensor:
+        count = len(samples)
+        return functional.conv2d(samples[None], kernel.expand(count, -1, -1, -1), stride=2, groups=count)[0]
+
+    return narrowed
+
+
+def banded(taps: Tensor, rows: int, columns: int, row_step: int, column_step: int, start: int) -> Tensor:
+    """The matrix [rows, columns] whose elements are taps[start + column * column_step - row * row_step], or 0 beyond."""
+    row, column = (torch.arange(count, device=taps.device) for count in (rows, columns))
+    tap = start + column * column_step - row[:, None] * row_step
+    inside = (tap >= 0) & (tap < len(taps))
+    return taps[tap.clamp(0, len(taps) - 1)] * inside
+
+
+def along_rows(x: Tensor, block: Tensor, step: int) -> Tensor:
+    """A banded matrix, of which one block is given, times every row of x.
+
+    x: [P, H, W]. block: [outputs, inputs]; the next one begins `step` inputs further on. Returns [P, H, blocks *
+    outputs].
+    """
+    windows = x.unfold(2, block.shape[1], step)  # [P, H, blocks, inputs]
+    # One large product: left to itself, torch would make many small ones.
+    return (windows.reshape(-1, block.shape[1]) @ block.T).view(*x.shape[:2], -1)
+
+
+def low_pass(taps: int, band: Band, rate: int) -> Tensor:
+    """A low-pass filter for a grid of that rate: a sinc in Kaiser's window, its sum 1. Returns [taps]."""
+    places = (np.arange(taps) - (taps - 1) / 2) / rate
+    values = np.sinc(2 * band.cutoff * places) * kaiser(taps, band, rate)
+    return torch.from_numpy(values / values.sum()).float()
+
+
+def radial_low_pass(taps: int, band: Band, rate: int) -> Tensor:
+    """The same in every direction: a jinc, which is to a disc of frequencies what a sinc is to an interval (app. C).
+    Returns [taps, taps]."""
+    places = (np.arange(taps) - (taps - 1) / 2) / rate
+    radius = np.hypot(places, places[:, None])
+    jinc = torch.special.bessel_j1(torch.from_numpy(2 * math.pi * band.cutoff * radius)).numpy() / radius
+    window = kaiser(taps, band, rate)
+    values = jinc * np.outer(window, window)
+    return torch.from_numpy(values / values.sum()).float()
+
+
+def kaiser(taps: int, band: Band, rate: int) -> np.ndarray:
+    """Kaiser's window of that length, as wide as the band's transition permits (Oppenheim & Schafer, sec. 7.6)."""
+    attenuation = 2.285 * (taps - 1) * math.pi * (2 * band.half_width) / (rate / 2) + 7.95
+    if attenuation > 50:
+        beta = 0.1102 * (attenuation - 8.7)
+    elif attenuation > 21:
+        beta = 0.5842 * (attenuation - 21) ** 0.4 + 0.07886 * (attenuation - 21)
+    else:
+        beta = 0.0
+    return np.kaiser(taps, beta)
+
+
+_LAYER = re.compile(r"synthesis\.L(\d{1,3})_(\d{1,5})_\d{1,6}\.weight")
+
+
+def _layers(shapes: Shapes) -> list[tuple[int, int, tuple[int, ...]]]:
+    """Number, size and weight's shape of every layer, in order."""
+    found = ((_LAYER.fullmatch(name), shape) for name, shape in shapes.items())
+    return sorted((int(name[1]), int(name[2]), shape) for name, shape in found if name)
+
+
+def _detect(shapes: Shapes) -> bool:
+    dimensions = {"mapping.fc0.weight": 2, "mapping.w_avg": 1, "synthesis.input.weight": 2, "synthesis.input.freqs": 2}
+    return (
+        all(len(shapes.get(name, ())) == count for name, count in dimensions.items())
+        and len(shapes.get("mapping.embed.weight", (0, 0))) == 2
+        and len(_layers(shapes)) > 1
+    )
+
+
+def _config_from(shapes: Shapes) -> StyleGAN3Config:
+    layers = _layers(shapes)
+    if any(len(shape) != 4 for _, _, shape in layers):
+        raise InputError("its layers are not those of a StyleGAN3.")
+    w_dim, inputs = shapes["mapping.fc0.weight"]
+    embedding = shapes.get("mapping.embed.weight", (0, 0))
+    *hidden, (_, side, to_image) = layers
+    return StyleGAN3Config(
+        side=side,
+        channels=to_image[0],
+        widths=tuple(shape[0] for _, _, shape in hidden),
+        classes=embedding[1],
+        latent_size=inputs - embedding[0],
+        w_dim=w_dim,
+        mapping_layers=sum(bool(re.fullmatch(r"mapping\.fc\d+\.weight", name)) for name in shapes),
+        conv_kernel=hidden[0][2][3],
+    )
+
+
+ARCHITECTURE = Architecture(
+    name="stylegan3",
+    config=StyleGAN3Config,
+    generator=StyleGAN3Generator,
+    detect=_detect,
+    config_from=_config_from,
+    styles=lambda config: (config.w_dim, config.num_ws),
+    controls=frozenset({"transform"}),
+)
