@@ -190,7 +190,7 @@ class DirectionGrid(io.ComfyNode):
         point = from_comfy(generator, latent)[:1]
         labels = None if point.labels is None else point.labels.repeat_interleave(columns, 0)
         points = Latent(point.samples.expand(columns, -1, -1, -1), point.space, labels)
-        strengths = torch.linspace(-strength, strength, columns).tolist()
+        strengths = [strength * (2 * i / (columns - 1) - 1) for i in range(columns)]
         names = directions.names[:rows]
         bar = host.NodeProgress(cls.hidden.unique_id)
         images = []
@@ -200,7 +200,7 @@ class DirectionGrid(io.ComfyNode):
                 moved = steering.move(generator, points, directions, str(place + 1), strengths)
                 images.append(generator.decode(moved).cpu())
         _say_whose(cls, generator, directions)
-        captions = [f"{each:+.3g}" for each in strengths]
+        captions = [f"{each:+.3g}" if each else "0" for each in strengths]
         sheet = pictures.table(torch.cat(images), names, captions, cell)
         return io.NodeOutput(host.to_intermediate(host.as_image(sheet)))
 

@@ -93,7 +93,7 @@ def test_a_walk_becomes_a_video(comfy: Comfy) -> None:
     frames = graph("Decode", generator=generator, latent=walked(graph, generator))
     larger = graph("ImageScale", image=frames, upscale_method="nearest-exact", width=112, height=112, crop="disabled")
     video = graph("CreateVideo", images=larger, fps=12.0)
-    saved = graph("SaveVideo", video=video, filename_prefix="loop", format="mp4", codec="h264")
+    saved = graph("SaveVideo", video=video, filename_prefix="loop", **{"format": "mp4", "format.codec": "h264"})
     (where,) = comfy.run(graph).outputs[saved.node]["images"]
     assert (comfy.output / where["subfolder"] / where["filename"]).stat().st_size > 1000
 
@@ -300,7 +300,7 @@ def test_a_direction_grid_is_one_picture_with_all_strengths(comfy: Comfy, styled
     core = steering.sefa(styled, 4)
     noise = Latent(sample_noise(styled, [7]).samples.expand(5, -1, -1, -1))
     rows = [styled.decode(steering.move(styled, noise, core, str(i), [-2, -1, 0, 1, 2])) for i in (1, 2, 3)]
-    expected = gan_core.pictures.table(torch.cat(rows), core.names[:3], ["-2", "-1", "+0", "+1", "+2"], 64)
+    expected = gan_core.pictures.table(torch.cat(rows), core.names[:3], ["-2", "-1", "0", "+1", "+2"], 64)
     assert picture.shape[:2] == (expected.height, expected.width)
     assert np.abs(picture - np.asarray(expected, np.int64)).mean() < 1
 
