@@ -222,6 +222,8 @@ class Decode(io.ComfyNode):
                     default=0,
                     min=0,
                     max=LAST_SEED,
+                    # The page gives any input of this name such a control, and would set it to randomize.
+                    control_after_generate=io.ControlAfterGenerate.fixed,
                     optional=True,
                     advanced=True,
                     tooltip="For random noise: image i of the batch has noise_seed + i.",

@@ -112,12 +112,11 @@ def transform(translate_x: float = 0.0, translate_y: float = 0.0, rotation: floa
     and then moved to the right by `translate_x` of its width and down by `translate_y` of its height. Without a scale
     this is what NVIDIA's gen_images.py makes of --translate and --rotate.
     """
-    if not (
-        1 / LARGEST <= scale <= LARGEST and all(abs(value) <= LARGEST for value in (translate_x, translate_y, rotation))
-    ):
+    moved = all(abs(value) <= LARGEST for value in (translate_x, translate_y, rotation))
+    if not (moved and 1 / LARGEST <= scale <= LARGEST):
         raise InputError(
-            f"A picture can be moved and turned by at most {LARGEST} and made at most {LARGEST} times as large or small, "
-            f"not moved by {translate_x} and {translate_y}, turned by {rotation} and made {scale} times as large."
+            f"A picture can be moved and turned by at most {LARGEST}, and scaled by a number from 1/{LARGEST} to "
+            f"{LARGEST}, not moved by {translate_x} and {translate_y}, turned by {rotation} and scaled by {scale}."
         )
     cosine, sine = math.cos(math.radians(rotation)) * scale, math.sin(math.radians(rotation)) * scale
     # Rows count downwards, so this is anticlockwise to the eye.
@@ -268,7 +267,7 @@ class Layer(nn.Module):
         """x: [N, inputs, H, H], w: [N, w_dim]. Returns [N, outputs, size, size]."""
         # The leaky ReLU keeps positive factors, so its gain of sqrt 2 is applied where there is a factor already.
         gain = math.sqrt(2)
-        weight = modulated(self.weight, self.affine(w)) * (gain * self.magnitude_ema.rsqrt())
+        weight = modulated(self.weight, self.affine(w), self.magnitude_ema.rsqrt() * gain)
         x = convolved(x, weight, self.bias * gain)
         planes = filtered_leaky_relu(x.flatten(0, 1), self.up_filter, self.down_filter, self.up, self.size)
         return planes.unflatten(0, x.shape[:2])
@@ -292,14 +291,14 @@ class ToImage(nn.Module):
         return convolved(x, self.weight * style[:, None, :, None, None], self.bias).clamp(-CLAMP, CLAMP)
 
 
-def modulated(weight: Tensor, style: Tensor) -> Tensor:
-    """Weights for each image, that bring features of unit variance to features of unit variance.
+def modulated(weight: Tensor, style: Tensor, gain: Tensor) -> Tensor:
+    """Weights for each image, which bring features of unit variance to ones of a standard deviation of `gain`.
 
     weight: [O, I, k, k], style: [N, I]. Returns [N, O, I, k, k].
     """
-    energy = weight.square().sum(dim=(2, 3))  # [O, I]
+    energy = style.square() @ weight.square().sum(dim=(2, 3)).T  # [N, O]
     # No 0 / 0 where a style or a feature is dead.
-    scale = (style.square() @ energy.T).clamp_min(torch.finfo(weight.dtype).tiny).rsqrt()
+    scale = energy.clamp_min(torch.finfo(weight.dtype).tiny).rsqrt() * gain
     return weight * (scale[:, :, None] * style[:, None, :])[:, :, :, None, None]
 
 
@@ -320,54 +319,54 @@ def _stacked(rows: list[list[Tensor]]) -> Tensor:
     return torch.stack([torch.stack(row, dim=1) for row in rows], dim=1)
 
 
-STRIP = 32
-"""Rows of a large result that are made at a time: few, as a filter costs the more the longer its strip."""
-
-LONGEST_STRIP = 96
-"""Up to here, cutting a result into strips costs more than it saves."""
+STRIP, LONGEST_STRIP = 32, 96
+"""Rows of a result that are made at a time. Few, as a filter costs the more the longer its strip; but up to the latter,
+cutting costs more than it saves."""
 
 SAMPLES_PER_CORE, SAMPLES_ELSEWHERE = 2**21, 2**26
-"""Of the fine grids that are worked on at a time: on a CPU few enough for its caches, elsewhere for its memory."""
+"""Of fine grids that are worked on at a time: on a CPU few enough for its caches, elsewhere for the memory."""
 
 
 def filtered_leaky_relu(x: Tensor, up_filter: Tensor, down_filter: Tensor, up: int, size: int) -> Tensor:
     """A leaky ReLU on a grid `up` times as fine, between two low-pass filters (Karras et al. 2021, fig. 4b).
 
     x: planes [P, H, H]. up_filter: [taps]. down_filter: [taps], or [taps, taps] where it is not separable. Returns
-    [P, size, size], every second sample of the fine grid each way, in the middle of it.
+    [P, size, size]: every second sample of the fine grid each way, around its middle.
 
-    A filter along one side is a banded matrix. Matrix products are what computers do fastest, by so much that a short
-    block of the band, its zeros included, outruns every convolution of single planes.
+    A filter along one side is a banded matrix. Products of matrices are what computers do fastest, by so much that
+    blocks of the band, most of them zeros, outrun convolutions of single planes.
     """
-    up_taps, down_taps = len(up_filter), len(down_filter)
     strip = size if size <= LONGEST_STRIP else max(STRIP, up // 2)
     strips = math.ceil(size / strip)
-    fine = 2 * strip + down_taps - 2  # rows of the fine grid that a strip of the result depends on
-    # Samples of the fine grid that lie before the first one of x, and the first one of x that is within a filter's
-    # reach.
-    total = 2 * (size - 1) + 1 - x.shape[1] * up + up_taps + down_taps - 2
-    before = (total + up) // 2
+    up_taps, down_taps = len(up_filter), len(down_filter)
+    fine = 2 * (size - 1) + down_taps  # samples of the fine grid along a side
+    before = (fine - up * x.shape[1] + up_taps - 1 + up) // 2  # of them before the first of x, so that middles meet
+
+    # The rows that a strip depends on: of the fine grid, and of x. The next strip begins `step` rows of x further on.
+    strip_fine = 2 * (strip - 1) + down_taps
     first = -(before // up)
-    reach = (fine - 1 - before + up_taps - 1) // up - first + 1  # rows of x that a strip depends on
+    reach = (strip_fine - 1 + up_taps - 1 - before) // up - first + 1
     step = 2 * strip // up
 
-    rise = banded(up_filter.flip(0) * up, fine, reach, 1, up, before + first * up)
+    rise = banded(up_filter.flip(0) * up, strip_fine, reach, 1, up, before + first * up)
     across = rise if strips == 1 else rise[: 2 * strip]
     narrowed = _separable(down_filter, strip) if down_filter.ndim == 1 else _radial(down_filter)
-    after = (strips if strips > 1 else 0) * step + reach - x.shape[1] + first
+    blocks = strips if strips == 1 else strips + 1  # across, where blocks follow on one another without an overlap
+    after = (blocks - 1) * step + reach - x.shape[1] + first
     edges = (-first, after, -first, after)
-    samples = SAMPLES_PER_CORE * torch.get_num_threads() if x.device.type == "cpu" else SAMPLES_ELSEWHERE
+    at_once = SAMPLES_PER_CORE * torch.get_num_threads() if x.device.type == "cpu" else SAMPLES_ELSEWHERE
     # A convolution of single planes takes 16 of them in one go.
-    at_once = max(1 if down_filter.ndim == 1 else 16, samples // (2 * size + down_taps) ** 2)
+    planes_at_once = max(1 if down_filter.ndim == 1 else 16, at_once // fine**2)
 
     results = []
-    for planes in x.split(at_once):
+    for planes in x.split(planes_at_once):
         wide = along_rows(functional.pad(planes, edges), across, step)
         rows = []
         for row in range(0, strips * step, step):
-            # Bounds first: as they are kept in place, no gradient needs what they changed.
-            samples = (rise @ wide[:, row : row + reach]).clamp_(-CLAMP / 0.2, CLAMP)
-            rows.append(narrowed(functional.leaky_relu_(samples, 0.2)))
+            samples = rise @ wide[:, row : row + reach]
+            # In place, and bounded first: a gradient needs what comes out of the leaky ReLU to stay as it is.
+            samples = functional.leaky_relu_(samples.clamp_(-CLAMP / 0.2, CLAMP), 0.2)
+            rows.append(narrowed(samples))
         results.append(torch.cat(rows, dim=1)[:, :size, :size])
     return torch.cat(results)
 
@@ -389,7 +388,7 @@ def _radial(down_filter: Tensor) -> Callable[[Tensor], Tensor]:
 
 
 def banded(taps: Tensor, rows: int, columns: int, row_step: int, column_step: int, start: int) -> Tensor:
-    """The matrix [rows, columns] whose elements are taps[start + column * column_step - row * row_step], or 0 beyond."""
+    """A filter as a matrix [rows, columns]: taps[start + column * column_step - row * row_step], or 0 where none is."""
     row, column = (torch.arange(count, device=taps.device) for count in (rows, columns))
     tap = start + column * column_step - row[:, None] * row_step
     inside = (tap >= 0) & (tap < len(taps))

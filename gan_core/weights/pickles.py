@@ -641,7 +641,9 @@ _STORAGES = {
 _VALUES = {f"torch.{name}" for name in ("float32", "float16", "bfloat16", "float64", "int64", "int32", "uint8", "bool")}
 """What may be named, but not called."""
 
-_CLASSES = re.compile(r"(training\.networks\w*|pg_modules\.\w+|R3GAN\.\w+|BaselineGAN\.\w+|torch\.nn\.modules\.\w+)\.\w+")
+_CLASSES = re.compile(
+    r"(training\.networks\w*|pg_modules\.\w+|R3GAN\.\w+|BaselineGAN\.\w+|torch\.nn\.modules\.\w+)\.\w+"
+)
 """Classes of networks: made into objects that hold what they were given, and can do nothing."""
 
 _STRANGERS = {

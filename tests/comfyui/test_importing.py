@@ -13,7 +13,8 @@ from foreign_files import nvidia_pickle
 from stylegan2_networks import SMALL, generator_of, original
 from torch import Tensor
 
-from gan_core import Generator, sample_noise
+from gan_core import Generator, Transform, sample_noise
+from gan_core.architectures import stylegan3
 
 NAME = "old/cats.pkl"
 CLASSES = 3
@@ -206,6 +207,36 @@ def test_styles_that_core_saved_and_loaded_are_known_by_their_shape(comfy: Comfy
     generator = opened(loading)
     after = decode(loading, generator, loading("LoadLatent", latent="styles.latent"))
     assert not differ(pictures(comfy, comfy.run(loading), after), pictures(comfy, run, before))
+
+
+# Motion.
+
+
+@pytest.fixture(scope="module")
+def dogs(comfy: Comfy, cats: Generator) -> Generator:
+    """A StyleGAN3 that lies beside the cats."""
+    torch.manual_seed(0)
+    config = stylegan3.StyleGAN3Config(16, 3, stylegan3.widths(16, 64, 6), latent_size=5, w_dim=6)
+    module = stylegan3.StyleGAN3Generator(config).eval().requires_grad_(False)
+    module.synthesis.L14_16_3.weight.mul_(20)
+    generator = Generator(stylegan3.ARCHITECTURE, config, module, {"title": "dogs"})
+    generator.save(comfy.models / "gan" / "old" / "dogs.safetensors")
+    return generator
+
+
+@pytest.mark.parametrize("animate", [False, True])
+def test_pictures_are_moved_and_turned(comfy: Comfy, dogs: Generator, animate: bool) -> None:
+    graph = Graph()
+    generator = opened(graph, "old/dogs.safetensors")
+    motion = {"translate_x": 0.25, "translate_y": -0.1, "rotation": 90.0, "scale": 1.5, "animate": animate}
+    latent = graph("RepeatLatentBatch", samples=sample(graph, generator, seed=2, batch_size=1), amount=4)
+    node = decode(graph, generator, latent, transform=graph("MoveAndTurn", **motion))
+    plain = decode(graph, generator, latent)
+    run = comfy.run(graph)
+    noise = sample_noise(dogs, [2] * 4)
+    expected = dogs.decode(noise, transform=Transform(*motion.values()).matrices(4))
+    assert not differ(pictures(comfy, run, node), shown(expected))
+    assert differ(pictures(comfy, run, plain)[1:], pictures(comfy, run, node)[1:])
 
 
 # What else they can be told.

@@ -5,18 +5,25 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner, Result
+from foreign_files import nvidia_pickle
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from stylegan2_networks import SMALL as STYLED
+from stylegan2_networks import generator_of, original
 
 import gan_core
-from gan_core import InputError
+from gan_core import InputError, sample_noise
+from gan_core.architectures import stylegan3
 from gan_core.cli import main
+from gan_core.examples import FOLDER as EXAMPLES
 from gan_core.latents import LAST_SEED, parse_seeds
 from gan_core.training import checkpoint
 
@@ -241,6 +248,62 @@ def test_truncation_and_label_reach_the_generator(weights, tmp_path):
 
 
 # Info.
+
+
+@pytest.fixture(scope="module")
+def pickled(tmp_path_factory) -> Path:
+    """A pickle of NVIDIA's with a StyleGAN2 of three classes."""
+    path = tmp_path_factory.mktemp("pickles") / "cats.pkl"
+    path.write_bytes(nvidia_pickle(original(replace(STYLED, classes=3)), conv_clamp=256))
+    return path
+
+
+def test_a_pickle_is_converted_and_sampled(pickled, tmp_path):
+    out = tmp_path / "cats.safetensors"
+    said = done("convert", pickled, "--out", out).output
+    assert "cats: stylegan2, 16x16x3, 3 classes" in said and "a StyleGAN2 of NVIDIA's" in said and str(out) in said
+    options = ["--truncation", 0.5, "--cutoff", 3, "--class-weights", "0:0.5, 2:0.5", "--noise", "random"]
+    done("sample", out, "--seeds", "4-5", "--out", tmp_path / "new.png", *options, "--noise-seed", 7)
+    generator = generator_of(replace(STYLED, classes=3))
+    noise = sample_noise(generator, [4, 5], 0.5, torch.tensor([0.5, 0, 0.5]), cutoff=3)
+    expected = gan_core.pictures.grid(generator.decode(noise, "random", 7))
+    assert np.array_equal(pixels(tmp_path / "new.png"), np.asarray(expected))
+
+
+def test_a_pickle_is_converted_beside_itself_but_over_nothing(pickled):
+    done("convert", pickled)
+    assert gan_core.load(pickled.with_suffix(".safetensors")).classes == 3
+    assert "is there already: give another place with --out" in refused("convert", pickled)
+
+
+def test_pictures_of_a_stylegan3_are_moved(tmp_path):
+    torch.manual_seed(0)
+    config = stylegan3.StyleGAN3Config(16, 3, stylegan3.widths(16, 64, 6), latent_size=5, w_dim=6)
+    module = stylegan3.StyleGAN3Generator(config).eval().requires_grad_(False)
+    generator = gan_core.Generator(stylegan3.ARCHITECTURE, config, module)
+    path = generator.save(tmp_path / "three.safetensors")
+    motion = ["--translate", 0.25, -0.5, "--rotate", 30, "--scale", 1.5]
+    done("sample", path, "--seeds", "0-3", "--out", tmp_path / "new.png", *motion)
+    noise = sample_noise(generator, range(4))
+    moved = generator.decode(noise, transform=gan_core.Transform(0.25, -0.5, 30, 1.5).matrices(4))
+    assert np.array_equal(pixels(tmp_path / "new.png"), np.asarray(gan_core.pictures.grid(moved)))
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--noise", "none"], "has no noise maps"),
+        (["--rotate", "5"], "only StyleGAN3's can"),
+        (["--cutoff", "2"], "has no styles, and so no cutoff"),
+        (["--scale", "0"], "The scale is more than 0"),
+        (["--class-weights", "1:1"], "trained without classes"),
+    ],
+)
+def test_a_control_that_a_generator_does_not_have_is_refused(weights, tmp_path, options, told):
+    if told == "trained without classes":
+        weights = tmp_path / "plain.safetensors"
+        weights.write_bytes((EXAMPLES / "digits.safetensors").read_bytes())
+    assert told in refused("sample", weights, "--out", tmp_path / "new.png", *options)
 
 
 def test_info_is_json_that_says_what_the_file_is(weights):
