@@ -13,7 +13,7 @@ from .measure import Figures, interleaved, ratio, spread
 
 SEEDS, FRAMES = 8, 30
 MOST_OUTSIDE, MOST_SECONDS, LEAST_PSNR = 0.03, 2.0, 30.0
-SAMPLES = 4
+SAMPLES = 8
 
 
 def run(rounds: int, threads: int) -> Figures:
