@@ -1,7 +1,7 @@
 """Generated images as pictures that people look at."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,12 +36,15 @@ def grid(images: Tensor, columns: int | None = None, gap: int = 2) -> Image.Imag
     return sheet
 
 
-def contact_sheet(images: Tensor, captions: Sequence[str], columns: int | None = None, cell: int = 128) -> Image.Image:
+def contact_sheet(
+    images: Tensor | Iterable[Tensor], captions: Sequence[str], columns: int | None = None, cell: int = 128
+) -> Image.Image:
     """Images in rows on white, each with its caption below.
 
-    images: [N, C, H, W] in [-1, 1]. columns: None for about as many as rows. cell: longer side of each, in pixels.
+    images: [N, C, H, W] in [-1, 1], or such batches one after another, of which none is kept. columns: None for about
+    as many as rows. cell: longer side of each, in pixels.
     """
-    cells = [_sized(picture, cell) for picture in to_pictures(images)]
+    cells = _cells(images, cell)
     columns = min(columns or math.ceil(math.sqrt(len(cells))), len(cells))
     font = _font(cell)
     width, height = cells[0].width + 2 * GAP, cells[0].height + _line(font) + 2 * GAP
@@ -55,12 +58,15 @@ def contact_sheet(images: Tensor, captions: Sequence[str], columns: int | None =
     return sheet
 
 
-def table(images: Tensor, rows: Sequence[str], columns: Sequence[str], cell: int = 128) -> Image.Image:
+def table(
+    images: Tensor | Iterable[Tensor], rows: Sequence[str], columns: Sequence[str], cell: int = 128
+) -> Image.Image:
     """Images in a table on white, with names at the left of the rows and above the columns.
 
-    images: [rows * columns, C, H, W] in [-1, 1], row after row. cell: longer side of each, in pixels.
+    images: [rows * columns, C, H, W] in [-1, 1], row after row, or such batches one after another. cell: longer side of
+    each, in pixels.
     """
-    cells = [_sized(picture, cell) for picture in to_pictures(images)]
+    cells = _cells(images, cell)
     font = _font(cell)
     left = math.ceil(min(3 * cell, max(font.getlength(name) for name in rows))) + 2 * GAP
     top = _line(font) + GAP
@@ -79,6 +85,11 @@ def table(images: Tensor, rows: Sequence[str], columns: Sequence[str], cell: int
 
 GAP = 4
 """Pixels around what stands on a sheet."""
+
+
+def _cells(images: Tensor | Iterable[Tensor], side: int) -> list[Image.Image]:
+    batches = [images] if isinstance(images, Tensor) else images
+    return [_sized(picture, side) for batch in batches for picture in to_pictures(batch)]
 
 
 def _sized(picture: Image.Image, side: int) -> Image.Image:

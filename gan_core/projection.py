@@ -18,12 +18,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from .errors import InputError
-from .generator import Generator
+from .generator import MOST_DECODED_AT_ONCE, PIXELS_DECODED_AT_ONCE, Generator
 from .image_files import FITS, fitted
 from .latents import LAST_SEED, Latent, sample_noise, to_styles
 
 STARTS = 4
-"""Of the random latents so many are followed at first, and the best of them from a third of the way on."""
+"""Of the random latents so many are followed at first, and the best of them from a third of the way on; of pictures
+larger than 512x512 only one, for the memory that their gradients take."""
 
 MOST_STEPS = 100_000
 
@@ -258,8 +259,10 @@ def _searching(
 
 def _start(generator: Generator, target: Tensor, space: str, candidates: Latent) -> tuple[_Points, float]:
     """The candidates whose pictures are most alike, the best first, and the standard deviation of all."""
-    losses = [_loss(generator.decode(candidates[i : i + 64]), target) for i in range(0, len(candidates), 64)]
-    best = torch.cat(losses).argsort()[:STARTS].cpu()
+    fit = PIXELS_DECODED_AT_ONCE // generator.config.side**2
+    part = max(1, min(MOST_DECODED_AT_ONCE, fit))
+    losses = [_loss(generator.decode(candidates[i : i + part]), target) for i in range(0, len(candidates), part)]
+    best = torch.cat(losses).argsort()[: max(1, min(STARTS, fit))].cpu()
     labels = None if candidates.labels is None else candidates.labels[best].to(target.device)
     start, deviation = candidates.samples[best].to(target.device), 1.0
     if space != "z":

@@ -1,7 +1,9 @@
 """GAN / directions: ways through latent space that mean something."""
 
-import torch
+from collections.abc import Iterator
+
 from comfy_api.latest import io
+from torch import Tensor
 
 from ..gan_core import InputError, Latent, pictures
 from ..gan_core import directions as steering
@@ -192,16 +194,17 @@ class DirectionGrid(io.ComfyNode):
         points = Latent(point.samples.expand(columns, -1, -1, -1), point.space, labels)
         strengths = [strength * (2 * i / (columns - 1) - 1) for i in range(columns)]
         names = directions.names[:rows]
+        captions = [f"{each:+.3g}" if each else "0" for each in strengths]
         bar = host.NodeProgress(cls.hidden.unique_id)
-        images = []
-        with host.on_device(generator):
+
+        def drawn() -> Iterator[Tensor]:
             for place, _ in enumerate(names):
                 bar.reading(place, len(names))
-                moved = steering.move(generator, points, directions, str(place + 1), strengths)
-                images.append(generator.decode(moved).cpu())
+                yield generator.decode(steering.move(generator, points, directions, str(place + 1), strengths))
+
+        with host.on_device(generator):
+            sheet = pictures.table(drawn(), names, captions, cell)
         _say_whose(cls, generator, directions)
-        captions = [f"{each:+.3g}" if each else "0" for each in strengths]
-        sheet = pictures.table(torch.cat(images), names, captions, cell)
         return io.NodeOutput(host.to_intermediate(host.as_image(sheet)))
 
 

@@ -1,6 +1,9 @@
 """GAN / latent: points in latent space, and where their pictures stand."""
 
+from collections.abc import Iterator
+
 from comfy_api.latest import io
+from torch import Tensor
 
 from ..gan_core import InputError, Transform, pictures, sample_noise
 from ..gan_core.latents import parse_seeds, to_styles
@@ -290,6 +293,9 @@ class TruncateLatent(io.ComfyNode):
 
 MOST_ON_A_SHEET = 1024
 
+AT_ONCE = 16
+"""Pictures that a sheet is given at a time: of large ones a thousand would not fit into memory."""
+
 
 class SeedGrid(io.ComfyNode):
     @classmethod
@@ -330,6 +336,7 @@ class SeedGrid(io.ComfyNode):
                 io.Image.Output(display_name="sheet", tooltip="All pictures on one, each with its seed below."),
                 io.Latent.Output(display_name="latent", tooltip="The seeds' points as a batch, in the order written."),
             ],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -338,9 +345,15 @@ class SeedGrid(io.ComfyNode):
         if len(wanted) > MOST_ON_A_SHEET:
             raise InputError(f"A sheet has at most {MOST_ON_A_SHEET} pictures, and these seeds are {len(wanted)}.")
         latent = sample_noise(generator, wanted, truncation, None if label == ANY_CLASS else label)
+        bar = host.NodeProgress(cls.hidden.unique_id)
+
+        def drawn() -> Iterator[Tensor]:
+            for start in range(0, len(latent), AT_ONCE):
+                bar.reading(start, len(latent))
+                yield generator.decode(latent[start : start + AT_ONCE])
+
         with host.on_device(generator):
-            images = generator.decode(latent)
-        sheet = pictures.contact_sheet(images, [str(seed) for seed in wanted], columns or None, cell)
+            sheet = pictures.contact_sheet(drawn(), [str(seed) for seed in wanted], columns or None, cell)
         return io.NodeOutput(host.to_intermediate(host.as_image(sheet)), to_comfy(latent))
 
 

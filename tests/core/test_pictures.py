@@ -90,6 +90,15 @@ def test_a_table_has_names_at_its_rows_and_columns():
         assert pixels[top + i * (64 + GAP) : top + i * (64 + GAP) + 64, :left].min() < 128
 
 
+def test_a_sheet_can_be_made_of_batches():
+    images = torch.rand(5, 3, 8, 8) * 2 - 1
+    captions = ["a", "b", "c", "d", "e"]
+    assert contact_sheet(images.split(2), captions).tobytes() == contact_sheet(images, captions).tobytes()
+    assert table(iter(images[:4].split(2)), ["a", "b"], ["c", "d"]).tobytes() == (
+        table(images[:4], ["a", "b"], ["c", "d"]).tobytes()
+    )
+
+
 def test_what_is_see_through_is_white_on_a_sheet():
     clear = torch.full((1, 4, 8, 8), -1.0)
     assert (np.asarray(contact_sheet(clear, [""])) == 255).all()
