@@ -155,7 +155,11 @@ def _stylegan3_config(config: Any, attributes: Mapping[str, frozenset[Any]]) -> 
     _only(attributes, "output_scale", {0.25})
     _only(attributes, "num_critical", {2})
     _only(attributes, "margin_size", {10})
-    _only(attributes, "conv_clamp", {None, 256})
+    _only(attributes, "lrelu_upsampling", {2})
+    _only(attributes, "first_cutoff", {2})
+    _only(attributes, "first_stopband", {2**2.1})
+    _only(attributes, "last_stopband_rel", {2**0.3})
+    _only(attributes, "conv_clamp", {256})
     _only(attributes, "lr_multiplier", {0.01, 1})
     return config
 

@@ -24,7 +24,12 @@ class Transform:
     """Spread the motion over a batch: image i of n goes i/n of the way, so that a full turn closes into a loop."""
 
     def matrices(self, count: int) -> Tensor:
-        """One matrix for each image of a batch, [count, 3, 3], as Generator.decode takes them."""
+        """One matrix for each image of a batch, [count, 3, 3], as Generator.decode takes them.
+
+        Raises InputError for a motion that is not finite, and for a scale that is not above 0.
+        """
+        # The whole way first: parts of it could go where the whole does not.
+        transform(self.translate_x, self.translate_y, self.rotation, self.scale)
         ways = [i / count if self.animate else 1.0 for i in range(count)]
         return torch.stack(
             [

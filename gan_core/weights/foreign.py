@@ -22,7 +22,7 @@ class Weights:
     kind: str
     """What it was found in, for people."""
     attributes: Mapping[str, frozenset[Any]] = field(default_factory=dict)
-    """Numbers and words that the network's modules hold, by name, where the file has whole modules."""
+    """Numbers and words that the modules of a network hold or were made with, by name, where the file has them."""
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -102,12 +102,21 @@ def _network(name: str, root: Object) -> Weights:
             for key, tensor in _items(state.get(group)):
                 if type(tensor) is StoredTensor:
                     tensors[prefix + key] = tensor
-        for key, value in state.items():
-            if type(value) in (int, float, bool, str, type(None)):
-                attributes.setdefault(key, set()).add(value)
+        for key, value in _told(state):
+            attributes.setdefault(key, set()).add(value)
         open_modules += [(f"{prefix}{key}.", child, depth + 1) for key, child in _items(state.get("_modules"))]
     kind = f"a pickled network of the class {_class_of(root)}"
     return Weights(tensors, kind, {key: frozenset(values) for key, values in attributes.items()})
+
+
+def _told(state: dict[Any, Any]) -> Iterator[tuple[str, Any]]:
+    """Numbers and words that a module holds, and those that it was made with."""
+    keywords = dict(_items(state.get("_init_kwargs")))
+    # No deeper: a dict in a file may hold itself.
+    for group in (state, keywords, keywords.get("synthesis_kwargs"), keywords.get("mapping_kwargs")):
+        for key, value in _items(group):
+            if type(value) in (int, float, bool, str, type(None)):
+                yield key, value
 
 
 def _items(group: Any) -> list[tuple[str, Any]]:

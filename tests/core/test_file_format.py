@@ -222,6 +222,19 @@ def test_the_generator_that_ships_with_the_project_opens():
     assert generator.decode(gan_core.sample_noise(generator, range(2))).shape == (2, 1, 28, 28)
 
 
+@pytest.mark.parametrize("name", ["stylegan2-digits", "stylegan3-digits"])
+def test_the_stylegans_that_ship_with_the_project_draw_each_class_alike(name):
+    generator = gan_core.load(examples.FOLDER / f"{name}.safetensors")
+    assert generator.classes == 10 and generator.card["class_names"] == list("0123456789")
+    labels = [label for label in range(10) for _ in range(4)]
+    images = generator.decode(gan_core.sample_noise(generator, range(40), 0.5, labels))
+    means = images.unflatten(0, (10, 4)).mean(1)
+    within = (images.unflatten(0, (10, 4)) - means[:, None]).square().mean()
+    between = (means - means.mean(0)).square().mean()
+    assert between > within, "pictures of a class are more alike than the classes"
+    assert images.max() > 0.5 and images.flatten(1).min(1).values.max() < -0.8, "white on black"
+
+
 @pytest.mark.parametrize("config", [{}, {"side": 28, "channels": 3}, {"classes": 3, "refine": 2}], ids=str)
 def test_a_bare_file_opens_by_its_keys_and_shapes(new_generator, tmp_path, config):
     generator = new_generator(**config)

@@ -343,6 +343,8 @@ BOMBS = {
     "more operations than any file": HEAD + b"N0" * 500_001 + b"N.",
     "modules in themselves": HEAD + name("training.networks", "G") + b")\x81q\x00}(" + text("_modules") + b"}"
     + text("a") + b"h\x00sub.",
+    "settings in themselves": HEAD + name("training.networks", "G") + b")\x81}(" + text("_init_kwargs") + b"}q\x00"
+    + text("_init_kwargs") + b"h\x00s" + text("synthesis_kwargs") + b"h\x00ub.",
     "modules that double": HEAD + name("training.networks", "G") + b")\x81"
     + b"".join(
         b"q\x000" + name("training.networks", "G") + b")\x81}(" + text("_modules") + b"}(" + text("a") + b"h\x00"
@@ -374,7 +376,7 @@ BOMBS = {
 
 HARMLESS = (
     *("a deep tuple", "a list in itself", "lists that double", "a deep list", "a deep tuple as a key"),
-    *("tuples that double, as a key", "a memo far beyond memory"),
+    *("tuples that double, as a key", "a memo far beyond memory", "settings in themselves"),
 )
 """Those that hold no weights, but are no lie either."""
 

@@ -53,7 +53,15 @@ def test_each_image_of_a_batch_is_moved_by_its_own_matrix(generator: Generator) 
     assert (together[1] - together[0]).abs().max() > 0.001
 
 
-@pytest.mark.parametrize("motion", [Transform(scale=0), Transform(translate_x=math.inf), Transform(rotation=math.nan)])
+@pytest.mark.parametrize(
+    "motion",
+    [
+        Transform(scale=0),
+        Transform(scale=-2, animate=True),
+        Transform(translate_x=math.inf),
+        Transform(rotation=math.nan),
+    ],
+)
 def test_a_motion_that_cannot_be_is_refused(motion: Transform) -> None:
     with pytest.raises(InputError):
         motion.matrices(1)
