@@ -16,6 +16,7 @@ from gan_core.architectures.dcgan import DCGANConfig
 from gan_core.architectures.fastgan import FastGANConfig
 from gan_core.architectures.lightweight_gan import LightweightGANConfig
 from gan_core.architectures.r3gan import R3GANConfig
+from gan_core.architectures.stylegan3 import StyleGAN3Config, StyleGAN3Generator
 from gan_core.directions import Directions
 from gan_core.latents import to_styles
 
@@ -68,6 +69,27 @@ def test_each_layer_has_the_weights_that_its_style_meets(styled):
         styled.decode(Latent(style, "w+"))
         hook.remove()
         torch.testing.assert_close(met[0] - before, style[:, :, layer, 0] @ weights)
+
+
+def test_the_layers_of_a_stylegan3_meet_their_styles_in_order():
+    config = StyleGAN3Config(16, 3, widths=(6, 6, 4), latent_size=5, w_dim=7)
+    module = StyleGAN3Generator(config).eval().requires_grad_(False)
+    generator = Generator(architectures.by_name("stylegan3"), config, module)
+    layers = of._affines(generator)
+    assert len(layers) == generator.style_shape[1]
+    styles = sample_noise(generator, range(len(layers))).samples[:, :1, 0, 0] * torch.arange(7)  # [num_ws, 7]
+    met = []
+
+    def look(module, inputs):
+        met.append((module, inputs[0]))
+
+    hooks = [layer.register_forward_pre_hook(look) for layer in layers]
+    generator.decode(Latent(styles.T[None, :, :, None], "w+"))
+    for hook in hooks:
+        hook.remove()
+    for layer, style in zip(layers, styles, strict=True):
+        assert [torch.equal(inputs[0], style) for module, inputs in met if module is layer] == [True]
+    assert len(of.sefa(generator, 3, 1, 2)) == 3
 
 
 NETWORKS = {
