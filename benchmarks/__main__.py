@@ -102,5 +102,15 @@ def demo_command(mnist: Path | None) -> None:
     measure.report("demo", demo.run(mnist))
 
 
+@main.command("steering")
+@THREADS
+@click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="Rounds, all in each.")
+def steering_command(threads: int, rounds: int) -> None:
+    """Walks, directions and projection."""
+    from . import steering
+
+    measure.report("steering", steering.run(rounds, threads), threads)
+
+
 if __name__ == "__main__":
     main(prog_name="python -m benchmarks")

@@ -20,16 +20,13 @@ from .examples import digits
 from .files import next_free
 from .image_files import FITS
 from .importing import importing
-from .latents import LAST_SEED, parse_class_weights, sample_noise
+from .latents import parse_class_weights, parse_seeds, sample_noise
 from .objectives import OBJECTIVES
 from .training import PRESETS, Progress, TrainConfig, train
 from .transform import Transform
 
 DEFAULT_KIMG = 1000
 """How long a training goes on that was given no budget."""
-
-MOST_SAMPLES = 100_000
-"""Pictures that one command makes at most: beyond it a range of seeds is more likely a slip than a wish."""
 
 
 class OneLineErrors(click.Group):
@@ -265,23 +262,6 @@ def info(weights: Path) -> None:
         "card": dict(made.card),
     }
     click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
-
-
-def parse_seeds(text: str) -> list[int]:
-    """ "3,8,20-22" -> [3, 8, 20, 21, 22]. Raises InputError for anything else."""
-    seeds: list[int] = []
-    for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not (first.isascii() and first.isdigit()) or (dash and not (last.isascii() and last.isdigit())):
-            raise InputError(f'Seeds are written like 0-127 or 3,8,20-30, not "{text}".')
-        # Longer numbers are too large whatever they are, and int() refuses those of thousands of digits.
-        span = range(int(first[:20]), int((last or first)[:20]) + 1)
-        if not span or span[-1] > LAST_SEED:
-            raise InputError(f'"{part.strip()}" is no range of seeds: they run upwards, from 0 to at most {LAST_SEED}.')
-        if len(seeds) + len(span) > MOST_SAMPLES:
-            raise InputError(f"At most {MOST_SAMPLES:,} pictures are made at a time; {text} are more.")
-        seeds.extend(span)
-    return seeds
 
 
 def _read(folder: Path, **settings: Any) -> ImageDataset:

@@ -95,12 +95,18 @@ class Generator:
             latent = Latent(latent)
         self._check(latent)
         controls = self._controls(len(latent), noise, noise_seed, transform)
-        images = []
+        images: Tensor | None = None
         at_once = max(1, min(MOST_DECODED_AT_ONCE, PIXELS_DECODED_AT_ONCE // self.config.side**2))
         for start in range(0, len(latent), at_once):
             part = slice(start, start + at_once)
-            images.append(self._decoded(latent[part], {name: value(part) for name, value in controls.items()}))
-        return torch.cat(images)
+            decoded = self._decoded(latent[part], {name: value(part) for name, value in controls.items()})
+            if images is None:
+                # Once for all of them: joined at the end, thousands would take twice the memory.
+                images = decoded if len(decoded) == len(latent) else decoded.new_empty(len(latent), *decoded.shape[1:])
+            if images is not decoded:
+                images[part] = decoded
+        assert images is not None
+        return images
 
     def _decoded(self, latent: Latent, controls: dict[str, Any]) -> Tensor:
         samples = latent.samples.to(self.device, torch.float32)

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 LAST_SEED = 2**32 - 1
 """The greatest seed: where numpy's RandomState ends."""
 
+MOST_SAMPLES = 100_000
+"""Pictures that are asked for at once, at most: beyond it a range of seeds is more likely a slip than a wish."""
+
 
 @dataclass(frozen=True)
 class Latent:
@@ -66,7 +69,7 @@ def sample_noise(
     seeds = list(seeds)
     if not seeds:
         raise InputError("No seeds were given: one picture is drawn for each.")
-    _check_truncation(generator, truncation, cutoff)
+    check_truncation(generator, truncation, cutoff)
     if space not in (None, "z", "w"):
         raise InputError(f'Noise is drawn in the space z or w, not "{space}".')
     styled = generator.style_shape is not None
@@ -89,6 +92,23 @@ def sample_noise(
     if space == "w" or (styled and truncation != 1):
         return to_styles(generator, latent, truncation, cutoff)
     return latent
+
+
+def parse_seeds(text: str) -> list[int]:
+    """ "3,8,20-22" -> [3, 8, 20, 21, 22]. Raises InputError for anything else."""
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not (first.isascii() and first.isdigit()) or (dash and not (last.isascii() and last.isdigit())):
+            raise InputError(f'Seeds are written like 0-127 or 3,8,20-30, not "{text}".')
+        # Longer numbers are too large whatever they are, and int() refuses those of thousands of digits.
+        span = range(int(first[:20]), int((last or first)[:20]) + 1)
+        if not span or span[-1] > LAST_SEED:
+            raise InputError(f'"{part.strip()}" is no range of seeds: they run upwards, from 0 to at most {LAST_SEED}.')
+        if len(seeds) + len(span) > MOST_SAMPLES:
+            raise InputError(f"At most {MOST_SAMPLES:,} pictures are made at a time; {text} are more.")
+        seeds.extend(span)
+    return seeds
 
 
 def parse_class_weights(generator: Generator, text: str) -> Tensor:
@@ -120,7 +140,7 @@ def to_styles(generator: Generator, latent: Latent, truncation: float = 1.0, cut
     Raises InputError for a generator that has no styles, for latents that are not its own, for a truncation that is no
     finite number and for a cutoff beyond the number of styles.
     """
-    _check_truncation(generator, truncation, cutoff)
+    check_truncation(generator, truncation, cutoff)
     if latent.space == "z":
         latent = generator.mapped(latent)
     mean = generator.average_style.to(latent.samples)[:, None, None]
@@ -129,6 +149,22 @@ def to_styles(generator: Generator, latent: Latent, truncation: float = 1.0, cut
     samples[:, :, :count] = mean.lerp(samples[:, :, :count], truncation)
     space = latent.space if truncation == 1 or count in (0, samples.shape[2]) else "w+"
     return Latent(samples.to(generator.device), space)
+
+
+def to_space(generator: Generator, latent: Latent, space: str | None = None) -> Latent:
+    """The latents where they are to be steered: "z" or "w"; None for w in a style-based generator, z in others.
+
+    What is in w+ already stays there. Raises InputError where there is no way into that space, and for latents that
+    are not the generator's.
+    """
+    if space not in (None, "z", "w"):
+        raise InputError(f'Latents are steered in the space z or w, not "{space}".')
+    generator._check(latent)
+    if (space or ("w" if generator.style_shape else "z")) == "w":
+        return to_styles(generator, latent)
+    if latent.space != "z":
+        raise InputError(f"This latent is in {latent.space}, from where no way leads back to z: choose w.")
+    return latent
 
 
 def noise_maps(sides: Sequence[int], seeds: Sequence[int]) -> list[Tensor]:
@@ -143,7 +179,8 @@ def noise_maps(sides: Sequence[int], seeds: Sequence[int]) -> list[Tensor]:
     return [torch.from_numpy(np.stack(maps)) for maps in zip(*drawn, strict=True)]
 
 
-def _check_truncation(generator: Generator, truncation: float, cutoff: int | None) -> None:
+def check_truncation(generator: Generator, truncation: float, cutoff: int | None) -> None:
+    """Raises InputError for a truncation that is no finite number, and a cutoff that the generator does not have."""
     if not math.isfinite(truncation):
         raise InputError(f"The truncation psi is an ordinary number, mostly from 0 to 1, not {truncation}.")
     if cutoff is None:

@@ -3,7 +3,7 @@
 from comfy_api.latest import ComfyExtension, io
 from typing_extensions import override
 
-from . import convert, dataset, generate, host, latent, train
+from . import convert, dataset, directions, generate, host, latent, project, train
 
 
 class GANStudio(ComfyExtension):
@@ -13,7 +13,8 @@ class GANStudio(ComfyExtension):
 
     @override
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [*dataset.NODES, *train.NODES, *generate.NODES, *latent.NODES, *convert.NODES]
+        steering = [*latent.NODES, *directions.NODES, *project.NODES]
+        return [*dataset.NODES, *train.NODES, *generate.NODES, *steering, *convert.NODES]
 
 
 async def comfy_entrypoint() -> GANStudio:

@@ -5,6 +5,7 @@ The only file that imports ComfyUI's own modules; comfy_api is the language of s
 
 import contextlib
 import logging
+import math
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from server import PromptServer
 
 from ..gan_core import Generator, ImageDataset, InputError, Progress, examples, files, pictures
 from ..gan_core.importing import ENDINGS
+from ..gan_core.projection import Projecting
 from ..gan_core.training import checkpoint
 
 OLDEST_COMFYUI = (0, 18, 1)
@@ -32,6 +34,9 @@ EXAMPLE_FOLDER = "example/digits"
 
 EXAMPLE_GENERATORS = tuple(f"example/{name}.safetensors" for name in ("digits", "stylegan2-digits", "stylegan3-digits"))
 """Generators that ship with the pack, listed with the others."""
+
+DIRECTIONS = "gan_directions"
+"""The folder of directions, beside that of generators: they are no generators, and are not offered as such."""
 
 PREVIEW_SECONDS = 2.0
 PREVIEW_SHARE = 0.03
@@ -66,6 +71,9 @@ def register_folders() -> None:
     for folder in (Path(folder_paths.models_dir) / "gan", _output()):
         folder_paths.add_model_folder_path("gan", str(folder))
     folder_paths.folder_names_and_paths["gan"][1].add(".safetensors")
+    for folder in (Path(folder_paths.models_dir) / DIRECTIONS, _output(DIRECTIONS)):
+        folder_paths.add_model_folder_path(DIRECTIONS, str(folder))
+    folder_paths.folder_names_and_paths[DIRECTIONS][1].add(".safetensors")
 
 
 def image_folders() -> list[str]:
@@ -129,6 +137,26 @@ def _resolved(name: str, endings: tuple[str, ...]) -> Path:
     raise InputError(f'There is no generator "{name}" in models/gan or output/gan. Press R to refresh the list.')
 
 
+def direction_names() -> list[str]:
+    """The directions that Load Directions offers."""
+    return [name.replace("\\", "/") for name in folder_paths.get_filename_list(DIRECTIONS)]
+
+
+def resolve_directions(name: str) -> Path:
+    """The file behind a name of direction_names. Raises InputError for one that is missing or leads out."""
+    for root in folder_paths.get_folder_paths(DIRECTIONS):
+        path = Path(root) / name
+        if (
+            path.suffix.lower() == ".safetensors"
+            and path.is_file()
+            and folder_paths.is_within_directory(root, str(path))
+        ):
+            return path
+    raise InputError(
+        f'There are no directions "{name}" in models/{DIRECTIONS} or output/{DIRECTIONS}. Press R to refresh the list.'
+    )
+
+
 def fingerprint(resolve: Callable[[str], Path], name: str | None) -> str:
     """What changes when the file behind a name is replaced."""
     try:
@@ -187,15 +215,24 @@ def bad_run_name(name: str) -> str | None:
 
 def generator_path(prefix: str) -> Path:
     """A free name in output/gan for a generator to be saved, numbered as core numbers images."""
-    reason = bad_prefix(prefix)
+    return _free_path(prefix, "gan")
+
+
+def directions_path(prefix: str) -> Path:
+    """A free name in output/gan_directions, numbered in the same way."""
+    return _free_path(prefix, DIRECTIONS)
+
+
+def _free_path(prefix: str, folder: str) -> Path:
+    reason = bad_prefix(prefix, folder)
     if reason:
         raise InputError(reason)
-    folder, name, number, _, _ = folder_paths.get_save_image_path(prefix, str(_output()))
-    return Path(folder) / f"{name}_{number:05}_.safetensors"
+    path, name, number, _, _ = folder_paths.get_save_image_path(prefix, str(_output(folder)))
+    return Path(path) / f"{name}_{number:05}_.safetensors"
 
 
-def bad_prefix(prefix: str) -> str | None:
-    """Why generators cannot be saved under a name; None where they can."""
+def bad_prefix(prefix: str, folder: str = "gan") -> str | None:
+    """Why nothing can be saved under a name in a folder of output; None where it can."""
     name = Path(prefix).name
     if (
         not name.strip(" .")
@@ -204,8 +241,8 @@ def bad_prefix(prefix: str) -> str | None:
         or len(name.encode()) > LONGEST_NAME
     ):
         return f'"{prefix}" is no name for a file: use a short name, or folder/name.'
-    if not folder_paths.is_within_directory(str(_output()), str(_output() / prefix)):
-        return f'"{prefix}" leads out of output/gan: use a name, or folder/name.'
+    if not folder_paths.is_within_directory(str(_output(folder)), str(_output(folder) / prefix)):
+        return f'"{prefix}" leads out of output/{folder}: use a name, or folder/name.'
     return None
 
 
@@ -215,8 +252,8 @@ def shown_path(path: Path) -> str:
     return (Path(output.name) / path.relative_to(output)).as_posix()
 
 
-def _output() -> Path:
-    return Path(folder_paths.get_output_directory()) / "gan"
+def _output(folder: str = "gan") -> Path:
+    return Path(folder_paths.get_output_directory()) / folder
 
 
 def _image_roots() -> list[tuple[str, Path]]:
@@ -296,16 +333,24 @@ class NodeProgress:
 
     def training(self, progress: Progress) -> None:
         """Shows how far a training is, and now and then what it makes of always the same latents."""
+        self._at(progress.fraction, progress.samples, str(progress))
+
+    def projecting(self, step: Projecting) -> None:
+        """Shows how far a projection is: the pictures looked for, and below them what was found."""
+        self._at(step.fraction, lambda: torch.cat([step.targets[: len(step.images)], step.images]), str(step), rows=2)
+
+    def _at(self, fraction: float, images: Callable[[], torch.Tensor], text: str, rows: int | None = None) -> None:
         comfy.model_management.throw_exception_if_processing_interrupted()
-        done = int(1000 * progress.fraction)
+        done = int(1000 * fraction)
         start = time.monotonic()
         # The page keeps the last picture on the node, so the end is always shown.
-        if start < self.next_preview and progress.fraction < 1:
+        if start < self.next_preview and fraction < 1:
             self.bar.update_absolute(done)
             return
-        picture = _enlarged(pictures.grid(progress.samples()))
+        shown = images()
+        picture = _enlarged(pictures.grid(shown, rows and math.ceil(len(shown) / rows)))
         self.bar.update_absolute(done, preview=("JPEG", picture, max(picture.size)))
-        self.say(str(progress))
+        self.say(text)
         took = time.monotonic() - start
         self.next_preview = start + max(PREVIEW_SECONDS, took / PREVIEW_SHARE)
 
@@ -316,8 +361,12 @@ class NodeProgress:
 
 def sheet(images: torch.Tensor) -> torch.Tensor:
     """Images [N, C, H, W] in [-1, 1] as one picture in rows, an IMAGE of one."""
-    pixels = np.asarray(_enlarged(pictures.grid(images)), np.float32) / 255
-    return torch.from_numpy(pixels)[None]
+    return as_image(_enlarged(pictures.grid(images)))
+
+
+def as_image(picture: Image.Image) -> torch.Tensor:
+    """A picture as an IMAGE of one."""
+    return torch.from_numpy(np.asarray(picture.convert("RGB"), np.float32) / 255)[None]
 
 
 def _enlarged(picture: Image.Image) -> Image.Image:

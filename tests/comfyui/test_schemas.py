@@ -17,12 +17,16 @@ from comfyui_server import Comfy
 
 GOLDEN = Path(__file__).with_name("schemas.json")
 
-FROM_DISK = {("LoadImageFolder", "folder"), ("LoadGenerator", "name"), ("ImportGenerator", "name")}
+FROM_DISK = {
+    ("LoadImageFolder", "folder"), ("LoadGenerator", "name"), ("ImportGenerator", "name"), ("LoadDirections", "name"),
+}  # fmt: skip
 """Inputs whose options are what lies in a folder."""
 
 NODES = [
     "LoadImageFolder", "ImagesToDataset", "TrainGAN", "SaveGenerator", "LoadGenerator", "SampleNoise", "Decode",
     "ImportGenerator", "MapLatent", "MoveAndTurn",
+    "LatentWalk", "MixStyles", "TruncateLatent", "SeedGrid", "FindDirections", "ApplyDirection", "DirectionGrid",
+    "SaveDirections", "LoadDirections", "ProjectImage",
 ]  # fmt: skip
 
 

@@ -22,9 +22,9 @@ from stylegan2_networks import generator_of, original
 import gan_core
 from gan_core import InputError, sample_noise
 from gan_core.architectures import stylegan3
-from gan_core.cli import main, parse_seeds
+from gan_core.cli import main
 from gan_core.examples import FOLDER as EXAMPLES
-from gan_core.latents import LAST_SEED
+from gan_core.latents import LAST_SEED, parse_seeds
 from gan_core.training import checkpoint
 
 SMALL = ["--preset", "dcgan_small", "--size", "16", "--batch", "4", "--device", "cpu"]

@@ -7,7 +7,7 @@ from PIL import Image
 
 from gan_core import InputError
 from gan_core.charts import loss_chart
-from gan_core.pictures import grid, save_png, to_pictures, to_pixels
+from gan_core.pictures import GAP, contact_sheet, grid, save_png, table, to_pictures, to_pixels
 from gan_core.training.history import Record
 
 
@@ -57,3 +57,48 @@ def test_the_chart_of_losses_is_a_picture(tmp_path):
     with Image.open(tmp_path / "loss.png") as chart:
         assert chart.format == "PNG"
         assert len(np.unique(np.asarray(chart.convert("RGB")).reshape(-1, 3), axis=0)) > 10, "and something is drawn"
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("side", [28, 64, 300])
+def test_a_contact_sheet_has_its_pictures_in_order_and_a_caption_under_each(channels, side):
+    shades = (torch.arange(5) * 40 / 127.5 - 1).reshape(5, 1, 1, 1).repeat(1, channels, side, side)
+    if channels == 4:
+        shades[:, 3] = 1.0  # nothing is see-through
+    sheet = contact_sheet(shades, ["0", "17", "4294967295", "a caption that is far too long for a picture", ""], 3, 112)
+    width, height = 112 + 2 * GAP, sheet.height // 2
+    assert sheet.width == 3 * width
+    pixels = np.asarray(sheet)
+    captions = []
+    for i in range(5):
+        x, y = i % 3 * width, i // 3 * height
+        assert (pixels[y + GAP : y + GAP + 112, x + GAP : x + GAP + 112] == 40 * i).all()
+        captions.append(pixels[y + GAP + 112 : y + height, x : x + width])
+    assert [caption.min() < 128 for caption in captions] == [True, True, True, True, False]
+    assert (captions[3][:, [0, -1]] == 255).all()  # it was cut
+
+
+def test_a_table_has_names_at_its_rows_and_columns():
+    shades = (torch.arange(6) * 40 / 127.5 - 1).reshape(6, 1, 1, 1).expand(6, 1, 8, 8)
+    pixels = np.asarray(table(shades, ["one", "other"], ["-1", "0", "1"], 64))
+    left, top = pixels.shape[1] - 3 * (64 + GAP), pixels.shape[0] - 2 * (64 + GAP)
+    for i in range(2):
+        for j in range(3):
+            y, x = top + i * (64 + GAP), left + j * (64 + GAP)
+            assert (pixels[y : y + 64, x : x + 64] == 40 * (3 * i + j)).all()
+            assert pixels[:top, x : x + 64].min() < 128
+        assert pixels[top + i * (64 + GAP) : top + i * (64 + GAP) + 64, :left].min() < 128
+
+
+def test_a_sheet_can_be_made_of_batches():
+    images = torch.rand(5, 3, 8, 8) * 2 - 1
+    captions = ["a", "b", "c", "d", "e"]
+    assert contact_sheet(images.split(2), captions).tobytes() == contact_sheet(images, captions).tobytes()
+    assert table(iter(images[:4].split(2)), ["a", "b"], ["c", "d"]).tobytes() == (
+        table(images[:4], ["a", "b"], ["c", "d"]).tobytes()
+    )
+
+
+def test_what_is_see_through_is_white_on_a_sheet():
+    clear = torch.full((1, 4, 8, 8), -1.0)
+    assert (np.asarray(contact_sheet(clear, [""])) == 255).all()

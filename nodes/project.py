@@ -1,0 +1,110 @@
+"""GAN / project: from a picture back to its latent."""
+
+from contextlib import closing
+
+from comfy_api.latest import io
+
+from ..gan_core.image_files import FITS
+from ..gan_core.latents import LAST_SEED
+from ..gan_core.projection import MOST_CANDIDATES, MOST_STEPS, ProjectionConfig, as_targets, projecting
+from . import host
+from .generate import ANY_CLASS
+from .types import GENERATOR, to_comfy, to_image
+
+CATEGORY = f"{host.CATEGORY}/project"
+
+SPACES = ("auto", "w+", "w", "z")
+
+
+class ProjectImage(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ProjectImage",
+            display_name="Project Image",
+            category=CATEGORY,
+            description="Finds the latent of a picture: what makes a generator come nearest to it. Then it can be "
+            "walked from, mixed and moved like any other. It shows how it gets nearer.",
+            search_aliases=["GAN inversion", "invert image", "image to latent", "find latent", "PTI", "encode image"],
+            inputs=[
+                GENERATOR.Input("generator", tooltip="What is to make the picture. It is never changed."),
+                io.Image.Input("images", tooltip="The picture looked for; of a batch, one after another."),
+                io.Combo.Input(
+                    "space",
+                    options=list(SPACES),
+                    default=SPACES[0],
+                    tooltip="w: one style for all layers, easiest to steer; w+: one for each, which comes nearer; z "
+                    "where there are no styles. auto: w+, or z.",
+                ),
+                io.Int.Input(
+                    "steps", default=300, min=0, max=MOST_STEPS, tooltip="For each picture; more come a little nearer."
+                ),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=LAST_SEED + 1 - MOST_CANDIDATES,
+                    control_after_generate=True,
+                    tooltip="Where it starts: the same seed finds the same latent.",
+                ),
+                io.Int.Input(
+                    "candidates",
+                    default=256,
+                    min=1,
+                    max=MOST_CANDIDATES,
+                    tooltip="The start is the best of so many random latents.",
+                ),
+                io.Int.Input(
+                    "label",
+                    default=ANY_CLASS,
+                    min=ANY_CLASS,
+                    max=100_000,
+                    tooltip="The picture's class, for a generator with labels; -1: that of the best random latent.",
+                ),
+                io.Combo.Input(
+                    "fit",
+                    options=list(FITS),
+                    default=next(iter(FITS)),
+                    tooltip="How a picture that is not square becomes so: crop cuts the longer side, pad adds bars, "
+                    "stretch changes its proportions.",
+                ),
+                io.Int.Input(
+                    "tuning_steps",
+                    default=0,
+                    min=0,
+                    max=MOST_STEPS,
+                    tooltip="Afterwards, tune a copy of the generator to what is still missing (pivotal tuning): some "
+                    "hundred steps. 0: leave it.",
+                ),
+            ],
+            outputs=[
+                io.Latent.Output(display_name="latent", tooltip="The latents that were found, one for each picture."),
+                io.Image.Output(display_name="images", tooltip="What the generator makes of them."),
+                GENERATOR.Output(
+                    display_name="generator", tooltip="The tuned generator; without tuning, the one that was given."
+                ),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(cls, generator, images, space, steps, seed, candidates, label, fit, tuning_steps) -> io.NodeOutput:
+        config = ProjectionConfig(
+            None if space == SPACES[0] else space,
+            steps,
+            candidates,
+            None if label == ANY_CLASS else label,
+            tuning_steps,
+            seed,
+        )
+        shown = host.NodeProgress(cls.hidden.unique_id)
+        with host.training():
+            targets = as_targets(generator, images, fit)
+            with closing(projecting(generator, targets, config, host.device())) as search:
+                for step in search:
+                    shown.projecting(step)
+        shown.say(str(step))
+        return io.NodeOutput(to_comfy(step.latent), host.to_intermediate(to_image(step.images)), step.generator)
+
+
+NODES = [ProjectImage]
