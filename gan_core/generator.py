@@ -93,7 +93,7 @@ class Generator:
         """
         if not isinstance(latent, Latent):
             latent = Latent(latent)
-        self._check(latent)
+        self.check(latent)
         controls = self._controls(len(latent), noise, noise_seed, transform)
         images: Tensor | None = None
         at_once = max(1, min(MOST_DECODED_AT_ONCE, PIXELS_DECODED_AT_ONCE // self.config.side**2))
@@ -124,7 +124,7 @@ class Generator:
 
         Raises InputError for a generator that has no styles, and for latents that are not its own.
         """
-        self._check(latent)
+        self.check(latent)
         shape = self._needs_styles()
         z = latent.samples.flatten(1).to(self.device, torch.float32)
         w = self.module.mapping(z, self._on_device(latent.labels))
@@ -178,7 +178,8 @@ class Generator:
         if control not in self.architecture.controls:
             raise InputError(f"{self.title} is a {self.architecture.name} generator, which has no {lacks}.")
 
-    def _check(self, latent: Latent) -> None:
+    def check(self, latent: Latent) -> None:
+        """Raises InputError, with what does not fit, for latents that are not this generator's."""
         shape = tuple(latent.samples.shape)
         if latent.space in ("w", "w+") and self.style_shape:
             return self._check_styles(shape, latent)

@@ -159,7 +159,7 @@ def to_space(generator: Generator, latent: Latent, space: str | None = None) -> 
     """
     if space not in (None, "z", "w"):
         raise InputError(f'Latents are steered in the space z or w, not "{space}".')
-    generator._check(latent)
+    generator.check(latent)
     if (space or ("w" if generator.style_shape else "z")) == "w":
         return to_styles(generator, latent)
     if latent.space != "z":
