@@ -295,7 +295,7 @@ def _train_to_the_end(dataset: ImageDataset, config: TrainConfig, device: str | 
         raise click.exceptions.Exit(130) from None
     finally:
         if progress and progress.history:
-            charts.loss_chart(progress.history, folder / "loss.png", folder.name)
+            charts.loss_chart(progress.history, progress.panels, folder / "loss.png", folder.name)
 
 
 def _say_where(folder: Path, *names: str) -> None:

@@ -5,7 +5,6 @@ The only file that imports ComfyUI's own modules; comfy_api is the language of s
 
 import contextlib
 import logging
-import math
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -332,14 +331,18 @@ class NodeProgress:
         self.bar.update_absolute(done, total)
 
     def training(self, progress: Progress) -> None:
-        """Shows how far a training is, and now and then what it makes of always the same latents."""
-        self._at(progress.fraction, progress.samples, str(progress))
+        """Shows how far a training is, and now and then what it makes of always the same latents or images."""
+        self._at(progress.fraction, progress.preview, str(progress))
 
     def projecting(self, step: Projecting) -> None:
         """Shows how far a projection is: the pictures looked for, and below them what was found."""
-        self._at(step.fraction, lambda: torch.cat([step.targets[: len(step.images)], step.images]), str(step), rows=2)
 
-    def _at(self, fraction: float, images: Callable[[], torch.Tensor], text: str, rows: int | None = None) -> None:
+        def preview() -> tuple[torch.Tensor, int]:
+            return torch.cat([step.targets[: len(step.images)], step.images]), len(step.images)
+
+        self._at(step.fraction, preview, str(step))
+
+    def _at(self, fraction: float, preview: Callable[[], tuple[torch.Tensor, int | None]], text: str) -> None:
         comfy.model_management.throw_exception_if_processing_interrupted()
         done = int(1000 * fraction)
         start = time.monotonic()
@@ -347,8 +350,7 @@ class NodeProgress:
         if start < self.next_preview and fraction < 1:
             self.bar.update_absolute(done)
             return
-        shown = images()
-        picture = _enlarged(pictures.grid(shown, rows and math.ceil(len(shown) / rows)))
+        picture = _enlarged(pictures.grid(*preview()))
         self.bar.update_absolute(done, preview=("JPEG", picture, max(picture.size)))
         self.say(text)
         took = time.monotonic() - start
@@ -359,9 +361,9 @@ class NodeProgress:
         PromptServer.instance.send_progress_text(text, self.node_id)
 
 
-def sheet(images: torch.Tensor) -> torch.Tensor:
+def sheet(images: torch.Tensor, columns: int | None = None) -> torch.Tensor:
     """Images [N, C, H, W] in [-1, 1] as one picture in rows, an IMAGE of one."""
-    return as_image(_enlarged(pictures.grid(images)))
+    return as_image(_enlarged(pictures.grid(images, columns)))
 
 
 def as_image(picture: Image.Image) -> torch.Tensor:
