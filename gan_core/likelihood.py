@@ -186,7 +186,8 @@ def _checked(
     if scale is not None and not 0 < scale < math.inf:
         raise InputError(f"The scale of the noise is more than 0, not {scale}.")
     if isinstance(images, np.ndarray):
-        images = torch.from_numpy(np.ascontiguousarray(images)).movedim(-1, 1) if images.ndim == 4 else torch.empty(0)
+        # A copy, as a data set that is mapped from disk cannot be written to, which a tensor must.
+        images = torch.from_numpy(np.array(images)).movedim(-1, 1) if images.ndim == 4 else torch.empty(0)
     if images.ndim != 4 or images.dtype != torch.uint8 or not images.numel():
         raise InputError("Likelihoods are those of images in 8 bits, one or more.")
     side, channels = generator.config.side, generator.config.channels

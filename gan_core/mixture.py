@@ -35,7 +35,7 @@ EXACTLY = "donot_use_mm_for_euclid_dist"
 MOST_ROUNDS = 100
 """Of expectation maximisation."""
 
-ENOUGH = 1e-4
+ENOUGH = 1e-3
 """Nats per sample: a round that gains less is the last."""
 
 SMALLEST_VARIANCE = 1e-6
@@ -109,7 +109,7 @@ class GaussianMixture(nn.Module):
         size, directions = basis.shape
         away = _exact(points) - _exact(self.centre)
         along = away @ basis
-        outside = (away - along @ basis.T).square().sum(1) if directions < size else away.new_zeros(len(away))
+        outside = (away - along @ basis.T).square().sum(1)
         means, factors = _exact(self.means), _exact(self.factors)
         whitened = torch.linalg.solve_triangular(factors, along.T - means[:, :, None], upper=False)
         inside = _exact(self.shares).log()[:, None] + _log_normal(
@@ -167,7 +167,7 @@ def _principal_directions(away: Tensor, directions: int, stream: np.random.Rando
         vectors = torch.linalg.eigh(away.T @ away).eigenvectors[:, -directions:]
     else:
         most = max(directions, MOST_FOR_DIRECTIONS)
-        some = away[torch.from_numpy(np.sort(stream.permutation(count)[:most]))]
+        some = away if count <= most else away[torch.from_numpy(np.sort(stream.permutation(count)[:most]))]
         # Of S^T S, which is as large as a latent, and S S^T, as large as the samples are many, S^T leads the
         # eigenvectors of one to those of the other.
         vectors = some.T @ torch.linalg.eigh(some @ some.T).eigenvectors[:, -directions:]

@@ -20,7 +20,7 @@ from PIL import Image
 from server import PromptServer
 
 from ..gan_core import Generator, ImageDataset, InputError, Progress, examples, files, pictures
-from ..gan_core.importing import ENDINGS
+from ..gan_core.importing import ENDINGS, SAFETENSORS
 from ..gan_core.projection import Projecting
 from ..gan_core.training import checkpoint
 
@@ -134,6 +134,21 @@ def _resolved(name: str, endings: tuple[str, ...]) -> Path:
         if path.suffix.lower() in endings and path.is_file() and folder_paths.is_within_directory(root, str(path)):
             return path
     raise InputError(f'There is no generator "{name}" in models/gan or output/gan. Press R to refresh the list.')
+
+
+def vae_names() -> list[str]:
+    """The files in models/vae that VAE to Generator offers."""
+    names = folder_paths.filter_files_extensions(folder_paths.get_filename_list("vae"), (*SAFETENSORS, *ENDINGS))
+    return [name.replace("\\", "/") for name in names]
+
+
+def resolve_vae(name: str) -> Path:
+    """The file behind a name of vae_names. Raises InputError for any other."""
+    # By the list, not by where it lies: many keep their models elsewhere, with links to them.
+    path = folder_paths.get_full_path("vae", name) if name in vae_names() else None
+    if path is None:
+        raise InputError(f'There is no VAE "{name}" in models/vae. Press R to refresh the list.')
+    return Path(path)
 
 
 def direction_names() -> list[str]:
@@ -296,17 +311,53 @@ def training() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def on_device(generator: Generator) -> Iterator[None]:
-    """Puts a generator's weights on ComfyUI's device for a while; between uses they take none of its memory."""
+def on_device(generator: Generator, room: int = DECODE_BYTES) -> Iterator[None]:
+    """Puts a generator's weights on ComfyUI's device for a while; between uses they take none of its memory.
+
+    room: bytes that are freed for the activations.
+    """
     there = device()
     if there.type != "cpu":
         weights = sum(tensor.nbytes for tensor in generator.module.state_dict().values())
-        comfy.model_management.free_memory(weights + DECODE_BYTES, there)
+        comfy.model_management.free_memory(weights + room, there)
     generator.module.to(there)
     try:
         yield
     finally:
         generator.module.to("cpu")
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether it is the device's memory that an error is about."""
+    return comfy.model_management.is_oom(error)
+
+
+def in_tiles(
+    function: Callable[[torch.Tensor], torch.Tensor],
+    whole: torch.Tensor,
+    sides: tuple[int, int],
+    overlap: int,
+    scale: float,
+    channels: int,
+    unit: int = 1,
+) -> torch.Tensor:
+    """What a function makes of something large, [B, C, H, W], put together from what it makes of parts, [1, C, h, w].
+
+    sides, overlap: width and height of a part, and what it shares with the next, in units of so many values. scale: of
+    a side, from a part to what is made of it. channels: of what is made.
+
+    The mean of three ways to cut it, as core's own VAE does it: in upright, lying and square parts.
+    """
+    width, height = sides
+    ways = [(width // 2, height * 2), (width * 2, height // 2), (width, height)]
+    cuts = [(unit * x, unit * y, unit * min(overlap, x // 2, y // 2)) for x, y in ways]
+    steps = sum(comfy.utils.get_tiled_scale_steps(whole.shape[3], whole.shape[2], *cut) for cut in cuts)
+    bar = comfy.utils.ProgressBar(len(whole) * steps)
+    there = comfy.model_management.intermediate_device()
+    made = [
+        comfy.utils.tiled_scale(whole, function, *cut, scale, channels, output_device=there, pbar=bar) for cut in cuts
+    ]
+    return (made[0] + made[1] + made[2]) / 3
 
 
 def to_intermediate(tensor: torch.Tensor) -> torch.Tensor:

@@ -27,17 +27,9 @@ CHART_POINTS = 1000
 """More points than this no chart shows."""
 
 
-def _length_inputs(needed: str) -> list[io.Input]:
-    """How long it trains and in which steps. needed: a sentence on how many images it takes."""
+def _step_inputs() -> list[io.Input]:
+    """When it stops, besides kimg, and what a step is."""
     return [
-        io.Float.Input(
-            "kimg",
-            default=1000.0,
-            min=0.0,
-            max=1_000_000.0,
-            step=10.0,
-            tooltip="Stop when the run has been shown so many thousand images. 0: no such limit. " + needed,
-        ),
         io.Float.Input(
             "minutes",
             default=10.0,
@@ -126,7 +118,16 @@ class TrainGAN(io.ComfyNode):
                     tooltip="Network and recipe. dcgan is the all-round one, dcgan_small is much faster, digits learns "
                     "small grey signs in minutes on a CPU, dcgan_classic is the paper's of 2016.",
                 ),
-                *_length_inputs("Digits need 200, photographs some thousands."),
+                io.Float.Input(
+                    "kimg",
+                    default=1000.0,
+                    min=0.0,
+                    max=1_000_000.0,
+                    step=10.0,
+                    tooltip="Stop when the run has been shown so many thousand images. 0: no such limit. "
+                    "Digits need 200, photographs some thousands.",
+                ),
+                *_step_inputs(),
                 io.Combo.Input(
                     "objective",
                     options=[OF_PRESET, *OBJECTIVES],
@@ -216,7 +217,16 @@ class TrainVAE(io.ComfyNode):
                     "makes small latents with height and width, in files that core's Load VAE opens (RGB only). "
                     "finetune_decoder tunes the decoder of the VAE at start, and leaves its latents as they are.",
                 ),
-                *_length_inputs("conv_vae needs a thousand, taesd_vae some thousands."),
+                io.Float.Input(
+                    "kimg",
+                    default=1000.0,
+                    min=0.0,
+                    max=1_000_000.0,
+                    step=10.0,
+                    tooltip="Stop when the run has been shown so many thousand images. 0: no such limit. "
+                    "conv_vae needs a thousand, taesd_vae some thousands.",
+                ),
+                *_step_inputs(),
                 io.Combo.Input(
                     "reconstruction",
                     options=[OF_PRESET, *LOSSES],

@@ -2,6 +2,7 @@
 
 from ..errors import InputError
 from .architecture import Architecture, Shapes
+from .autoencoder_kl import ARCHITECTURE as AUTOENCODER_KL
 from .conv_vae import ARCHITECTURE as CONV_VAE
 from .dcgan import ARCHITECTURE as DCGAN
 from .fastgan import ARCHITECTURE as FASTGAN
@@ -13,7 +14,7 @@ from .taesd_vae import ARCHITECTURE as TAESD_VAE
 
 __all__ = ["ARCHITECTURES", "Architecture", "Shapes", "by_name", "detect"]
 
-ARCHITECTURES = (DCGAN, STYLEGAN2, STYLEGAN3, R3GAN, FASTGAN, LIGHTWEIGHT_GAN, CONV_VAE, TAESD_VAE)
+ARCHITECTURES = (DCGAN, STYLEGAN2, STYLEGAN3, R3GAN, FASTGAN, LIGHTWEIGHT_GAN, CONV_VAE, TAESD_VAE, AUTOENCODER_KL)
 
 
 def by_name(name: str) -> Architecture:

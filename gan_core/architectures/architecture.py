@@ -17,10 +17,10 @@ class Architecture:
     The generator is called as module(z [N, latent_size], labels) -> images [N, C, H, W], nominally in [-1, 1]; labels
     are None, class numbers [N], or one weight for each class [N, classes].
 
-    A VAE's generator is its decoder and carries its encoder with it: `module.posterior(images [N, C, H, W])` -> mean and
-    log variance, each shaped as the z that it is called with. One whose output stands for a probability of white has
-    `module.logits(z)` too. A spatial one is called with z [N, C, h, w] of any height and width, and encodes pictures of
-    any size.
+    A VAE's generator is its decoder and carries its encoder with it: `module.posterior(images [N, C, H, W])` -> mean
+    and log variance, each shaped as the z that it is called with. One whose output stands for a probability of white
+    has `module.logits(z)` too. A spatial one is called with z [N, C, h, w] of any height and width, and encodes
+    pictures of any size.
 
     A style-based one has two parts, and calling it calls both: `module.mapping(z, labels)` -> w [N, w_dim], with the
     buffer `module.mapping.w_avg` [w_dim], and `module.synthesis(styles [N, num_ws, w_dim], **controls)` -> images.

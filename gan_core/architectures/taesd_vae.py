@@ -101,6 +101,7 @@ class TAESDVAE(nn.Module):
         self.apply(initialise)
         # The picture begins as a plain mid-grey with a little structure, whose gradient reaches every layer.
         last = self.taesd_decoder[-1]
+        assert isinstance(last, nn.Conv2d) and last.bias is not None
         nn.init.normal_(last.weight, 0.0, 0.1 * (9 * WIDTH) ** -0.5)
         nn.init.constant_(last.bias, 0.5)
 
@@ -191,8 +192,10 @@ def initialise(module: nn.Module) -> None:
     elif isinstance(module, Residual):
         # Blocks begin near the identity, or without a normalisation each would double the features' variance (Zhang,
         # Dauphin & Ma 2019). A module is visited after those within it.
+        last = module.conv[-1]
+        assert isinstance(last, nn.Conv2d)
         with torch.no_grad():
-            module.conv[-1].weight.mul_(0.1)
+            last.weight.mul_(0.1)
 
 
 def twin(name: str) -> str | None:

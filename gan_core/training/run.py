@@ -275,7 +275,7 @@ class Run(ABC):
                 raise InputError(
                     f"The preset {self.config.preset} goes on from a VAE that there is: give it one to start from."
                 )
-            return start.architecture, start.config
+            return start.architecture, self._fitting(start)
         if start is not None:
             raise InputError(
                 f"The preset {self.config.preset} starts from nothing: it takes no generator to start from."
@@ -285,6 +285,20 @@ class Run(ABC):
         if architecture.discriminator:
             data["classes"] = self.dataset.classes
         return architecture, architecture.config(**data, **self.recipe.network)
+
+    def _fitting(self, start: Generator) -> Any:
+        """The config of a VAE whose decoder can be tuned to the data."""
+        if not start.architecture.encodes:
+            raise InputError(
+                f"{start.title} is a {start.architecture.name} generator: it has no encoder, only VAEs do."
+            )
+        data, config = self.dataset, start.config
+        if data.channels != config.channels or not (start.architecture.spatial or data.side == config.side):
+            raise InputError(
+                f"{start.title} makes images of {config.side}x{config.side}x{config.channels}, and {data.name} has "
+                f"{data.side}x{data.side}x{data.channels}: load the images in its size and channels."
+            )
+        return config
 
     def _check_data(self) -> None:
         count, name = len(self.dataset), self.dataset.name

@@ -58,9 +58,7 @@ def config_of(case: dict) -> AutoencoderKLConfig:
 def weights_of(case: dict) -> dict[str, torch.Tensor]:
     """The tensors that diffusers' network had in this case."""
     tensors = golden.weights({name: tuple(shape) for name, shape in case["shapes"].items()}, case["seed"])
-    return {
-        name: tensor * tensor[0].numel() ** -0.5 if tensor.ndim > 1 else tensor for name, tensor in tensors.items()
-    }
+    return {name: tensor * tensor[0].numel() ** -0.5 if tensor.ndim > 1 else tensor for name, tensor in tensors.items()}
 
 
 def in_latent_diffusion(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -82,10 +80,10 @@ def in_latent_diffusion(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Ten
         elif words[1:3] == ["mid_block", "attentions"]:
             layers = {"group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v", "to_out": "proj_out"}
             words = [words[0], "mid", "attn_1", layers[words[4]], words[-1]]
-            tensor = tensor[:, :, None, None] if tensor.ndim == 2 else tensor
         elif words[1] == "conv_norm_out":
             words[1] = "norm_out"
-        theirs[".".join(words)] = tensor
+        is_matrix = words[2:3] == ["attn_1"] and tensor.ndim == 2
+        theirs[".".join(words)] = tensor[:, :, None, None] if is_matrix else tensor
     return theirs
 
 
@@ -273,6 +271,11 @@ def test_any_shapes_are_a_config_or_a_sentence(start, changed, missing):
         except InputError:
             return
         meta(config)
+
+
+def test_a_convolution_without_a_shape_is_refused():
+    with pytest.raises(InputError, match="has no shape"):
+        ARCHITECTURE.config_from({**OURS, "encoder.down_blocks.1.resnets.0.conv1.weight": ()})
 
 
 @pytest.mark.parametrize(

