@@ -29,9 +29,6 @@ CANDIDATES = 4
 
 ROUNDS_OF_K_MEANS = 10
 
-EXACTLY = "donot_use_mm_for_euclid_dist"
-"""Distances of samples that are the same are 0, as they are not where they are computed from products."""
-
 MOST_ROUNDS = 100
 """Of expectation maximisation."""
 
@@ -185,10 +182,11 @@ def _apart(along: Tensor, components: int, stream: np.random.RandomState) -> Ten
     several so drawn the one that leaves the least distance.
     """
     chosen = along[stream.randint(len(along), size=1)]
-    distances = torch.cdist(chosen, along, compute_mode=EXACTLY).square()[0]
+    # From differences, so that samples that are the same are 0 apart, which from products they are not.
+    distances = (chosen - along).square().sum(1)
     while len(chosen) < components and float(distances.max()) > 0:
         drawn = along[stream.choice(len(along), size=CANDIDATES, p=(distances / distances.sum()).numpy())]
-        left = torch.minimum(distances, torch.cdist(drawn, along, compute_mode=EXACTLY).square())
+        left = torch.minimum(distances, (drawn[:, None] - along).square().sum(2))
         best = left.sum(1).argmin()
         chosen, distances = torch.cat([chosen, drawn[best, None]]), left[best]
     return chosen
