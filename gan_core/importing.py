@@ -47,6 +47,8 @@ class Layout:
     """Their state dict to ours. Raises InputError for one that cannot be."""
     config: Callable[[Any, Mapping[str, frozenset[Any]]], Any] = lambda config, attributes: config
     """The config, changed by what only the modules' attributes tell."""
+    prefix: Callable[[Shapes], str] = lambda shapes: ""
+    """What all names of its tensors begin with. Others, of a file with several networks, are not even read."""
 
 
 @dataclass(frozen=True)
@@ -83,9 +85,11 @@ def importing(path: str | Path) -> Iterator[Reading]:
 
 
 def _read(file: torch_files.TorchFile, state: foreign.Weights, layout: Layout) -> Iterator[Reading]:
-    total, done = sum(tensor.nbytes for tensor in state.tensors.values()), 0
+    prefix = layout.prefix(state.shapes)
+    wanted = {name: tensor for name, tensor in state.tensors.items() if name.startswith(prefix)}
+    total, done = sum(tensor.nbytes for tensor in wanted.values()), 0
     tensors = {}
-    for name, stored in state.tensors.items():
+    for name, stored in wanted.items():
         tensors[name] = file.tensor(stored)
         done += stored.nbytes
         yield Reading(done, total)
@@ -99,7 +103,8 @@ def _from_safetensors(path: Path) -> Iterator[Reading]:
         if layout is None:
             generator = load(path)
         else:
-            generator = _translated(path, layout, file.tensors(), {}, "a safetensors file")
+            tensors = file.tensors(layout.prefix(file.shapes))
+            generator = _translated(path, layout, tensors, {}, "a safetensors file")
     size = path.stat().st_size
     yield Reading(size, size, generator)
 
@@ -212,6 +217,9 @@ LAYOUTS = (
         autoencoder_kl.ARCHITECTURE,
         autoencoder_kl.is_original,
         autoencoder_kl.from_original,
+        prefix=lambda shapes: next(
+            prefix for prefix in autoencoder_kl.PREFIXES if f"{prefix}decoder.conv_in.weight" in shapes
+        ),
     ),
 )
 """What can be imported, the first that matches first."""

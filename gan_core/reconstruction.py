@@ -191,5 +191,10 @@ LIKELIHOODS = {
     ),
 }
 
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"bernoulli": bernoulli, "gaussian": gaussian, "laplace": laplace, "multiscale": multiscale}
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "bernoulli": bernoulli,
+    "gaussian": gaussian,
+    "laplace": laplace,
+    "multiscale": multiscale,
+}
 """What a decoder can learn by: (output, or logits for "bernoulli"; images) -> a scalar, in nats of an image."""

@@ -31,7 +31,9 @@ CATEGORY = "GAN"
 EXAMPLE_FOLDER = "example/digits"
 """Stands among the folders for the digits that ship with the pack, so that a template runs at once."""
 
-EXAMPLE_GENERATORS = tuple(f"example/{name}.safetensors" for name in ("digits", "stylegan2-digits", "stylegan3-digits", "vae-digits"))
+EXAMPLE_GENERATORS = tuple(
+    f"example/{name}.safetensors" for name in ("digits", "stylegan2-digits", "stylegan3-digits", "vae-digits")
+)
 """Generators that ship with the pack, listed with the others."""
 
 DIRECTIONS = "gan_directions"

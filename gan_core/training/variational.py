@@ -37,7 +37,7 @@ MEASURED_EVERY = 20_000
 COMPONENTS = 10
 """Parts of the mixture that is fitted to the posteriors."""
 
-MOST_DIRECTIONS = 128
+MOST_DIRECTIONS = 64
 """Dimensions in which they may differ, so that it stays small where z is large."""
 
 MOST_FITTED = 5000

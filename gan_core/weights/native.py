@@ -125,10 +125,10 @@ class OpenedFile:
             raise InputError(f"{self.name} has a damaged header: its config and its card must be JSON objects.")
         return Description(architecture, config, card)
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Reads every tensor, to the CPU."""
+    def tensors(self, prefix: str = "") -> dict[str, Tensor]:
+        """Reads every tensor whose name begins so, to the CPU."""
         # safetensors gives a map of the file: weights would change as it does, and Windows could not replace it.
-        return {name: self._file.get_tensor(name).clone() for name in self.shapes}
+        return {name: self._file.get_tensor(name).clone() for name in self.shapes if name.startswith(prefix)}
 
 
 def check(file: str, shapes: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> None:

@@ -13,6 +13,7 @@ from foreign_files import saved
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from vae_layouts import in_latent_diffusion
 
 import gan_core
 from gan_core import Generator, Latent
@@ -365,15 +366,6 @@ def test_load_vae_opens_a_file_of_ours(comfy: Comfy, size: tuple[int, int]) -> N
 # Core's files as generators.
 
 
-def in_older_diffusers(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Attention's layers under the names that they had."""
-    names = {".to_q.": ".query.", ".to_k.": ".key.", ".to_v.": ".value.", ".to_out.0.": ".proj_attn."}
-    return {
-        next((name.replace(new, old) for new, old in names.items() if new in name), name): tensor
-        for name, tensor in tensors.items()
-    }
-
-
 def of_the_networks(generator: Generator, *beginnings: str) -> dict[str, Tensor]:
     return {name: each for name, each in generator.module.state_dict().items() if name.startswith(beginnings)}
 
@@ -386,10 +378,12 @@ FOREIGN: dict[str, tuple[Generator, Callable[[], dict[str, Tensor]], str]] = {
     "taesd.safetensors": (SPATIAL, diffusers_taesd, "a TAESD, in a safetensors file"),
     "taesd.pt": (SPATIAL, lambda: of_the_networks(SPATIAL, "taesd_"), "a TAESD, in a state dict"),
     "kl.safetensors": (KL, lambda: of_the_networks(KL, ""), "an AutoencoderKL of diffusers, in a safetensors file"),
-    "flux.sft": (KL, lambda: in_older_diffusers(of_the_networks(KL, "")), "a VAE of Stable Diffusion, in a safeten"),
+    "flux.sft": (KL, lambda: in_latent_diffusion(of_the_networks(KL, "")), "a VAE of Stable Diffusion, in a safeten"),
     "kl.ckpt": (
         KL,
-        lambda: {f"first_stage_model.{name}": each for name, each in of_the_networks(KL, "").items()},
+        lambda: {
+            f"first_stage_model.{name}": each for name, each in in_latent_diffusion(of_the_networks(KL, "")).items()
+        },
         "a VAE of Stable Diffusion, in a state dict",
     ),
 }
@@ -460,10 +454,25 @@ def test_what_is_no_vae_known_here_is_named(comfy: Comfy) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["../../../etc/passwd", "/etc/passwd", "../outside.safetensors", "../gan/vaes/grey.safetensors", ""]
+    "name", ["../../../etc/passwd", "/etc/passwd", "../gan/vaes/grey.safetensors", "notes.txt", ""]
 )
-def test_a_name_that_leads_out_of_the_folder_is_not_queued(comfy: Comfy, name: str) -> None:
+def test_a_name_that_is_not_offered_is_refused(comfy: Comfy, name: str) -> None:
+    (comfy.models / "vae" / "notes.txt").write_text("no VAE")
     graph = Graph()
     opened = graph("VAEToGenerator", name=name)
     decode(graph, opened, sample(graph, opened))
     assert "Value not in list" in comfy.refusal_of(graph)
+
+    # ComfyUI does not check a name that is linked.
+    text = graph("PrimitiveString", value=name)
+    graph.prompt[opened.node]["inputs"]["name"] = [text.node, 0]
+    assert comfy.error_of(graph) == f'There is no VAE "{name}" in models/vae. Press R to refresh the list.'
+
+
+def test_a_link_to_a_file_elsewhere_opens(comfy: Comfy) -> None:
+    path = SPATIAL.save(comfy.base / "elsewhere.safetensors")
+    (comfy.models / "vae" / "link.safetensors").symlink_to(path)
+    graph = Graph()
+    opened = graph("VAEToGenerator", name="link.safetensors")
+    decode(graph, opened, sample(graph, opened))
+    assert comfy.texts(comfy.run(graph), opened)[-1].startswith("it: taesd_vae, 28x28x3")

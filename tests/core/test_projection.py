@@ -145,7 +145,7 @@ def test_pictures_become_what_the_generator_makes(new_generator, styled):
     assert pictures_for(new_generator(), wide).shape == (2, 1, 16, 16)
     exact = torch.rand(1, 16, 16, 3)
     assert torch.equal(pictures_for(styled, exact), exact.movedim(3, 1) * 2 - 1)
-    with pytest.raises(InputError, match=r"Pictures are looked for of shape"):
+    with pytest.raises(InputError, match=r"Pictures are of shape"):
         pictures_for(styled, torch.zeros(16, 16, 3))
     with pytest.raises(InputError, match='by crop, pad, stretch, not "squeeze"'):
         pictures_for(styled, wide, "squeeze")
