@@ -137,6 +137,7 @@ DEMO_KIMG = 500
 @click.option(
     "--adversarial-kimg", type=float, help="When a discriminator begins to judge a VAE.  [default: the preset's]"
 )
+@click.option("--free-bits", type=float, help="Nats that each dimension of a VAE's latent has for nothing.")
 @click.option(
     "--start",
     type=click.Path(path_type=Path),
@@ -186,6 +187,7 @@ def train_command(data: Path, out: Path, **options: Any) -> None:
                 "beta",
                 "latent_channels",
                 "adversarial_kimg",
+                "free_bits",
             )
         },
     )

@@ -263,6 +263,17 @@ class TrainVAE(io.ComfyNode):
                     tooltip="After so many thousand images a discriminator judges the reconstructions too, which makes "
                     "them sharper; too early it ruins them. -1: the preset's.",
                 ),
+                io.Float.Input(
+                    "free_bits",
+                    default=0.0,
+                    min=0.0,
+                    max=100.0,
+                    step=0.01,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Nats that each number of a latent may take for nothing: where too few of them say "
+                    "anything, 0.1 brings them back.",
+                ),
                 GENERATOR.Input(
                     "start",
                     optional=True,
@@ -305,6 +316,7 @@ class TrainVAE(io.ComfyNode):
         resume,
         precision="auto",
         adversarial_kimg=PRESETS_OWN,
+        free_bits=0.0,
         start=None,
     ) -> io.NodeOutput:
         folder = host.run_folder(run_name, resume)
@@ -323,6 +335,7 @@ class TrainVAE(io.ComfyNode):
             beta=None if beta < 0 else beta,
             latent_channels=latent_channels or None,
             adversarial_kimg=None if adversarial_kimg < 0 else adversarial_kimg,
+            free_bits=free_bits or None,
         )
         shown = host.NodeProgress(cls.hidden.unique_id)
         with host.training(), closing(train(dataset, config, host.device(), start)) as steps:

@@ -74,7 +74,7 @@ GAN_PRESETS = {
 }
 
 VAE_PRESETS = {
-    "conv_vae": VariationalRecipe("conv_vae", learning_rate=1e-3, batch_size=128, average_kimg=20.0),
+    "conv_vae": VariationalRecipe("conv_vae", learning_rate=1e-3, batch_size=128, average_kimg=20.0, cpu_threads=1),
     "taesd_vae": VariationalRecipe(
         "taesd_vae",
         learning_rate=5e-4,
@@ -109,7 +109,7 @@ class TrainConfig:
     learning_rate: float | None = None
     """Adam's step size."""
     objective: str | None = None
-    """One of OBJECTIVES, for a GAN. These three, and the last four, are the preset's where None."""
+    """One of OBJECTIVES, for a GAN. These three, and the last five, are the preset's where None."""
     seed: int = 0
     """Decides the first weights, the noise and the order of the images. A resumed run keeps the one it has."""
     resume: bool = False
@@ -126,6 +126,8 @@ class TrainConfig:
     """Length of z, or channels of a spatial one."""
     adversarial_kimg: float | None = None
     """Thousands of images after which a patch discriminator joins in; infinite for never."""
+    free_bits: float | None = None
+    """Nats that each dimension of z may take for nothing."""
 
     @property
     def recipe(self) -> Recipe:
@@ -170,7 +172,7 @@ class TrainConfig:
             raise InputError(f"A budget is more than 0 kimg or minutes, not {bad:g}.")
 
 
-_CHANGES = ("batch_size", "learning_rate", "objective", "reconstruction", "beta", "adversarial_kimg")
+_CHANGES = ("batch_size", "learning_rate", "objective", "reconstruction", "beta", "adversarial_kimg", "free_bits")
 """What a config may change of a recipe."""
 
 
@@ -179,5 +181,9 @@ def _check_variational(recipe: VariationalRecipe) -> None:
         raise InputError(f'There is no reconstruction "{recipe.reconstruction}"; there are {", ".join(LOSSES)}.')
     if not 0 <= recipe.beta <= 1e6:
         raise InputError(f"beta is from 0 to a million, and mostly from 0.01 to 10, not {recipe.beta:g}.")
+    if not 0 <= recipe.free_bits <= 1000:
+        raise InputError(
+            f"Free bits are 0 or more nats for each dimension of z, mostly below 1, not {recipe.free_bits:g}."
+        )
     if recipe.adversarial_kimg is not None and not recipe.adversarial_kimg >= 0:
         raise InputError(f"The discriminator joins in after 0 kimg or more, not after {recipe.adversarial_kimg:g}.")

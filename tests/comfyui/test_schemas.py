@@ -28,6 +28,7 @@ NODES = [
     "ImportGenerator", "MapLatent", "MoveAndTurn",
     "LatentWalk", "MixStyles", "TruncateLatent", "SeedGrid", "FindDirections", "ApplyDirection", "DirectionGrid",
     "SaveDirections", "LoadDirections", "ProjectImage", "VAEToGenerator", "GeneratorToVAE",
+    "TrainVAE", "Encode",
 ]  # fmt: skip
 
 

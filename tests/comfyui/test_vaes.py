@@ -463,9 +463,10 @@ def test_a_name_that_is_not_offered_is_refused(comfy: Comfy, name: str) -> None:
     decode(graph, opened, sample(graph, opened))
     assert "Value not in list" in comfy.refusal_of(graph)
 
-    # ComfyUI does not check a name that is linked.
+    # ComfyUI does not check a name that comes over a link.
     text = graph("PrimitiveString", value=name)
-    graph.prompt[opened.node]["inputs"]["name"] = [text.node, 0]
+    switch = graph("ComfySwitchNode", switch=True, on_true=text, on_false=text)
+    graph.prompt[opened.node]["inputs"]["name"] = [switch.node, 0]
     assert comfy.error_of(graph) == f'There is no VAE "{name}" in models/vae. Press R to refresh the list.'
 
 

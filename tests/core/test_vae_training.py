@@ -170,6 +170,20 @@ def test_what_the_discriminator_says_pulls_as_hard_as_the_reconstruction(colours
     assert (theirs.norm() / ours.norm()).item() == pytest.approx(run.recipe.adversarial_weight, rel=1e-3)
 
 
+def test_free_bits_cost_nothing(colours, tmp_path):
+    config = config_for(tmp_path, precision="fp32", free_bits=1000.0)
+    run = VariationalRun(colours, config, torch.device("cpu"))
+    run.images = 100_000
+    module = copy.deepcopy(run.generator)
+    images, _ = run.next_batch()
+    noise = run.noise(BATCH, 16)
+    run.step()
+    mean, log_variance = module.posterior(images)
+    bernoulli(module.logits(mean + log_variance.mul(0.5).exp() * noise), images).backward()
+    for parameter, other in zip(run.generator.parameters(), module.parameters(), strict=True):
+        torch.testing.assert_close(parameter.grad, other.grad, rtol=1e-3, atol=1e-4)
+
+
 # What it is measured by.
 
 
@@ -257,6 +271,7 @@ def test_the_mixture_lies_where_the_images_are(tmp_path):
         ({"reconstruction": "psychic"}, 'no reconstruction "psychic"; there are bernoulli'),
         ({"beta": -1.0}, "beta is from 0 to a million"),
         ({"beta": float("nan")}, "beta is from 0 to a million"),
+        ({"free_bits": -0.5}, "Free bits are 0 or more nats"),
         ({"adversarial_kimg": -1.0}, "joins in after 0 kimg or more"),
         ({"preset": "taesd_vae", "reconstruction": "bernoulli"}, "taesd_vae makes colours and no odds"),
         ({"preset": "taesd_vae", "latent_channels": 65}, "1 to 64 latent channels, not 65"),
