@@ -266,8 +266,8 @@ def sample(
 def convert(file: Path, out: Path | None) -> None:
     """Turns a generator that another program made into one safetensors file.
 
-    FILE is a pickle of StyleGAN2-ADA, StyleGAN3 or R3GAN, or a PyTorch file of FastGAN, Projected GAN, lightweight-gan
-    or DCGAN. It is read as data: nothing in it is run.
+    FILE is a pickle of StyleGAN2-ADA, StyleGAN3 or R3GAN, a PyTorch file of FastGAN, Projected GAN, lightweight-gan or
+    DCGAN, or a VAE: a TAESD, or an AutoencoderKL such as Stable Diffusion's. It is read as data: nothing in it is run.
     """
     target = out or file.with_suffix(".safetensors")
     if out is None and target.exists():

@@ -9,6 +9,7 @@ from ..gan_core.generator import NOISES
 from ..gan_core.image_files import FITS
 from ..gan_core.latents import LAST_SEED, PRIORS, parse_class_weights
 from . import host
+from .as_vae import GeneratorAsVAE
 from .types import GENERATOR, TRANSFORM, from_comfy, to_comfy, to_image
 
 CATEGORY = f"{host.CATEGORY}/generate"
@@ -305,7 +306,8 @@ class Encode(io.ComfyNode):
 
 def _decoded_by_vae(vae, latent: dict) -> torch.Tensor:
     """What core's VAE Decode makes."""
-    if "space" in latent:
+    vector = "space" in latent and latent["samples"].shape[-1] == 1
+    if vector and not isinstance(vae, GeneratorAsVAE):
         raise InputError(
             "This latent was drawn for a generator, and a VAE is connected: connect the generator to Decode, "
             "or give it a latent of the VAE's own image model."
