@@ -83,11 +83,10 @@ class Report:
 
     def __str__(self) -> str:
         return (
-            f"KID {self.kid:.5f} ± {self.kid_standard_error:.5f}\n"
-            f"density {self.density:.3f}, coverage {self.coverage:.3f}\n"
-            f"precision {self.precision:.3f}, recall {self.recall:.3f}\n"
-            f"Fréchet distance {self.frechet:.3f}\n"
-            f"{self.fake:,} generated and {self.real:,} real images of {self.data}, by {self.backbone}@{self.side}"
+            f"KID {self.kid:.4f} ± {self.kid_standard_error:.4f}, Fréchet distance {self.frechet:.2f}\n"
+            f"coverage {self.coverage:.3f}, density {self.density:.3f}\n"
+            f"recall {self.recall:.3f}, precision {self.precision:.3f}\n"
+            f"{self.fake:,} generated, {self.real:,} real of {self.data}; {self.backbone}@{self.side}"
         )
 
 

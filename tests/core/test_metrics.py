@@ -278,7 +278,7 @@ def test_a_measurement_says_how_far_it_is_and_ends_with_a_report(new_generator, 
     assert [step.report is None for step in steps] == [True] * (len(steps) - 1) + [False]
     report = steps[-1].report
     assert (report.real, report.fake, report.backbone, report.side, report.data) == (20, 20, "pixels", 16, "noise")
-    assert "20 generated and 20 real images of noise, by pixels@16" in str(steps[-1])
+    assert "20 generated, 20 real of noise; pixels@16" in str(steps[-1])
     assert report.kid > 3 * report.kid_standard_error  # an untrained generator
 
 
