@@ -147,7 +147,9 @@ def measuring(
     def made(places: np.ndarray) -> Tensor:
         chosen = None if labels is None else [int(label) for label in labels[places]]
         latent = sample_noise(generator, [seed + int(place) for place in places], labels=chosen)
-        return torch.from_numpy(to_pixels(generator.decode(latent))).permute(0, 3, 1, 2)
+        # A VAE whose latents have a height and a width makes sides that its steps divide; what is beyond is padding.
+        images = generator.decode(latent)[..., : dataset.side, : dataset.side]
+        return torch.from_numpy(to_pixels(images)).permute(0, 3, 1, 2)
 
     step = Measuring(0, len(real) + count + STATISTICS, "looking at real images", torch.zeros(0, 3, 1, 1))
     yield step

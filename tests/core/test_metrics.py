@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 import gan_core
-from gan_core import ImageDataset, InputError, sample_noise
+from gan_core import Generator, ImageDataset, InputError, sample_noise
+from gan_core.architectures import by_name
 from gan_core.examples import FOLDER, digits
 from gan_core.metrics import Extractor, measuring
 from gan_core.metrics import kid as kid_module
@@ -343,6 +344,18 @@ def test_what_was_learned_by_heart_is_shown_first(new_generator):
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_colours_need_not_be_those_of_the_set(new_generator, noise_images, channels):
     assert measured(new_generator(channels=channels), noise_images)[-1].report.fake == 20
+
+
+def test_the_padding_of_a_vae_is_not_measured():
+    architecture = by_name("taesd_vae")
+    config = architecture.config(side=12, channels=3)
+    generator = Generator(architecture, config, architecture.generator(config).eval().requires_grad_(False))
+    pixels = np.random.RandomState(0).randint(0, 256, (20, 12, 12, 3), np.uint8)
+    fakes, reals = measured(generator, ImageDataset.from_images(pixels), 10)[-1].nearest
+    assert fakes.shape == reals.shape == (8, 3, 12, 12)
+    made = generator.decode(sample_noise(generator, range(10)))[..., :12, :12]
+    known = {picture.tobytes() for picture in to_pixels(made)}
+    assert {picture.tobytes() for picture in to_pixels(fakes)} <= known
 
 
 def test_a_card_keeps_the_figures(new_generator, noise_images, tmp_path):
