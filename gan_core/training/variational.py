@@ -191,12 +191,13 @@ class VariationalRun(Run):
     def preview(self) -> tuple[Tensor, int | None]:
         """Rows of originals, and below each what the average makes of them."""
         rows = max(1, min(4, PREVIEW_PIXELS // (PREVIEW_COLUMNS * self.dataset.side**2)))
-        chosen = (self.held_out if len(self.held_out) else self.shown)[: PREVIEW_COLUMNS * rows]
-        originals = self.images_at(chosen)
+        there = self.held_out if len(self.held_out) else self.shown
+        count = min(PREVIEW_COLUMNS * rows, len(there))
+        originals = self.images_at(there[np.linspace(0, len(there) - 1, count).astype(int)])  # neighbours are alike
         generator = self._averaged()
         made = generator.decode(generator.encode(originals))[..., : self.dataset.side, : self.dataset.side]
         pairs = zip(originals.split(PREVIEW_COLUMNS), made.split(PREVIEW_COLUMNS), strict=True)
-        return torch.cat([row for pair in pairs for row in pair]), min(PREVIEW_COLUMNS, len(chosen))
+        return torch.cat([row for pair in pairs for row in pair]), min(PREVIEW_COLUMNS, count)
 
     def generator_now(self) -> Generator:
         """With the mixture that its posteriors are now described by, unless only its decoder is tuned."""
