@@ -31,7 +31,7 @@ MOST_HELD_OUT = 500
 FEWEST_TO_HOLD_OUT = 50
 """Of fewer images none can be spared."""
 
-MEASURED_EVERY = 20_000
+MEASURED_EVERY = 50_000
 """Images between two measurements on those that are held out."""
 
 COMPONENTS = 10
