@@ -42,8 +42,8 @@ MOST_DIRECTIONS = 64
 
 MOST_FITTED = 5000
 NUMBERS_FITTED = 2**24
-FITTED_AT_ONCE = 64
-"""Posteriors that the mixture is fitted to, the numbers in them in all, and the images that are encoded in one pass."""
+PIXELS_AT_ONCE = 2**18
+"""Posteriors that the mixture is fitted to, the numbers in them in all, and the pixels that are encoded in one pass."""
 
 PREVIEW_COLUMNS = 8
 PREVIEW_PIXELS = 2**20
@@ -237,7 +237,8 @@ class VariationalRun(Run):
         count = min(len(self.shown), MOST_FITTED, NUMBERS_FITTED // self.network.latent_size)
         chosen = np.sort(stream.choice(self.shown, count, replace=False))
         points = []
-        for indices in np.array_split(chosen, math.ceil(count / FITTED_AT_ONCE)):
+        at_once = max(1, PIXELS_AT_ONCE // self.dataset.side**2)
+        for indices in np.array_split(chosen, math.ceil(count / at_once)):
             mean, log_variance = (part.flatten(1).cpu() for part in self.average.posterior(self.images_at(indices)))
             noise = torch.from_numpy(stream.standard_normal(mean.shape, np.float32))
             points.append(mean + (log_variance / 2).exp() * noise)
