@@ -13,7 +13,7 @@ from typing import Any
 import click
 from tqdm import tqdm
 
-from . import charts, generator, pictures
+from . import charts, generator, hub, pictures
 from .dataset import CHANNELS, ImageDataset, reading
 from .errors import InputError, TrainingDiverged
 from .examples import digits
@@ -71,6 +71,7 @@ def main() -> None:
       python -m gan_core train photos --out runs/photos    learn from the images in a folder
       python -m gan_core sample runs/photos/generator.safetensors --out new.png
       python -m gan_core convert stylegan2-ada.pkl         open a generator of another program
+      python -m gan_core fetch owner/name                  open one from the Hugging Face Hub
     """
 
 
@@ -246,6 +247,33 @@ def convert(file: Path, out: Path | None) -> None:
     for line in (step.generator.summary, *step.generator.origin):
         click.echo(line)
     _say_where(step.generator.save(target).parent, target.name)
+
+
+@main.command()
+@click.argument("name", metavar="ID[@REVISION]")
+@click.option("--out", type=click.Path(path_type=Path), help="Where to.  [default: the repository's name, here]")
+def fetch(name: str, out: Path | None) -> None:
+    """Fetches a generator from the Hugging Face Hub as one safetensors file.
+
+    ID is owner/name, as it stands at the top of its page; REVISION a branch, a tag or a commit. The download is kept in
+    the cache of the Hub's own client. Log in for private repositories with the command hf auth login.
+    """
+    hub_id = hub.HubId.parse(name)
+    target = out or Path(hub_id.repo.partition("/")[2] + ".safetensors")
+    if out is None and target.exists():
+        raise InputError(f"{target} is there already: give another place with --out.")
+    with closing(hub.fetching(name)) as steps:
+        *_, last = steps
+    made = last.generator
+    assert made is not None
+    for line in (
+        made.summary,
+        *made.origin,
+        f"{hub_id.repo}@{made.card['hub']['commit']}",
+        *filter(None, [last.remark]),
+    ):
+        click.echo(line)
+    _say_where(made.save(target).parent, target.name)
 
 
 @main.command()
