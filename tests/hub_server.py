@@ -56,6 +56,8 @@ class Fault:
     """Of the answer; 0 for a fault of the file itself."""
     times: float
     headers: dict[str, str]
+    seconds: float = 0
+    """What the answer waits for."""
     spoil: str = ""
     """cut: the connection ends in the middle of the file; flip: one byte of it is another."""
 
@@ -84,7 +86,10 @@ class Hub:
 
     def fails(self, part: str, status: int = 0, times: float = float("inf"), spoil: str = "", **headers: str) -> None:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        self.faults.append(Fault(part, status, times, named, spoil))
+        self.faults.append(Fault(part, status, times, named, spoil=spoil))
+
+    def delays(self, part: str, seconds: float) -> None:
+        self.faults.append(Fault(part, 0, float("inf"), {}, seconds))
 
     def reset(self) -> None:
         """Takes all back: repositories, faults, and what was asked so far."""
@@ -156,6 +161,8 @@ class Hub:
         line = f"{request.method} {request.path}"
         self.requests.append(line)
         for fault in self.faults:
+            if fault.part in line and fault.seconds:
+                await asyncio.sleep(fault.seconds)
             if fault.part in line and fault.times > 0 and fault.status:
                 fault.times -= 1
                 return web.json_response({"error": "as the test wants"}, status=fault.status, headers=fault.headers)

@@ -4,11 +4,28 @@
         print(step.done, step.total)
     generator = step.generator
 
+    with prepared(generator, "owner/name", licence="cc-by-4.0") as publication:
+        print(publication)                              # all that would be sent
+        for step in publishing(publication):
+            print(step.done, step.total)
+
 The Hub's own client does the work: its cache, its login, its endpoint (HF_HOME, HF_TOKEN, HF_ENDPOINT). It is imported
 when the first call needs it. docs/hub.md says what is sent and kept.
 """
 
+from .card import LICENCES
 from .fetch import Fetching, fetching, newest_commit
 from .names import HubId
+from .publish import Publication, Publishing, prepared, publishing
 
-__all__ = ["Fetching", "HubId", "fetching", "newest_commit"]
+__all__ = [
+    "LICENCES",
+    "Fetching",
+    "HubId",
+    "Publication",
+    "Publishing",
+    "fetching",
+    "newest_commit",
+    "prepared",
+    "publishing",
+]

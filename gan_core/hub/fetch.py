@@ -72,14 +72,16 @@ def fetching(name: str, revision: str = "") -> Generator[Fetching, None, None]:
     if held is not None and OURS in held.files:
         listing = held
     else:
-        listing = yield from _steps(working(lambda transfer: _listing(hub_id), hub_id))
+        listing = yield from _steps(hub_id.repo, working(lambda transfer: _listing(hub_id), hub_id))
     file = _chosen(hub_id, listing.files)
     path = _snapshot(hub_id.repo, listing.commit) / file
     if listing.is_of_the_hub:
         if not path.exists():
             _check_config(hub_id, listing, file)
         total = Transfer(total=listing.files[file].size or 0)
-        path = yield from _steps(working(lambda transfer: _downloaded(hub_id, listing, file, transfer), hub_id, total))
+        path = yield from _steps(
+            hub_id.repo, working(lambda transfer: _downloaded(hub_id, listing, file, transfer), hub_id, total)
+        )
     size = path.stat().st_size
     yield Fetching(size, size, _opened(hub_id, path), listing.remark)
 
@@ -102,16 +104,24 @@ def newest_commit(name: str, revision: str = "") -> str:
         return held.commit if held else ""
 
 
-def _steps(steps: Generator[Transfer, None, Any]) -> Generator[Fetching, None, Any]:
+def _steps(repo: str, steps: Generator[Transfer, None, Any]) -> Generator[Fetching, None, Any]:
     """How far work is, as what fetching yields."""
     try:
         while True:
             transfer = next(steps)
-            yield Fetching(min(transfer.done, transfer.total), transfer.total)
+            yield Fetching(min(transfer.done or _arrived(repo), transfer.total), transfer.total)
     except StopIteration as end:
         return end.value
     finally:
         steps.close()
+
+
+def _arrived(repo: str) -> int:
+    """Bytes of what is being downloaded, for a client that tells nobody."""
+    try:
+        return sum(path.stat().st_size for path in (_folder(repo) / "blobs").glob("*.incomplete"))
+    except OSError:  # it is complete
+        return 0
 
 
 def _asked(hub_id: HubId, timeout: float) -> Any:
@@ -214,7 +224,8 @@ def _download(hub_id: HubId, file: str, transfer: Transfer) -> Path:
     from huggingface_hub import hf_hub_download
 
     # By the revision as it was asked for, and not by its commit: only so the client notes what the branch was, which
-    # is what the cache goes by when there is no network. Before huggingface_hub 1.1 a bar cannot be given.
+    # is what the cache goes by when there is no network. Clients of 1.0 and before take no bar, and cannot be stopped:
+    # the download then goes on unseen, and is there the next time.
     bars: dict[str, Any] = (
         {"tqdm_class": _bar(transfer)} if "tqdm_class" in inspect.signature(hf_hub_download).parameters else {}
     )
@@ -237,24 +248,27 @@ def _bar(transfer: Transfer) -> type:
     return Bar
 
 
-def _check_hash(hub_id: HubId, path: Path, described: Any, transfer: Transfer) -> None:
-    """Removes a file that is not what the Hub says it is: the client itself compares the sizes alone."""
+def has_hash(path: Path, described: Any, transfer: Transfer) -> bool:
+    """Whether a file is the one that the client's description of a file on the Hub means."""
     lfs = described.lfs
-    expected = getattr(lfs, "sha256", None) or described.blob_id
-    if not expected:
-        return
     found = hashlib.sha256() if lfs else hashlib.sha1(b"blob %d\0" % path.stat().st_size)
     with path.open("rb") as file:
         while piece := file.read(1 << 20):
             transfer.go_on()
             found.update(piece)
-    if found.hexdigest() != expected:
-        for each in {path.resolve(), path}:
-            each.unlink(missing_ok=True)
-        raise InputError(
-            f"{path.name} of {hub_id} came damaged: its hash is not what the Hub says. It was removed; try again, and "
-            "by another connection if it happens again."
-        )
+    return found.hexdigest() == (lfs.sha256 if lfs else described.blob_id)
+
+
+def _check_hash(hub_id: HubId, path: Path, described: Any, transfer: Transfer) -> None:
+    """Removes a file that is not what the Hub says it is: the client itself compares the sizes alone."""
+    if not (described.lfs or described.blob_id) or has_hash(path, described, transfer):
+        return
+    for each in {path.resolve(), path}:
+        each.unlink(missing_ok=True)
+    raise InputError(
+        f"{path.name} of {hub_id} came damaged: its hash is not what the Hub says. It was removed; try again, and by "
+        "another connection if it happens again."
+    )
 
 
 def _opened(hub_id: HubId, path: Path) -> ImageGenerator:
