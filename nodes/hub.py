@@ -30,8 +30,7 @@ class LoadGeneratorFromHub(io.ComfyNode):
                     "repo",
                     default="",
                     placeholder="owner/name",
-                    tooltip="owner/name, as it stands at the top of its page. With @ and a branch, tag or commit "
-                    "behind it, that version.",
+                    tooltip="owner/name, as it stands at the top of its page on huggingface.co.",
                 ),
                 io.String.Input(
                     "revision",

@@ -21,7 +21,7 @@ TRIES = 3
 LOOKED_AT = 0.2
 """Seconds between two looks at work that goes on in its thread."""
 
-LEFT_AFTER = 5.0
+LEFT_AFTER = 2.0
 """Seconds that work which is no longer wanted may take to notice."""
 
 T = TypeVar("T")

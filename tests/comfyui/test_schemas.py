@@ -26,7 +26,7 @@ NODES = [
     "LoadImageFolder", "ImagesToDataset", "TrainGAN", "SaveGenerator", "LoadGenerator", "SampleNoise", "Decode",
     "ImportGenerator", "MapLatent", "MoveAndTurn",
     "LatentWalk", "MixStyles", "TruncateLatent", "SeedGrid", "FindDirections", "ApplyDirection", "DirectionGrid",
-    "SaveDirections", "LoadDirections", "ProjectImage",
+    "SaveDirections", "LoadDirections", "ProjectImage", "LoadGeneratorFromHub", "PublishGenerator",
 ]  # fmt: skip
 
 
