@@ -62,7 +62,7 @@ class LoadGeneratorFromHub(io.ComfyNode):
                 bar.reading(step.done, max(1, step.total))
         generator = step.generator
         origin = "{id}@{commit}".format(**generator.card["hub"])
-        bar.say("\n".join(filter(None, [generator.summary, *generator.origin, origin, step.remark])))
+        bar.say("\n".join(filter(None, [origin, step.remark, generator.summary, *generator.origin])))
         return io.NodeOutput(generator)
 
 

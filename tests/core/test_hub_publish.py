@@ -228,6 +228,8 @@ def test_the_mixin_loads_and_saves_strictly(hub: Hub, tmp_path: Path, cats: Gene
     network.save_pretrained(tmp_path / "copy")
     assert load(tmp_path / "copy" / "model.safetensors").config == cats.config
     assert torch.equal(HubGenerator.from_pretrained(tmp_path / "copy")(torch.ones(1, 4)), network(torch.ones(1, 4)))
+    network.push_to_hub("anna/pushed")
+    assert torch.equal(HubGenerator.from_pretrained("anna/pushed")(torch.ones(1, 4)), network(torch.ones(1, 4)))
 
     from safetensors.torch import save_file
 
@@ -321,6 +323,19 @@ def test_a_repository_that_appears_meanwhile_is_used(hub: Hub, cats: Generator) 
     published(cats)
     hub.fails("GET /api/models/anna/cats", 404, times=1, X_Error_Code="RepoNotFound")
     assert not published(cats).changed
+
+
+@pytest.mark.usefixtures("login")
+def test_what_somebody_else_does_meanwhile_is_not_written_over(hub: Hub, cats: Generator) -> None:
+    published(cats)
+    with prepared(cats, "anna/cats", "mit") as publication:
+        hub.delays("/preupload/", 0.5)
+        steps = publishing(publication)
+        next(steps)
+        other = hub.add("anna/cats", {"config.json": b"{}"})
+        with pytest.raises(InputError, match="was changed by somebody else at the same moment"):
+            list(steps)
+    assert hub.repositories["anna/cats"].names["main"] == other
 
 
 @pytest.mark.usefixtures("login")
