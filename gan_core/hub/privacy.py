@@ -20,7 +20,7 @@ _TOKENS = re.compile(
     r"|\beyJ[\w-]{8,}\.[\w-]+\.?[\w-]*"  # JSON web tokens
     r"|\b[Bb]earer\s+\S+"
     r"|(?<=://)[^/\s@]+(?=@)"  # name and password in an address
-    r"|(?i:\b(?:token|api_?key|key|password|passwd|pwd|secret|signature|sig|auth)\s*[=:]\s*[^\s&]+)"
+    r"|(?i:\b(?:token|api_?key|password|passwd|pwd|secret)\s*[=:]\s*[^\s&]+|\b(?:key|signature|sig|auth)=[^\s&]+)"
 )
 """Of the services that people use beside ComfyUI, by how they begin."""
 

@@ -99,7 +99,7 @@ def prepared(
         raise InputError(f'A repository is published to by its name alone, {hub_id.repo}: leave "@" and the rest out.')
     if licence not in LICENCES:
         raise InputError(f"Choose a licence for {repo}: what others may do with it is for you to say.")
-    metrics = metrics_of(generator)
+    metrics = stripped(metrics_of(generator))
     # What the person wrote for the page stays as it is, but for a token pasted by mistake.
     title = " ".join(without_tokens(title).split()) or stripped(generator.title)
     description = without_tokens(description).strip()
@@ -200,7 +200,7 @@ def _published(publication: Publication, private: bool, as_pull_request: bool, t
             raise InputError(f"There is no {repo} on the Hub to make a pull request to: check the name, or log in.")
         api.create_repo(repo, private=private, exist_ok=True)
         there = api.model_info(repo, files_metadata=True, timeout=SECONDS)
-    elif private and not there.private and not as_pull_request:
+    if private and not there.private and not as_pull_request:
         raise InputError(f"{repo} is there already and public: turn private off if everybody may see what you send.")
     files = {each.rfilename: each for each in there.siblings or []}
     if not as_pull_request and not files.keys() <= NEEDS_NO_LEAVE and not _is_ours(repo, there.sha, files):

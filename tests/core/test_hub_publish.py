@@ -323,6 +323,9 @@ def test_a_repository_that_appears_meanwhile_is_used(hub: Hub, cats: Generator) 
     published(cats)
     hub.fails("GET /api/models/anna/cats", 404, times=1, X_Error_Code="RepoNotFound")
     assert not published(cats).changed
+    hub.repositories["anna/cats"].private = False  # made by somebody who meant it for everybody
+    hub.fails("GET /api/models/anna/cats", 404, times=1, X_Error_Code="RepoNotFound")
+    assert "anna/cats is there already and public" in sentence_of(cats, licence="mit")
 
 
 @pytest.mark.usefixtures("login")
