@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Callable, Generator
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
+from threading import Thread
 from typing import Any, TypeVar
 
 from ..errors import InputError
@@ -54,15 +55,23 @@ def working(
     Closing the generator stops the work. Raises InputError, with a sentence, for what can go wrong with the Hub.
     """
     transfer = transfer or Transfer()
-    pool = ThreadPoolExecutor(1, "gan_core.hub")
-    future = pool.submit(work, transfer)
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work(transfer))
+        except BaseException as error:  # noqa: BLE001 - whoever waits raises it
+            future.set_exception(error)
+
+    # A daemon: not every download can be stopped, and none shall keep a program from ending.
+    thread = Thread(target=run, name="gan_core.hub", daemon=True)
+    thread.start()
     try:
         while not wait([future], LOOKED_AT).done:
             yield transfer
     finally:
         transfer.stopped = True
-        wait([future], LEFT_AFTER)
-        pool.shutdown(wait=future.done())
+        thread.join(LEFT_AFTER)
     error = future.exception()
     if error is not None:
         sentence = explained(error, hub_id)
