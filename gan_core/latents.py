@@ -15,12 +15,17 @@ from .errors import InputError
 
 if TYPE_CHECKING:
     from .generator import Generator
+    from .mixture import GaussianMixture
 
 LAST_SEED = 2**32 - 1
 """The greatest seed: where numpy's RandomState ends."""
 
 MOST_SAMPLES = 100_000
 """Pictures that are asked for at once, at most: beyond it a range of seeds is more likely a slip than a wish."""
+
+
+PRIORS = ("normal", "mixture")
+"""What the latents of a VAE can be drawn from."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,7 @@ def sample_noise(
     labels: int | Sequence[int] | Tensor | None = None,
     space: str | None = None,
     cutoff: int | None = None,
+    prior: str | None = None,
 ) -> Latent:
     """Draws one latent for each seed.
 
@@ -62,9 +68,11 @@ def sample_noise(
     tensor [classes] or [B, classes]; None draws them, by the seeds too.
     space: "z", or "w" for a style-based generator. None is z, unless a truncation needs w.
     cutoff: how many of the first styles are truncated; None for all. Others than all make a latent in w+.
+    prior: of a VAE, what is drawn from: "normal", the distribution that z was drawn towards in training, or "mixture",
+    where the images it learned from really lie. None is the mixture where the file has one.
 
     Raises InputError for seeds or labels out of range, for a truncation that is no finite number, for labels that do
-    not fit the seeds, and for a space or a cutoff that the generator does not have.
+    not fit the seeds, and for a space, a cutoff or a prior that the generator does not have.
     """
     seeds = list(seeds)
     if not seeds:
@@ -85,13 +93,29 @@ def sample_noise(
     z = np.stack([stream.randn(generator.config.latent_size) for stream in streams]).astype(np.float32)
     # The labels' draw follows that of z in the same stream, and so never changes z.
     drawn = [int(stream.randint(generator.classes)) for stream in streams] if generator.classes else None
+    samples = torch.from_numpy(z) * (1 if styled else truncation)
+    mixture = _mixture(generator, prior)
+    if mixture:
+        component = mixture.component(torch.tensor([stream.random_sample() for stream in streams]))
+        samples = mixture.points(torch.from_numpy(z), component, truncation)
     latent = Latent(
-        samples=torch.from_numpy(z)[:, :, None, None] * (1 if styled else truncation),
+        samples=samples.reshape(-1, *generator.latent_shape),
         labels=_labels(generator, len(seeds), drawn if labels is None else labels),
     )
     if space == "w" or (styled and truncation != 1):
         return to_styles(generator, latent, truncation, cutoff)
     return latent
+
+
+def _mixture(generator: Generator, prior: str | None) -> GaussianMixture | None:
+    """The mixture that latents are drawn from, if it is one."""
+    if prior not in (None, *PRIORS):
+        raise InputError(f'Latents are drawn from the prior {" or ".join(PRIORS)}, not "{prior}".')
+    if prior == "mixture" and generator.mixture is None:
+        raise InputError(
+            f"{generator.title} has no mixture to draw from, only VAEs that were trained here have: choose normal."
+        )
+    return None if prior == "normal" else generator.mixture
 
 
 def parse_seeds(text: str) -> list[int]:

@@ -11,15 +11,12 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
 from .errors import InputError
 from .generator import MOST_DECODED_AT_ONCE, PIXELS_DECODED_AT_ONCE, Generator
-from .image_files import FITS, fitted
 from .latents import LAST_SEED, Latent, sample_noise, to_styles
 
 STARTS = 4
@@ -112,24 +109,6 @@ def psnr(images: Tensor, targets: Tensor) -> float:
     return 10 * math.log10(4 / max(error, 1e-12))
 
 
-def as_targets(generator: Generator, images: Tensor, fit: str = "crop") -> Tensor:
-    """Pictures in the size and channels of a generator, [B, C, side, side] in [-1, 1].
-
-    images: [B, H, W, 1, 3 or 4] in [0, 1]. fit: how what is not square becomes so, one of image_files.FITS.
-    """
-    if images.ndim != 4 or images.shape[3] not in (1, 3, 4) or not len(images):
-        raise InputError(f"Pictures are looked for of shape [B, H, W, 1, 3 or 4], not {list(images.shape)}.")
-    if fit not in FITS:
-        raise InputError(f'A picture becomes square by {", ".join(FITS)}, not "{fit}".')
-    side, channels = generator.config.side, generator.config.channels
-    if images.shape[1:] == (side, side, channels):  # not rounded to 8 bits
-        return images.detach().cpu().float().nan_to_num().clamp(0, 1).movedim(3, 1) * 2 - 1
-    eight_bit = (images.detach().cpu().float().nan_to_num().clamp(0, 1) * 255).round().byte().numpy()
-    pictures = [Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels) for pixels in eight_bit]
-    pixels = np.stack([fitted(picture, side, channels, fit) for picture in pictures])
-    return torch.from_numpy(pixels).movedim(3, 1).float() / 127.5 - 1
-
-
 def projecting(
     generator: Generator,
     targets: Tensor,
@@ -138,8 +117,8 @@ def projecting(
 ) -> Iterator[Projecting]:
     """Looks for the latents of pictures, one after another; yields after every step.
 
-    targets: [B, C, side, side] in [-1, 1], as as_targets makes them. The generator that is given is never changed: the
-    work is done on a copy. On one machine the same seed finds the same latents.
+    targets: [B, C, side, side] in [-1, 1], as encoding.pictures_for makes them. The generator that is given is never
+    changed: the work is done on a copy. On one machine the same seed finds the same latents.
 
     Raises InputError for pictures of another shape, for a space that the generator does not have, and for labels that
     it does not know.

@@ -1,9 +1,14 @@
-"""GAN / convert: generators that other programs made."""
+"""GAN / convert: generators that other programs made, and generators as core's VAEs."""
+
+from pathlib import Path
 
 from comfy_api.latest import io
 
+from ..gan_core import Generator, sample_noise
 from ..gan_core.importing import importing
 from . import host
+from .as_vae import GeneratorAsVAE
+from .generate import ANY_CLASS
 from .types import GENERATOR
 
 CATEGORY = f"{host.CATEGORY}/convert"
@@ -46,12 +51,87 @@ class ImportGenerator(io.ComfyNode):
     def execute(cls, name, save) -> io.NodeOutput:
         path = host.resolve_foreign(name)
         bar = host.NodeProgress(cls.hidden.unique_id)
-        for step in importing(path):
-            bar.reading(step.done, step.total)
-        generator = step.generator
+        generator = _read(path, bar)
         saved = [host.save_beside(generator, path)] if save else []
         bar.say("\n".join([generator.summary, *generator.origin, *saved]))
         return io.NodeOutput(generator)
 
 
-NODES = [ImportGenerator]
+class VAEToGenerator(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="VAEToGenerator",
+            display_name="VAE to Generator",
+            category=CATEGORY,
+            description="Opens a VAE of image models as a generator: TAESD, and the VAEs of Stable Diffusion 1 to 3 "
+            "and Flux. Train VAE tunes its decoder, and Encode, Decode and all that works on latents take it. The file "
+            "is read as data: nothing in it is run.",
+            search_aliases=["load VAE", "fine-tune VAE", "AutoencoderKL", "TAESD", "import VAE", "Stable Diffusion"],
+            inputs=[
+                io.Combo.Input(
+                    "name",
+                    options=host.vae_names(),
+                    tooltip="A .safetensors, .pt, .ckpt or .bin file in models/vae; put yours there and press R.",
+                ),
+            ],
+            outputs=[
+                GENERATOR.Output(display_name="generator", tooltip="For Train VAE's start, Encode, Decode, and others.")
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, name=None) -> str:
+        """Reads again when the file was replaced."""
+        return host.fingerprint(host.resolve_vae, name)
+
+    @classmethod
+    def execute(cls, name) -> io.NodeOutput:
+        bar = host.NodeProgress(cls.hidden.unique_id)
+        generator = _read(host.resolve_vae(name), bar)
+        bar.say("\n".join([generator.summary, *generator.origin]))
+        return io.NodeOutput(generator)
+
+
+class GeneratorToVAE(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="GeneratorToVAE",
+            display_name="Generator to VAE",
+            category=CATEGORY,
+            description="Makes a generator a VAE for ComfyUI's own nodes: VAE Decode and VAE Encode, tiled too, VAE "
+            "Encode (for Inpainting), Save VAE and others. A GAN can only be decoded, as it has no encoder.",
+            search_aliases=["VAE", "adapter", "VAE decode", "VAE encode", "tiled decode", "use as VAE"],
+            inputs=[
+                GENERATOR.Input("generator", tooltip="A VAE that was trained here, or any other generator."),
+                io.Int.Input(
+                    "label",
+                    default=ANY_CLASS,
+                    min=ANY_CLASS,
+                    max=100_000,
+                    optional=True,
+                    tooltip="For a generator with classes: the class of all that is decoded, as core's nodes do not "
+                    "pass on a latent's own. -1: none.",
+                ),
+            ],
+            outputs=[io.Vae.Output(display_name="vae", tooltip="For core's nodes that take a VAE.")],
+        )
+
+    @classmethod
+    def execute(cls, generator, label=ANY_CLASS) -> io.NodeOutput:
+        if label == ANY_CLASS:
+            return io.NodeOutput(GeneratorAsVAE(generator))
+        sample_noise(generator, [0], labels=label)  # refuses a label that it does not have
+        return io.NodeOutput(GeneratorAsVAE(generator, label))
+
+
+def _read(path: Path, bar: host.NodeProgress) -> Generator:
+    """Opens a file, which is where the bar moves and the stop button works."""
+    for step in importing(path):
+        bar.reading(step.done, step.total)
+    return step.generator
+
+
+NODES = [ImportGenerator, VAEToGenerator, GeneratorToVAE]

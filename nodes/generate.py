@@ -4,9 +4,12 @@ import torch
 from comfy_api.latest import io
 
 from ..gan_core import Generator, InputError, load, sample_noise
+from ..gan_core.encoding import pictures_for
 from ..gan_core.generator import NOISES
-from ..gan_core.latents import LAST_SEED, parse_class_weights
+from ..gan_core.image_files import FITS
+from ..gan_core.latents import LAST_SEED, PRIORS, parse_class_weights
 from . import host
+from .as_vae import GeneratorAsVAE
 from .types import GENERATOR, TRANSFORM, from_comfy, to_comfy, to_image
 
 CATEGORY = f"{host.CATEGORY}/generate"
@@ -15,6 +18,8 @@ ANY_CLASS = -1
 """The label that leaves the class to the seed, or to the latent."""
 
 SPACES = ("auto", "z", "w")
+
+OWN_PRIOR = "auto"
 
 ALL_STYLES = -1
 """The cutoff that leaves none out."""
@@ -153,6 +158,15 @@ class SampleNoise(io.ComfyNode):
                     tooltip="A mixture of classes instead of one label: class:weight pairs such as 3:0.7, 8:0.3, or a "
                     "number for every class.",
                 ),
+                io.Combo.Input(
+                    "prior",
+                    options=[OWN_PRIOR, *PRIORS],
+                    default=OWN_PRIOR,
+                    optional=True,
+                    advanced=True,
+                    tooltip="For a VAE, where points are drawn: mixture where its training images lie, normal anywhere "
+                    "that z may be. auto: mixture, if the file has one.",
+                ),
             ],
             outputs=[
                 io.Latent.Output(display_name="latent", tooltip="The points, for Decode and core's latent nodes.")
@@ -170,6 +184,7 @@ class SampleNoise(io.ComfyNode):
         space=SPACES[0],
         cutoff=ALL_STYLES,
         class_weights="",
+        prior=OWN_PRIOR,
     ) -> io.NodeOutput:
         labels = None if label == ANY_CLASS else label
         if class_weights.strip():
@@ -181,6 +196,7 @@ class SampleNoise(io.ComfyNode):
             labels,
             None if space == SPACES[0] else space,
             None if cutoff == ALL_STYLES else cutoff,
+            None if prior == OWN_PRIOR else prior,
         )
         return io.NodeOutput(to_comfy(latent))
 
@@ -250,9 +266,48 @@ class Decode(io.ComfyNode):
         return io.NodeOutput(host.to_intermediate(to_image(images)))
 
 
+class Encode(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="Encode",
+            display_name="Encode",
+            category=CATEGORY,
+            description="Makes latents of pictures, with a VAE that was trained here or with any of ComfyUI's: to be "
+            "decoded again, walked between, mixed and added up.",
+            search_aliases=["VAE encode", "image to latent", "reconstruct", "autoencoder"],
+            inputs=[
+                io.MultiType.Input(
+                    "generator",
+                    [GENERATOR, io.Vae],
+                    tooltip="A VAE: from Train VAE or Load Generator, or from any of core's loaders. A GAN has no "
+                    "encoder; for one there is Project Image.",
+                ),
+                io.Image.Input("images", tooltip="The pictures, as a batch."),
+                io.Combo.Input(
+                    "fit",
+                    options=list(FITS),
+                    default=next(iter(FITS)),
+                    tooltip="How pictures become as large and as square as conv_vae's are: crop cuts the longer side, "
+                    "pad adds bars, stretch changes proportions. Other VAEs take any size.",
+                ),
+            ],
+            outputs=[io.Latent.Output(display_name="latent", tooltip="Where in latent space the pictures lie.")],
+        )
+
+    @classmethod
+    def execute(cls, generator, images, fit) -> io.NodeOutput:
+        if not isinstance(generator, Generator):
+            return io.NodeOutput({"samples": generator.encode(images)})
+        with host.on_device(generator):
+            latent = generator.encode(pictures_for(generator, images, fit))
+        return io.NodeOutput(to_comfy(latent))
+
+
 def _decoded_by_vae(vae, latent: dict) -> torch.Tensor:
     """What core's VAE Decode makes."""
-    if "space" in latent:
+    vector = "space" in latent and latent["samples"].shape[-1] == 1
+    if vector and not isinstance(vae, GeneratorAsVAE):
         raise InputError(
             "This latent was drawn for a generator, and a VAE is connected: connect the generator to Decode, "
             "or give it a latent of the VAE's own image model."
@@ -262,4 +317,4 @@ def _decoded_by_vae(vae, latent: dict) -> torch.Tensor:
     return images.flatten(0, -4) if images.ndim > 4 else images  # a video VAE's [B, T, H, W, C]
 
 
-NODES = [LoadGenerator, SaveGenerator, SampleNoise, Decode]
+NODES = [LoadGenerator, SaveGenerator, SampleNoise, Decode, Encode]

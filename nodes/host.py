@@ -5,7 +5,6 @@ The only file that imports ComfyUI's own modules; comfy_api is the language of s
 
 import contextlib
 import logging
-import math
 import os
 import re
 import time
@@ -24,7 +23,7 @@ from PIL import Image
 from server import PromptServer
 
 from ..gan_core import Generator, ImageDataset, InputError, Progress, examples, files, pictures
-from ..gan_core.importing import ENDINGS
+from ..gan_core.importing import ENDINGS, SAFETENSORS
 from ..gan_core.projection import Projecting
 from ..gan_core.training import checkpoint
 
@@ -35,7 +34,9 @@ CATEGORY = "GAN"
 EXAMPLE_FOLDER = "example/digits"
 """Stands among the folders for the digits that ship with the pack, so that a template runs at once."""
 
-EXAMPLE_GENERATORS = tuple(f"example/{name}.safetensors" for name in ("digits", "stylegan2-digits", "stylegan3-digits"))
+EXAMPLE_GENERATORS = tuple(
+    f"example/{name}.safetensors" for name in ("digits", "stylegan2-digits", "stylegan3-digits", "vae-digits")
+)
 """Generators that ship with the pack, listed with the others."""
 
 DIRECTIONS = "gan_directions"
@@ -138,6 +139,21 @@ def _resolved(name: str, endings: tuple[str, ...]) -> Path:
         if path.suffix.lower() in endings and path.is_file() and folder_paths.is_within_directory(root, str(path)):
             return path
     raise InputError(f'There is no generator "{name}" in models/gan or output/gan. Press R to refresh the list.')
+
+
+def vae_names() -> list[str]:
+    """The files in models/vae that VAE to Generator offers."""
+    names = folder_paths.filter_files_extensions(folder_paths.get_filename_list("vae"), (*SAFETENSORS, *ENDINGS))
+    return [name.replace("\\", "/") for name in names]
+
+
+def resolve_vae(name: str) -> Path:
+    """The file behind a name of vae_names. Raises InputError for any other."""
+    # By the list, not by where it lies: many keep their models elsewhere, with links to them.
+    path = folder_paths.get_full_path("vae", name) if name in vae_names() else None
+    if path is None:
+        raise InputError(f'There is no VAE "{name}" in models/vae. Press R to refresh the list.')
+    return Path(path)
 
 
 def direction_names() -> list[str]:
@@ -327,17 +343,53 @@ def training() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def on_device(generator: Generator) -> Iterator[None]:
-    """Puts a generator's weights on ComfyUI's device for a while; between uses they take none of its memory."""
+def on_device(generator: Generator, room: int = DECODE_BYTES) -> Iterator[None]:
+    """Puts a generator's weights on ComfyUI's device for a while; between uses they take none of its memory.
+
+    room: bytes that are freed for the activations.
+    """
     there = device()
     if there.type != "cpu":
         weights = sum(tensor.nbytes for tensor in generator.module.state_dict().values())
-        comfy.model_management.free_memory(weights + DECODE_BYTES, there)
+        comfy.model_management.free_memory(weights + room, there)
     generator.module.to(there)
     try:
         yield
     finally:
         generator.module.to("cpu")
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether it is the device's memory that an error is about."""
+    return comfy.model_management.is_oom(error)
+
+
+def in_tiles(
+    function: Callable[[torch.Tensor], torch.Tensor],
+    whole: torch.Tensor,
+    sides: tuple[int, int],
+    overlap: int,
+    scale: float,
+    channels: int,
+    unit: int = 1,
+) -> torch.Tensor:
+    """What a function makes of something large, [B, C, H, W], put together from what it makes of parts, [1, C, h, w].
+
+    sides, overlap: width and height of a part, and what it shares with the next, in units of so many values. scale: of
+    a side, from a part to what is made of it. channels: of what is made.
+
+    The mean of three ways to cut it, as core's own VAE does it: in upright, lying and square parts.
+    """
+    width, height = sides
+    ways = [(width // 2, height * 2), (width * 2, height // 2), (width, height)]
+    cuts = [(unit * x, unit * y, unit * min(overlap, x // 2, y // 2)) for x, y in ways]
+    steps = sum(comfy.utils.get_tiled_scale_steps(whole.shape[3], whole.shape[2], *cut) for cut in cuts)
+    bar = comfy.utils.ProgressBar(len(whole) * steps)
+    there = comfy.model_management.intermediate_device()
+    made = [
+        comfy.utils.tiled_scale(whole, function, *cut, scale, channels, output_device=there, pbar=bar) for cut in cuts
+    ]
+    return (made[0] + made[1] + made[2]) / 3
 
 
 def to_intermediate(tensor: torch.Tensor) -> torch.Tensor:
@@ -362,14 +414,18 @@ class NodeProgress:
         self.bar.update_absolute(done, total)
 
     def training(self, progress: Progress) -> None:
-        """Shows how far a training is, and now and then what it makes of always the same latents."""
-        self._at(progress.fraction, progress.samples, str(progress))
+        """Shows how far a training is, and now and then what it makes of always the same latents or images."""
+        self._at(progress.fraction, progress.preview, str(progress))
 
     def projecting(self, step: Projecting) -> None:
         """Shows how far a projection is: the pictures looked for, and below them what was found."""
-        self._at(step.fraction, lambda: torch.cat([step.targets[: len(step.images)], step.images]), str(step), rows=2)
 
-    def _at(self, fraction: float, images: Callable[[], torch.Tensor], text: str, rows: int | None = None) -> None:
+        def preview() -> tuple[torch.Tensor, int]:
+            return torch.cat([step.targets[: len(step.images)], step.images]), len(step.images)
+
+        self._at(step.fraction, preview, str(step))
+
+    def _at(self, fraction: float, preview: Callable[[], tuple[torch.Tensor, int | None]], text: str) -> None:
         comfy.model_management.throw_exception_if_processing_interrupted()
         done = int(1000 * fraction)
         start = time.monotonic()
@@ -377,8 +433,7 @@ class NodeProgress:
         if start < self.next_preview and fraction < 1:
             self.bar.update_absolute(done)
             return
-        shown = images()
-        picture = _enlarged(pictures.grid(shown, rows and math.ceil(len(shown) / rows)))
+        picture = _enlarged(pictures.grid(*preview()))
         self.bar.update_absolute(done, preview=("JPEG", picture, max(picture.size)))
         self.say(text)
         took = time.monotonic() - start
@@ -389,9 +444,9 @@ class NodeProgress:
         PromptServer.instance.send_progress_text(text, self.node_id)
 
 
-def sheet(images: torch.Tensor) -> torch.Tensor:
+def sheet(images: torch.Tensor, columns: int | None = None) -> torch.Tensor:
     """Images [N, C, H, W] in [-1, 1] as one picture in rows, an IMAGE of one."""
-    return as_image(_enlarged(pictures.grid(images)))
+    return as_image(_enlarged(pictures.grid(images, columns)))
 
 
 def as_image(picture: Image.Image) -> torch.Tensor:

@@ -4,9 +4,11 @@ from contextlib import closing
 
 from comfy_api.latest import io
 
+from ..gan_core import Generator, InputError
+from ..gan_core.encoding import pictures_for
 from ..gan_core.image_files import FITS
 from ..gan_core.latents import LAST_SEED
-from ..gan_core.projection import MOST_CANDIDATES, MOST_STEPS, ProjectionConfig, as_targets, projecting
+from ..gan_core.projection import MOST_CANDIDATES, MOST_STEPS, ProjectionConfig, projecting
 from . import host
 from .generate import ANY_CLASS
 from .types import GENERATOR, to_comfy, to_image
@@ -27,7 +29,11 @@ class ProjectImage(io.ComfyNode):
             "walked from, mixed and moved like any other. It shows how it gets nearer.",
             search_aliases=["GAN inversion", "invert image", "image to latent", "find latent", "PTI", "encode image"],
             inputs=[
-                GENERATOR.Input("generator", tooltip="What is to make the picture. It is never changed."),
+                io.MultiType.Input(
+                    "generator",
+                    [GENERATOR, io.Vae],
+                    tooltip="What is to make the picture. It is never changed. A VAE's encoder answers at once.",
+                ),
                 io.Image.Input("images", tooltip="The picture looked for; of a batch, one after another."),
                 io.Combo.Input(
                     "space",
@@ -89,6 +95,9 @@ class ProjectImage(io.ComfyNode):
 
     @classmethod
     def execute(cls, generator, images, space, steps, seed, candidates, label, fit, tuning_steps) -> io.NodeOutput:
+        encoded = _encoded(generator, images, fit, tuning_steps)
+        if encoded is not None:
+            return encoded
         config = ProjectionConfig(
             None if space == SPACES[0] else space,
             steps,
@@ -99,12 +108,30 @@ class ProjectImage(io.ComfyNode):
         )
         shown = host.NodeProgress(cls.hidden.unique_id)
         with host.training():
-            targets = as_targets(generator, images, fit)
+            targets = pictures_for(generator, images, fit)
             with closing(projecting(generator, targets, config, host.device())) as search:
                 for step in search:
                     shown.projecting(step)
         shown.say(str(step))
         return io.NodeOutput(to_comfy(step.latent), host.to_intermediate(to_image(step.images)), step.generator)
+
+
+def _encoded(generator, images, fit: str, tuning_steps: int) -> io.NodeOutput | None:
+    """What an encoder answers; None where there is none, and the latent has to be searched for."""
+    if not isinstance(generator, Generator):
+        samples = generator.encode(images)
+        return io.NodeOutput({"samples": samples}, generator.decode(samples), generator)
+    if not generator.architecture.encodes:
+        return None
+    if tuning_steps:
+        raise InputError(
+            f"{generator.title} is a VAE, whose encoder answers at once; its decoder is tuned by Train VAE, with the "
+            "preset finetune_decoder: set tuning_steps to 0."
+        )
+    with host.on_device(generator):
+        latent = generator.encode(pictures_for(generator, images, fit))
+        made = generator.decode(latent)
+    return io.NodeOutput(to_comfy(latent), host.to_intermediate(to_image(made)), generator)
 
 
 NODES = [ProjectImage]

@@ -1,24 +1,102 @@
-"""GAN / train: from images to a generator."""
+"""GAN / train: from images to a generator or a VAE."""
 
 import math
 from contextlib import closing
 
+import torch
 from comfy_api.latest import io, ui
 
 from ..gan_core import Progress, TrainConfig, train
 from ..gan_core.latents import LAST_SEED
 from ..gan_core.objectives import OBJECTIVES
-from ..gan_core.training import PRESETS
+from ..gan_core.reconstruction import LOSSES
+from ..gan_core.training.history import columns
+from ..gan_core.training.recipes import GAN_PRESETS, VAE_PRESETS
 from . import host
 from .types import GENERATOR, IMAGE_DATASET, LOSS_MAP, to_image
 
 CATEGORY = f"{host.CATEGORY}/train"
 
 OF_PRESET = "preset"
-"""The objective that stands for the preset's own."""
+"""The objective or reconstruction that stands for the preset's own."""
+
+PRESETS_OWN = -1.0
+"""The number that does."""
 
 CHART_POINTS = 1000
 """More points than this no chart shows."""
+
+
+def _step_inputs() -> list[io.Input]:
+    """When it stops, besides kimg, and what a step is."""
+    return [
+        io.Float.Input(
+            "minutes",
+            default=10.0,
+            min=0.0,
+            max=100_000.0,
+            step=1.0,
+            tooltip="Stop after so many minutes of this start, unless kimg ends it before. 0: no such limit.",
+        ),
+        io.Int.Input(
+            "batch_size",
+            default=0,
+            min=0,
+            max=4096,
+            tooltip="Images in one step. 0: the preset's.",
+        ),
+        io.Float.Input(
+            "learning_rate",
+            default=0.0,
+            min=0.0,
+            max=1.0,
+            step=0.00001,
+            round=False,
+            tooltip="Adam's step size. 0: the preset's. Lower it where training becomes unstable.",
+        ),
+    ]
+
+
+def _run_inputs() -> list[io.Input]:
+    """Where the run is kept, and how it begins."""
+    return [
+        io.Int.Input(
+            "seed",
+            default=0,
+            min=0,
+            max=LAST_SEED,
+            control_after_generate=io.ControlAfterGenerate.fixed,
+            tooltip="Decides the first weights, the noise and the order of the images. "
+            "A resumed run keeps the one that it began with.",
+        ),
+        io.String.Input(
+            "run_name",
+            default="my_generator",
+            tooltip="The folder in output/gan/runs where it is kept. A new run of a taken name gets a number.",
+        ),
+        io.Boolean.Input(
+            "resume",
+            default=False,
+            tooltip="Go on with the newest run of that name, if there is one, instead of starting anew.",
+        ),
+        io.Combo.Input(
+            "precision",
+            options=["auto", "fp32"],
+            default="auto",
+            optional=True,
+            advanced=True,
+            tooltip="auto computes in bfloat16 where the device is faster with it; fp32 in full precision.",
+        ),
+    ]
+
+
+def _bad_settings(kimg: float | None, minutes: float | None, run_name: str | None) -> str | None:
+    """Why these settings cannot be, before anything runs; None where they can. What comes from a link is None."""
+    if kimg == 0 and minutes == 0:
+        return "Training needs an end: give a budget in kimg, in minutes, or both."
+    if not all(0 <= budget < math.inf for budget in (kimg, minutes) if budget is not None):
+        return "A budget is a number from 0 up, and 0 kimg or 0 minutes means no limit of that kind."
+    return None if run_name is None else host.bad_run_name(run_name)
 
 
 class TrainGAN(io.ComfyNode):
@@ -36,7 +114,7 @@ class TrainGAN(io.ComfyNode):
                 IMAGE_DATASET.Input("dataset", tooltip="What to learn from: Load Image Folder, or Images to Dataset."),
                 io.Combo.Input(
                     "preset",
-                    options=list(PRESETS),
+                    options=list(GAN_PRESETS),
                     tooltip="Network and recipe. dcgan is the all-round one, dcgan_small is much faster, digits learns "
                     "small grey signs in minutes on a CPU, dcgan_classic is the paper's of 2016.",
                 ),
@@ -49,30 +127,7 @@ class TrainGAN(io.ComfyNode):
                     tooltip="Stop when the run has been shown so many thousand images. 0: no such limit. "
                     "Digits need 200, photographs some thousands.",
                 ),
-                io.Float.Input(
-                    "minutes",
-                    default=10.0,
-                    min=0.0,
-                    max=100_000.0,
-                    step=1.0,
-                    tooltip="Stop after so many minutes of this start, unless kimg ends it before. 0: no such limit.",
-                ),
-                io.Int.Input(
-                    "batch_size",
-                    default=0,
-                    min=0,
-                    max=4096,
-                    tooltip="Images in one step. 0: the preset's.",
-                ),
-                io.Float.Input(
-                    "learning_rate",
-                    default=0.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.00001,
-                    round=False,
-                    tooltip="Adam's step size. 0: the preset's. Lower it where training becomes unstable.",
-                ),
+                *_step_inputs(),
                 io.Combo.Input(
                     "objective",
                     options=[OF_PRESET, *OBJECTIVES],
@@ -80,33 +135,7 @@ class TrainGAN(io.ComfyNode):
                     tooltip="What the two networks play for: log is the loss of the first GAN paper, hinge goes with "
                     "spectral normalisation, relativistic with gradient penalties (steadier, and twice as slow).",
                 ),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=LAST_SEED,
-                    control_after_generate=io.ControlAfterGenerate.fixed,
-                    tooltip="Decides the first weights, the noise and the order of the images. "
-                    "A resumed run keeps the one that it began with.",
-                ),
-                io.String.Input(
-                    "run_name",
-                    default="my_generator",
-                    tooltip="The folder in output/gan/runs where it is kept. A new run of a taken name gets a number.",
-                ),
-                io.Boolean.Input(
-                    "resume",
-                    default=False,
-                    tooltip="Go on with the newest run of that name, if there is one, instead of starting anew.",
-                ),
-                io.Combo.Input(
-                    "precision",
-                    options=["auto", "fp32"],
-                    default="auto",
-                    optional=True,
-                    advanced=True,
-                    tooltip="auto computes in bfloat16 where the device is faster with it; fp32 in full precision.",
-                ),
+                *_run_inputs(),
             ],
             outputs=[
                 GENERATOR.Output(display_name="generator", tooltip="The trained generator (its averaged weights)."),
@@ -118,11 +147,7 @@ class TrainGAN(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, kimg=None, minutes=None, run_name=None) -> bool | str:
-        if kimg == 0 and minutes == 0:
-            return "Training needs an end: give a budget in kimg, in minutes, or both."
-        if not all(0 <= budget < math.inf for budget in (kimg, minutes) if budget is not None):
-            return "A budget is a number from 0 up, and 0 kimg or 0 minutes means no limit of that kind."
-        return (run_name is not None and host.bad_run_name(run_name)) or True
+        return _bad_settings(kimg, minutes, run_name) or True
 
     @classmethod
     def fingerprint_inputs(cls, run_name=None, resume=False, **settings) -> str:
@@ -166,21 +191,180 @@ class TrainGAN(io.ComfyNode):
         shown.say(f"{progress}\nkept in {host.shown_path(folder)}")
         return io.NodeOutput(
             generator,
-            _loss_map(progress),
+            _loss_map(progress, "generator_loss"),
             host.to_intermediate(to_image(samples)),
             ui=ui.PreviewImage(host.sheet(samples), cls=cls),
         )
 
 
-def _loss_map(progress: Progress) -> dict[str, list[float]]:
-    """The generator's loss under the name that core's chart draws, and the rest beside it."""
+class TrainVAE(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="TrainVAE",
+            display_name="Train VAE",
+            category=CATEGORY,
+            description="Trains an encoder and a decoder on images, or tunes the decoder of a VAE that there is. Shows "
+            "originals and, below each, what it makes of them. Stopping it loses nothing.",
+            search_aliases=["train", "variational autoencoder", "TAESD", "autoencoder", "fine-tune VAE", "decoder"],
+            is_output_node=True,
+            inputs=[
+                IMAGE_DATASET.Input("dataset", tooltip="What to learn from: Load Image Folder, or Images to Dataset."),
+                io.Combo.Input(
+                    "preset",
+                    options=list(VAE_PRESETS),
+                    tooltip="conv_vae turns a picture into a few numbers and learns in minutes on a CPU. taesd_vae "
+                    "makes small latents with height and width, in files that core's Load VAE opens (RGB only). "
+                    "finetune_decoder tunes the decoder of the VAE at start, and leaves its latents as they are.",
+                ),
+                io.Float.Input(
+                    "kimg",
+                    default=1000.0,
+                    min=0.0,
+                    max=1_000_000.0,
+                    step=10.0,
+                    tooltip="Stop when the run has been shown so many thousand images. 0: no such limit. "
+                    "conv_vae needs a thousand, taesd_vae some thousands.",
+                ),
+                *_step_inputs(),
+                io.Combo.Input(
+                    "reconstruction",
+                    options=[OF_PRESET, *LOSSES],
+                    default=OF_PRESET,
+                    tooltip="What makes a picture like the original: bernoulli for black and white (conv_vae only), "
+                    "gaussian for squared differences, laplace for absolute ones, multiscale for those of the "
+                    "picture, its half, quarter and eighth.",
+                ),
+                io.Float.Input(
+                    "beta",
+                    default=PRESETS_OWN,
+                    min=PRESETS_OWN,
+                    max=1000.0,
+                    step=0.01,
+                    tooltip="Weight of the KL divergence: above 1 plainer pictures of a tidier latent space, below 1 "
+                    "sharper ones. -1: the preset's.",
+                ),
+                io.Int.Input(
+                    "latent_channels",
+                    default=0,
+                    min=0,
+                    max=4096,
+                    tooltip="Numbers in a latent of conv_vae, channels of taesd_vae's. 0: the preset's, 16 and 4.",
+                ),
+                *_run_inputs(),
+                io.Float.Input(
+                    "adversarial_kimg",
+                    default=PRESETS_OWN,
+                    min=PRESETS_OWN,
+                    max=1_000_000.0,
+                    step=10.0,
+                    optional=True,
+                    advanced=True,
+                    tooltip="After so many thousand images a discriminator judges the reconstructions too, which makes "
+                    "them sharper; too early it ruins them. -1: the preset's.",
+                ),
+                io.Float.Input(
+                    "free_bits",
+                    default=0.0,
+                    min=0.0,
+                    max=100.0,
+                    step=0.01,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Nats that each number of a latent may take for nothing: where too few of them say "
+                    "anything, 0.1 brings them back.",
+                ),
+                GENERATOR.Input(
+                    "start",
+                    optional=True,
+                    tooltip="For finetune_decoder: the VAE that is tuned, from VAE to Generator or Load Generator.",
+                ),
+            ],
+            outputs=[
+                GENERATOR.Output(display_name="generator", tooltip="The trained VAE (its averaged weights)."),
+                LOSS_MAP.Output(display_name="loss_map", tooltip="The losses over time, for Plot Loss Graph."),
+                io.Image.Output(
+                    display_name="reconstructions", tooltip="Images that it did not learn from, as it makes them anew."
+                ),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def validate_inputs(cls, kimg=None, minutes=None, run_name=None) -> bool | str:
+        return _bad_settings(kimg, minutes, run_name) or True
+
+    @classmethod
+    def fingerprint_inputs(cls, run_name=None, resume=False, **settings) -> str:
+        """As Train GAN's."""
+        return host.state_of_run(run_name) if resume and run_name else ""
+
+    @classmethod
+    def execute(
+        cls,
+        dataset,
+        preset,
+        kimg,
+        minutes,
+        batch_size,
+        learning_rate,
+        reconstruction,
+        beta,
+        latent_channels,
+        seed,
+        run_name,
+        resume,
+        precision="auto",
+        adversarial_kimg=PRESETS_OWN,
+        free_bits=0.0,
+        start=None,
+    ) -> io.NodeOutput:
+        folder = host.run_folder(run_name, resume)
+        config = TrainConfig(
+            folder,
+            preset,
+            kimg or None,
+            minutes or None,
+            batch_size or None,
+            learning_rate or None,
+            seed=seed,
+            resume=resume,
+            precision=precision,
+            title=run_name,
+            reconstruction=None if reconstruction == OF_PRESET else reconstruction,
+            beta=None if beta < 0 else beta,
+            latent_channels=latent_channels or None,
+            adversarial_kimg=None if adversarial_kimg < 0 else adversarial_kimg,
+            free_bits=free_bits or None,
+        )
+        shown = host.NodeProgress(cls.hidden.unique_id)
+        with host.training(), closing(train(dataset, config, host.device(), start)) as steps:
+            for progress in steps:
+                shown.training(progress)
+            generator, (pairs, in_a_row) = progress.generator, progress.preview()
+        shown.say(f"{progress}\nkept in {host.shown_path(folder)}")
+        return io.NodeOutput(
+            generator,
+            _loss_map(progress, "reconstruction"),
+            host.to_intermediate(to_image(_second_rows(pairs, in_a_row))),
+            ui=ui.PreviewImage(host.sheet(pairs, in_a_row), cls=cls),
+        )
+
+
+def _second_rows(pairs: torch.Tensor, in_a_row: int) -> torch.Tensor:
+    """Of rows of originals, each with one of reconstructions below it, the reconstructions."""
+    return torch.cat(pairs.split(in_a_row)[1::2])
+
+
+def _loss_map(progress: Progress, loss: str) -> dict[str, list[float]]:
+    """One value under the name that core's chart draws, and what else every record has beside it."""
     records = progress.history[:: 1 + len(progress.history) // CHART_POINTS]
+    names = [loss, *(name for name in columns(records) if name != loss)]
     return {
-        "loss": [record.generator_loss for record in records],
-        "discriminator_loss": [record.discriminator_loss for record in records],
-        "real_score": [record.real_score for record in records],
-        "fake_score": [record.fake_score for record in records],
+        "loss" if name == loss else name: [record.values[name] for record in records]
+        for name in names
+        if all(name in record.values for record in records)
     }
 
 
-NODES = [TrainGAN]
+NODES = [TrainGAN, TrainVAE]

@@ -2,16 +2,19 @@
 
 from ..errors import InputError
 from .architecture import Architecture, Shapes
+from .autoencoder_kl import ARCHITECTURE as AUTOENCODER_KL
+from .conv_vae import ARCHITECTURE as CONV_VAE
 from .dcgan import ARCHITECTURE as DCGAN
 from .fastgan import ARCHITECTURE as FASTGAN
 from .lightweight_gan import ARCHITECTURE as LIGHTWEIGHT_GAN
 from .r3gan import ARCHITECTURE as R3GAN
 from .stylegan2 import ARCHITECTURE as STYLEGAN2
 from .stylegan3 import ARCHITECTURE as STYLEGAN3
+from .taesd_vae import ARCHITECTURE as TAESD_VAE
 
 __all__ = ["ARCHITECTURES", "Architecture", "Shapes", "by_name", "detect"]
 
-ARCHITECTURES = (DCGAN, STYLEGAN2, STYLEGAN3, R3GAN, FASTGAN, LIGHTWEIGHT_GAN)
+ARCHITECTURES = (DCGAN, STYLEGAN2, STYLEGAN3, R3GAN, FASTGAN, LIGHTWEIGHT_GAN, CONV_VAE, TAESD_VAE, AUTOENCODER_KL)
 
 
 def by_name(name: str) -> Architecture:

@@ -17,14 +17,20 @@ class Architecture:
     The generator is called as module(z [N, latent_size], labels) -> images [N, C, H, W], nominally in [-1, 1]; labels
     are None, class numbers [N], or one weight for each class [N, classes].
 
+    A VAE's generator is its decoder and carries its encoder with it: `module.posterior(images [N, C, H, W])` -> mean
+    and log variance, each shaped as the z that it is called with. One whose output stands for a probability of white
+    has `module.logits(z)` too. A spatial one is called with z [N, C, h, w] of any height and width, and encodes
+    pictures of any size.
+
     A style-based one has two parts, and calling it calls both: `module.mapping(z, labels)` -> w [N, w_dim], with the
     buffer `module.mapping.w_avg` [w_dim], and `module.synthesis(styles [N, num_ws, w_dim], **controls)` -> images.
     """
 
     name: str
     config: type
-    """A frozen dataclass of whole numbers, and tuples of them, with the fields `side`, `channels`, `classes` and
-    `latent_size`. Its constructor refuses what the networks cannot be built for, with an InputError."""
+    """A frozen dataclass of whole numbers, and tuples of them, with `side`, `channels`, `classes` and `latent_size`,
+    the number of values in a latent; that of a spatial family also has `latent_shape`, C, h, w of a picture of that
+    side. Its constructor refuses what the networks cannot be built for, with an InputError."""
     generator: Callable[[Any], nn.Module]
     """config -> module, as above."""
     detect: Callable[[Shapes], bool]
@@ -36,6 +42,13 @@ class Architecture:
     and sampled here, but not trained."""
     styles: Callable[[Any], tuple[int, int]] | None = None
     """config -> w_dim, num_ws: length and number of the styles, for a style-based family."""
+    encodes: bool = False
+    """Whether the module has an encoder: that of a VAE."""
+    spatial: bool = False
+    """Whether latents have a height and a width."""
+    twin: Callable[[str], str | None] | None = None
+    """A tensor's name -> the name that other programs look for the same tensor by, for a family whose files open there
+    too; they are written under both, and read under ours."""
     controls: frozenset[str] = frozenset()
     """What its synthesis takes besides styles: "noise", "transform"."""
 

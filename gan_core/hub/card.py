@@ -33,6 +33,11 @@ GRID, SINGLE = "samples/seeds.png", "samples/seed{:02}.png"
 """Pictures in the repository: many seeds on a sheet, and some by themselves for the gallery."""
 
 
+def network_shape(generator: Generator) -> tuple[int, ...]:
+    """Shape of one latent as the network itself takes it: its length, or channels, height and width."""
+    return generator.latent_shape if generator.architecture.spatial else generator.latent_shape[:1]
+
+
 def metrics_of(generator: Generator) -> list[dict[str, Any]]:
     """What was measured of a generator, as its card says: name, value, extractor, resolution and n of each.
 
@@ -83,12 +88,12 @@ def written(
 def _head(generator: Generator, repo: str, licence: str, title: str, singles: Sequence[int], origin: Any) -> str:
     from huggingface_hub import EvalResult, ModelCardData
 
-    name = generator.architecture.name
+    name, kind = generator.architecture.name, "vae" if generator.architecture.encodes else "gan"
     data: dict[str, Any] = {
         "license": licence,
         "library_name": LIBRARY,
         "pipeline_tag": "unconditional-image-generation",
-        "tags": ["gan", name, "comfyui", "model_hub_mixin", "pytorch_model_hub_mixin"],
+        "tags": [kind, name, "comfyui", "model_hub_mixin", "pytorch_model_hub_mixin"],
         "widget": [{"text": f"seed {seed}", "output": {"url": SINGLE.format(seed)}} for seed in singles],
     }
     if isinstance(origin, Mapping) and origin.get("id") != repo:
@@ -120,7 +125,7 @@ def _facts(generator: Generator) -> str:
     rows = [
         ("network", f"{generator.architecture.name}, {parameters:,} parameters"),
         ("images", f"{side}x{side}, {colours}"),
-        ("latent", f"{generator.latent_shape[0]} numbers"),
+        ("latent", f"{' x '.join(map(str, network_shape(generator)))} numbers"),
     ]
     if generator.classes:
         names = [str(name) for name in card.get("class_names") or []]
@@ -179,7 +184,7 @@ import torch
 from gan_core.hub.mixin import HubGenerator
 
 network = HubGenerator.from_pretrained("{repo}")
-images = network(torch.randn(16, network.latent_size){labels})
+images = network(torch.randn(16, *network.latent_shape){labels})
 ```
 
 `model.safetensors` can be read without this package too: \

@@ -23,6 +23,9 @@ CONFIG = "config.json"
 KNOWN_NAMES = (OURS, DIFFUSERS, f"vae/{DIFFUSERS}")
 """Files that hold the weights wherever they are, the first that is there."""
 
+OF_DIFFUSERS = ("AutoencoderKL", "AutoencoderTiny")
+"""What opens of diffusers, by the names of its classes."""
+
 LARGEST_CONFIG = 1_000_000
 """Bytes."""
 
@@ -202,7 +205,7 @@ def _check_config(hub_id: HubId, listing: _Listing, file: str) -> None:
         except InputError as error:
             raise InputError(f"{hub_id} cannot be opened: {error} A newer version may.") from None
     kind = config.get("_class_name") or config.get("model_type")
-    if isinstance(kind, str) and kind != "AutoencoderKL":
+    if isinstance(kind, str) and kind not in OF_DIFFUSERS:
         raise InputError(
             f"{hub_id} is a {kind[:60]} by its config.json, not a generator: use the loader for that kind of model."
         )

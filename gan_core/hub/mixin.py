@@ -1,7 +1,7 @@
 """A generator as those know models who use huggingface_hub's PyTorchModelHubMixin. Importing this imports the client.
 
 network = HubGenerator.from_pretrained("owner/name")
-images = network(torch.randn(16, network.latent_size))      # [16, C, H, W], nominally in [-1, 1]
+images = network(torch.randn(16, *network.latent_shape))    # [16, C, H, W], nominally in [-1, 1]
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..architectures import by_name
 from ..errors import InputError
 from ..generator import Generator, load
 from ..weights.native import FORMAT_VERSION
-from .card import HOME, LIBRARY
+from .card import HOME, LIBRARY, network_shape
 from .fetch import CONFIG, OURS
 from .publish import config_of
 
@@ -45,12 +45,12 @@ class HubGenerator(nn.Module, PyTorchModelHubMixin, library_name=LIBRARY, repo_u
         self.module = self.generator.module
 
     @property
-    def latent_size(self) -> int:
-        """Length of z."""
-        return self.generator.latent_shape[0]
+    def latent_shape(self) -> tuple[int, ...]:
+        """Shape of one z: its length, or channels, height and width for a VAE whose latents have these."""
+        return network_shape(self.generator)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """z: [N, latent_size]. labels: class numbers [N], for a generator with classes. Returns images [N, C, H, W]."""
+        """z: [N, *latent_shape]. labels: class numbers [N], where there are classes. Returns images [N, C, H, W]."""
         return self.module(z, labels)
 
     def _save_pretrained(self, save_directory: Path) -> None:

@@ -1,6 +1,6 @@
 """Training: the loop, what it keeps, and the recipes it follows."""
 
 from .loop import Progress, train
-from .recipes import PRESETS, Recipe, TrainConfig
+from .recipes import PRESETS, TrainConfig
 
-__all__ = ["PRESETS", "Progress", "Recipe", "TrainConfig", "train"]
+__all__ = ["PRESETS", "Progress", "TrainConfig", "train"]

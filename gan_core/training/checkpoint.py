@@ -21,7 +21,7 @@ from ..weights.native import CHECKPOINT_KEY
 FILE = "checkpoint.safetensors"
 VERSION = 1
 
-STATE = {"images": int, "steps": int, "seed": int, "architecture": str, "network": dict, "normalisation": str}
+STATE = {"images": int, "steps": int, "seed": int, "architecture": str, "network": dict}
 """Counters and settings that every checkpoint has."""
 
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")
@@ -43,8 +43,10 @@ class Checkpoint:
         module.load_state_dict(found)
 
     def restore_optimizer(self, optimizer: Adam, module: nn.Module, prefix: str) -> None:
-        """Gives an optimiser of the module's parameters the moments that it had."""
-        for name, parameter in module.named_parameters():
+        """Gives an optimiser of the module's parameters the moments that it had, if it had begun."""
+        if not any(name.startswith(f"{prefix}.") for name in self.tensors):
+            return
+        for name, parameter in _optimized(optimizer, module):
             first, second, step = (self.tensors[f"{prefix}.{moment}.{name}"] for moment in MOMENTS)
             optimizer.state[parameter] = {
                 # Fused Adam walks through memory: moments must lie in it just as their weights do.
@@ -55,10 +57,12 @@ class Checkpoint:
 
 
 def optimizer_tensors(optimizer: Adam, module: nn.Module, prefix: str) -> dict[str, Tensor]:
-    """Adam's moments by the names of the weights they belong to."""
+    """Adam's moments by the names of the weights they belong to; none of an optimiser that has not begun."""
+    if not optimizer.state:
+        return {}
     return {
         f"{prefix}.{moment}.{name}": optimizer.state[parameter][moment]
-        for name, parameter in module.named_parameters()
+        for name, parameter in _optimized(optimizer, module)
         for moment in MOMENTS
     }
 
@@ -90,3 +94,9 @@ def read(folder: Path) -> Checkpoint | None:
         if not whole:
             raise InputError(f"{path} is damaged: its state cannot be read.")
         return Checkpoint(state, file.tensors())
+
+
+def _optimized(optimizer: Adam, module: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    """The weights of a module that an optimiser moves: in one whose encoder is frozen, some."""
+    moved = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    return [(name, parameter) for name, parameter in module.named_parameters() if id(parameter) in moved]

@@ -2,7 +2,9 @@
 
 import csv
 import io
-from dataclasses import astuple, dataclass, fields
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -10,39 +12,45 @@ from torch import Tensor
 
 from ..files import replacing
 
+Panels = Mapping[str, Mapping[str, str]]
+"""What each chart of a run shows: the title of its axis -> the values in it, by name, and what to call each."""
+
 
 @dataclass(frozen=True)
 class Record:
-    """Means over the steps since the record before."""
+    """Where a run stood."""
 
     images: int
     """Real images shown so far."""
-    discriminator_loss: float
-    generator_loss: float
-    real_score: float
-    """The discriminator's mean logit for real images: above 0 says real."""
-    fake_score: float
-    """The same for generated ones."""
+    values: Mapping[str, float]
+    """Means over the steps since the record before, by name; what is measured more rarely is only in some records."""
 
 
-NAMES = tuple(field.name for field in fields(Record))
+def columns(history: Iterable[Record]) -> list[str]:
+    """The names of all values, in the order in which they first came."""
+    return list(dict.fromkeys(name for record in history for name in record.values))
 
 
-def to_tensor(history: list[Record]) -> Tensor:
-    """float64 [len(history), 5], for a checkpoint."""
-    return torch.tensor([astuple(record) for record in history], dtype=torch.float64).reshape(-1, len(NAMES))
+def to_tensor(history: Sequence[Record], names: Sequence[str]) -> Tensor:
+    """float64 [len(history), 1 + len(names)], for a checkpoint: images, then the values, NaN where there is none."""
+    rows = [[record.images, *(record.values.get(name, math.nan) for name in names)] for record in history]
+    return torch.tensor(rows, dtype=torch.float64).reshape(-1, 1 + len(names))
 
 
-def from_tensor(values: Tensor) -> list[Record]:
-    """The inverse of to_tensor."""
-    return [Record(int(images), *rest) for images, *rest in values.tolist()]
+def from_tensor(table: Tensor, names: Sequence[str]) -> list[Record]:
+    """The inverse of to_tensor. Raises ValueError where the names are not those of the table."""
+    return [
+        Record(int(images), {name: value for name, value in zip(names, values, strict=True) if not math.isnan(value)})
+        for images, *values in table.tolist()
+    ]
 
 
-def write_csv(history: list[Record], path: Path) -> None:
+def write_csv(history: Sequence[Record], path: Path) -> None:
     """Writes a table with a heading that any spreadsheet opens."""
     text = io.StringIO(newline="")
+    names = columns(history)
     rows = csv.writer(text)
-    rows.writerow(NAMES)
-    rows.writerows(astuple(record) for record in history)
+    rows.writerow(["images", *names])
+    rows.writerows([record.images, *(record.values.get(name, "") for name in names)] for record in history)
     with replacing(path) as partial:
         partial.write_text(text.getvalue(), encoding="utf-8", newline="")

@@ -7,41 +7,89 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from .. import architectures
 from ..errors import InputError
 from ..latents import LAST_SEED
 from ..objectives import OBJECTIVES
+from ..reconstruction import LOSSES
 
 
 @dataclass(frozen=True)
 class Recipe:
     """Everything that decides how a network learns, but for the data and the length."""
 
-    architecture: str
+    architecture: str | None
+    """None for that of the generator that is gone on from."""
     network: Mapping[str, int] = field(default_factory=dict)
     """Fields of the architecture's config that differ from its defaults."""
-    objective: str = "log"
-    """One of OBJECTIVES."""
     learning_rate: float = 5e-4
     betas: tuple[float, float] = (0.5, 0.999)
     """Adam's."""
     batch_size: int = 64
     average_kimg: float = 10.0
     """Half-life of the averaged (EMA) weights, in thousands of images."""
-    gamma: float = 1.0
-    """Weight of R1 and R2 at 64x64 pixels, for objectives that have them."""
     cpu_threads: int | None = None
     """Threads of a step on the CPU; None for torch's own choice. A small network's threads wait for one another more
     than they work, and come to a halt where another program, such as a browser, takes a core now and then."""
 
 
-PRESETS = {
-    "dcgan": Recipe("dcgan", {"refine": 1}, learning_rate=2e-4),
-    "dcgan_small": Recipe("dcgan", {"width": 32, "latent_size": 64, "refine": 1}, betas=(0.5, 0.99), average_kimg=20.0),
-    "digits": Recipe(
+@dataclass(frozen=True)
+class AdversarialRecipe(Recipe):
+    """How a GAN learns."""
+
+    objective: str = "log"
+    """One of OBJECTIVES."""
+    gamma: float = 1.0
+    """Weight of R1 and R2 at 64x64 pixels, for objectives that have them."""
+
+
+@dataclass(frozen=True)
+class VariationalRecipe(Recipe):
+    """How a VAE learns."""
+
+    betas: tuple[float, float] = (0.9, 0.999)
+    reconstruction: str = "bernoulli"
+    """One of gan_core.reconstruction.LOSSES."""
+    beta: float = 1.0
+    """Weight of the KL divergence: above 1 fewer and plainer factors, below 1 sharper pictures of a less tidy z."""
+    warm_up_kimg: float = 50.0
+    """Images, in thousands, over which that weight grows from 0."""
+    free_bits: float = 0.0
+    """Nats that each dimension of z may take for nothing (Kingma et al. 2016)."""
+    adversarial_kimg: float | None = None
+    """Images, in thousands, after which a patch discriminator begins to judge reconstructions; None for never."""
+    adversarial_weight: float = 0.5
+    """Its weight, beside which it is adapted so that both pull alike (Esser et al. 2021, eq. 7)."""
+
+
+GAN_PRESETS = {
+    "dcgan": AdversarialRecipe("dcgan", {"refine": 1}, learning_rate=2e-4),
+    "dcgan_small": AdversarialRecipe(
+        "dcgan", {"width": 32, "latent_size": 64, "refine": 1}, betas=(0.5, 0.99), average_kimg=20.0
+    ),
+    "digits": AdversarialRecipe(
         "dcgan", {"width": 24, "latent_size": 8, "refine": 1}, betas=(0.5, 0.99), average_kimg=20.0, cpu_threads=1
     ),
-    "dcgan_classic": Recipe("dcgan", learning_rate=2e-4, average_kimg=0.0, batch_size=128),
+    "dcgan_classic": AdversarialRecipe("dcgan", learning_rate=2e-4, average_kimg=0.0, batch_size=128),
 }
+
+VAE_PRESETS = {
+    "conv_vae": VariationalRecipe("conv_vae", learning_rate=1e-3, batch_size=128, average_kimg=20.0, cpu_threads=1),
+    "taesd_vae": VariationalRecipe(
+        "taesd_vae",
+        learning_rate=5e-4,
+        batch_size=16,
+        average_kimg=20.0,
+        reconstruction="multiscale",
+        beta=0.1,
+        adversarial_kimg=2000.0,
+    ),
+    "finetune_decoder": VariationalRecipe(
+        None, learning_rate=1e-4, batch_size=8, average_kimg=10.0, reconstruction="multiscale", adversarial_kimg=50.0
+    ),
+}
+
+PRESETS: Mapping[str, Recipe] = {**GAN_PRESETS, **VAE_PRESETS}
 """Recipes by name, the best for most first. docs/recipes.md says what each is for and what was measured."""
 
 
@@ -61,7 +109,7 @@ class TrainConfig:
     learning_rate: float | None = None
     """Adam's step size."""
     objective: str | None = None
-    """One of OBJECTIVES. These three are the preset's where None."""
+    """One of OBJECTIVES, for a GAN. These three, and the last five, are the preset's where None."""
     seed: int = 0
     """Decides the first weights, the noise and the order of the images. A resumed run keeps the one it has."""
     resume: bool = False
@@ -70,24 +118,44 @@ class TrainConfig:
     """"auto" computes in bfloat16 where that is faster; "fp32" in full precision everywhere."""
     title: str | None = None
     """What to call the generator; the folder's name where None."""
+    reconstruction: str | None = None
+    """One of gan_core.reconstruction.LOSSES, for a VAE, as the others that follow."""
+    beta: float | None = None
+    """Weight of the KL divergence."""
+    latent_channels: int | None = None
+    """Length of z, or channels of a spatial one."""
+    adversarial_kimg: float | None = None
+    """Thousands of images after which a patch discriminator joins in; infinite for never."""
+    free_bits: float | None = None
+    """Nats that each dimension of z may take for nothing."""
 
     @property
     def recipe(self) -> Recipe:
         """The preset with this config's changes. Raises InputError for a setting that cannot be."""
         if self.preset not in PRESETS:
             raise InputError(f'There is no preset "{self.preset}"; the presets are {", ".join(PRESETS)}.')
-        changes = {
-            name: getattr(self, name)
-            for name in ("batch_size", "learning_rate", "objective")
-            if getattr(self, name) is not None
-        }
-        return replace(PRESETS[self.preset], **changes)
+        preset = PRESETS[self.preset]
+        changes = {name: getattr(self, name) for name in _CHANGES if getattr(self, name) is not None}
+        foreign = next((name for name in changes if not hasattr(preset, name)), None)
+        if foreign is not None or (self.latent_channels is not None and not isinstance(preset, VariationalRecipe)):
+            kind = "VAE" if isinstance(preset, VariationalRecipe) else "GAN"
+            raise InputError(f"{self.preset} trains a {kind}, which has no {foreign or 'latent_channels'} to be set.")
+        if self.latent_channels is not None:
+            changes["network"] = {**preset.network, self._latent_field(preset): self.latent_channels}
+        return replace(preset, **changes)
+
+    def _latent_field(self, preset: Recipe) -> str:
+        if preset.architecture is None:
+            raise InputError(f"{self.preset} keeps the latent of the VAE that it starts from: leave its channels.")
+        return "latent_channels" if architectures.by_name(preset.architecture).spatial else "latent_size"
 
     def check(self) -> None:
         """Raises InputError, in one sentence, for settings that no training can start with."""
         recipe = self.recipe
-        if recipe.objective not in OBJECTIVES:
+        if isinstance(recipe, AdversarialRecipe) and recipe.objective not in OBJECTIVES:
             raise InputError(f'There is no objective "{recipe.objective}"; the objectives are {", ".join(OBJECTIVES)}.')
+        if isinstance(recipe, VariationalRecipe):
+            _check_variational(recipe)
         if recipe.batch_size < 2:
             raise InputError(f"A batch holds at least 2 images, not {recipe.batch_size}.")
         if not 0 < recipe.learning_rate <= 1:
@@ -102,3 +170,20 @@ class TrainConfig:
         bad = next((budget for budget in budgets if not 0 < budget < math.inf), None)
         if bad is not None:
             raise InputError(f"A budget is more than 0 kimg or minutes, not {bad:g}.")
+
+
+_CHANGES = ("batch_size", "learning_rate", "objective", "reconstruction", "beta", "adversarial_kimg", "free_bits")
+"""What a config may change of a recipe."""
+
+
+def _check_variational(recipe: VariationalRecipe) -> None:
+    if recipe.reconstruction not in LOSSES:
+        raise InputError(f'There is no reconstruction "{recipe.reconstruction}"; there are {", ".join(LOSSES)}.')
+    if not 0 <= recipe.beta <= 1e6:
+        raise InputError(f"beta is from 0 to a million, and mostly from 0.01 to 10, not {recipe.beta:g}.")
+    if not 0 <= recipe.free_bits <= 1000:
+        raise InputError(
+            f"Free bits are 0 or more nats for each dimension of z, mostly below 1, not {recipe.free_bits:g}."
+        )
+    if recipe.adversarial_kimg is not None and not recipe.adversarial_kimg >= 0:
+        raise InputError(f"The discriminator joins in after 0 kimg or more, not after {recipe.adversarial_kimg:g}.")

@@ -17,8 +17,8 @@ from ..files import replacing
 
 FORMAT_VERSION = 1
 WHERE_GENERATORS_COME_FROM = (
-    "Generators are made by Train GAN and Save Generator, or by python -m gan_core train; those of other programs are "
-    "opened by Import Generator, or python -m gan_core convert."
+    "Generators are made by Train GAN, Train VAE and Save Generator, or by python -m gan_core train; those of other "
+    "programs are opened by Import Generator, their VAEs by VAE to Generator, and both by python -m gan_core convert."
 )
 
 MAX_HEADER = 100_000_000
@@ -138,10 +138,10 @@ class OpenedFile:
             raise InputError(f"{self.name} has a damaged header: its config and its card must be JSON objects.")
         return Description(architecture, config, card)
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Reads every tensor, to the CPU."""
+    def tensors(self, prefix: str = "") -> dict[str, Tensor]:
+        """Reads every tensor whose name begins so, to the CPU."""
         # safetensors gives a map of the file: weights would change as it does, and Windows could not replace it.
-        return {name: self._file.get_tensor(name).clone() for name in self.shapes}
+        return {name: self._file.get_tensor(name).clone() for name in self.shapes if name.startswith(prefix)}
 
 
 def check(file: str, shapes: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> None:
@@ -229,9 +229,9 @@ _KINDS = {
     "control_model.": "a ControlNet",
     "controlnet_": "a ControlNet",
     "model.diffusion_model.": "a checkpoint of a diffusion model",
-    "taesd_": "a TAESD autoencoder",
-    "first_stage_model.": "a VAE",
-    "decoder.conv_in.weight": "a VAE",
+    "taesd_": "a TAESD of another program",
+    "first_stage_model.": "a VAE of another program",
+    "decoder.conv_in.weight": "a VAE of another program",
     "text_model.": "a text encoder",
     "transformer_blocks.": "a diffusion transformer",
     "emb_params": "a textual inversion",

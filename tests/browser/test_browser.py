@@ -76,7 +76,7 @@ def test_the_templates_are_offered_with_their_pictures(page: "Page") -> None:
     open_category(page)
     for name in TEMPLATES:
         card = page.get_by_test_id(f"template-workflow-{name}")
-        card.scroll_into_view_if_needed()  # cards further down have no picture yet
+        card.scroll_into_view_if_needed()  # until then a card has no picture
         picture = card.locator("img").first
         picture.evaluate("image => image.decode()")
         assert "default-template" not in picture.get_attribute("src"), f"workflows/{name}.jpg is missing"

@@ -19,6 +19,7 @@ GOLDEN = Path(__file__).with_name("schemas.json")
 
 FROM_DISK = {
     ("LoadImageFolder", "folder"), ("LoadGenerator", "name"), ("ImportGenerator", "name"), ("LoadDirections", "name"),
+    ("VAEToGenerator", "name"),
 }  # fmt: skip
 """Inputs whose options are what lies in a folder."""
 
@@ -26,7 +27,8 @@ NODES = [
     "LoadImageFolder", "ImagesToDataset", "TrainGAN", "SaveGenerator", "LoadGenerator", "SampleNoise", "Decode",
     "ImportGenerator", "MapLatent", "MoveAndTurn",
     "LatentWalk", "MixStyles", "TruncateLatent", "SeedGrid", "FindDirections", "ApplyDirection", "DirectionGrid",
-    "SaveDirections", "LoadDirections", "ProjectImage", "LoadGeneratorFromHub", "PublishGenerator",
+    "SaveDirections", "LoadDirections", "ProjectImage", "VAEToGenerator", "GeneratorToVAE",
+    "TrainVAE", "Encode", "LoadGeneratorFromHub", "PublishGenerator",
 ]  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import torch
 from gan_core import InputError
 from gan_core.architectures import by_name, detect
 from gan_core.architectures.dcgan import SIDES, DCGANConfig, DCGANDiscriminator, DCGANGenerator
-from gan_core.training.loop import build
+from gan_core.training.adversarial import build
 
 CONFIGS = [
     DCGANConfig(side, channels, classes, latent_size=5, width=2)

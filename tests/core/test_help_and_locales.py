@@ -19,7 +19,8 @@ import pytest
 from gan_core import architectures
 from gan_core.examples import FOLDER as EXAMPLES
 from gan_core.objectives import OBJECTIVES
-from gan_core.training import PRESETS, Recipe
+from gan_core.reconstruction import LOSSES
+from gan_core.training.recipes import GAN_PRESETS, VAE_PRESETS, AdversarialRecipe, VariationalRecipe
 
 ROOT = Path(__file__).parents[2]
 PAGES = ROOT / "web" / "docs"
@@ -204,25 +205,35 @@ def _leads_somewhere(folder: Path, target: str, anchors: set[str]) -> bool:
     return (folder / path).exists() if path else anchor in anchors
 
 
-def test_the_recipes_page_has_the_presets_as_they_are() -> None:
+@pytest.mark.parametrize("heading", ["Presets", "VAE presets"])
+def test_the_recipes_page_has_the_presets_as_they_are(heading: str) -> None:
     text = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
-    rows = [row for row in text.split("## Presets")[1].split("##")[0].splitlines() if row.startswith("| `")][1:]
-    assert rows == [_row(name, recipe) for name, recipe in PRESETS.items()]
-    for objective in OBJECTIVES:
-        assert f"| `{objective}` |" in text
+    presets = GAN_PRESETS if heading == "Presets" else VAE_PRESETS
+    section = text.split(f"## {heading}\n")[1].split("\n## ")[0]
+    rows = [row for row in section.splitlines() if row.startswith(tuple(f"| `{name}` " for name in presets))]
+    assert rows == [_row(name, recipe) for name, recipe in presets.items()]
+    for choice in (*OBJECTIVES, *LOSSES):
+        assert f"| `{choice}` |" in text
 
 
-def _row(name: str, recipe: Recipe) -> str:
-    config = architectures.by_name(recipe.architecture).config(side=64, channels=3, **recipe.network)
-    cells = [
-        f"`{name}`",
-        *(str(value) for value in (config.width, config.latent_size, config.refine)),
+def _row(name: str, recipe: AdversarialRecipe | VariationalRecipe) -> str:
+    learning = [
         f"{recipe.learning_rate:g}",
         ", ".join(f"{beta:g}" for beta in recipe.betas),
         *(f"{value:g}" for value in (recipe.batch_size, recipe.average_kimg)),
-        f"`{recipe.objective}`",
     ]
-    return f"| {' | '.join(cells)} |"
+    if isinstance(recipe, AdversarialRecipe):
+        config = architectures.by_name(recipe.architecture).config(side=64, channels=3, **recipe.network)
+        network = [str(value) for value in (config.width, config.latent_size, config.refine)]
+        return f"| {' | '.join([f'`{name}`', *network, *learning, f'`{recipe.objective}`'])} |"
+    latent = "as it is"
+    if recipe.architecture:
+        shape = architectures.by_name(recipe.architecture).config(side=64, channels=3, **recipe.network)
+        latent = str(getattr(shape, "latent_shape", (shape.latent_size,))[0])
+    joins = "never" if recipe.adversarial_kimg is None else f"{recipe.adversarial_kimg:g}"
+    return (
+        f"| {' | '.join([f'`{name}`', latent, *learning, f'`{recipe.reconstruction}`', f'{recipe.beta:g}', joins])} |"
+    )
 
 
 def test_the_reader_in_the_file_format_makes_the_same_pictures(tmp_path: Path) -> None:

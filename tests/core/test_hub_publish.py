@@ -18,6 +18,7 @@ from hub_server import READER, WRITER, Hub
 from PIL import Image
 
 from gan_core import Generator, InputError, load, sample_noise
+from gan_core.architectures import taesd_vae
 from gan_core.cli import main
 from gan_core.examples import FOLDER as EXAMPLES
 from gan_core.hub import LICENCES, Publishing, fetching, prepared, publishing
@@ -74,7 +75,7 @@ def card_of(generator: Generator, **changes: Any) -> tuple[dict[str, Any], str]:
 
 
 @pytest.mark.usefixtures("login")
-@pytest.mark.parametrize("example", ["digits", "stylegan2-digits"])
+@pytest.mark.parametrize("example", ["digits", "stylegan2-digits", "vae-digits"])
 def test_what_is_published_comes_back_bit_for_bit(hub: Hub, client: Path, example: str) -> None:
     generator = load(EXAMPLES / f"{example}.safetensors")
     done = published(generator)
@@ -204,12 +205,17 @@ def test_samples_are_what_the_seeds_mean(cats: Generator) -> None:
 
 
 @pytest.mark.usefixtures("login")
-def test_the_code_on_the_card_runs(hub: Hub, client: Path, cats: Generator) -> None:
+@pytest.mark.parametrize("kind", ["a GAN", "a VAE with spatial latents"])
+def test_the_code_on_the_card_runs(hub: Hub, client: Path, cats: Generator, kind: str) -> None:
+    if kind != "a GAN":
+        config = taesd_vae.ARCHITECTURE.config(16)
+        module = taesd_vae.ARCHITECTURE.generator(config).eval().requires_grad_(False)
+        cats = Generator(taesd_vae.ARCHITECTURE, config, module, {"title": "cats"})
     published(cats)
     text = hub.files("anna/cats")["README.md"].decode()
     examples = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     assert len(examples) == 2
-    program = "\n".join(examples) + "\nassert images.shape == (16, 1, 16, 16)\n"
+    program = "\n".join(examples) + f"\nassert images.shape == (16, {cats.config.channels}, 16, 16)\n"
     environment = {**os.environ, **hub.environment(client), "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, check=False

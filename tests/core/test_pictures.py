@@ -53,7 +53,9 @@ def test_a_picture_that_cannot_be_written_is_a_sentence(tmp_path):
 
 
 def test_the_chart_of_losses_is_a_picture(tmp_path):
-    loss_chart([Record(i * 1000, 1.0 / i, i, 0.5, -0.5) for i in range(1, 20)], tmp_path / "loss.png", "cats")
+    history = [Record(i * 1000, {"loss": 1.0 / i} | ({"rare": i} if i % 5 == 0 else {})) for i in range(1, 20)]
+    panels = {"losses": {"loss": "of all", "never": "of none"}, "what is rare": {"rare": "now and then"}}
+    loss_chart(history, panels, tmp_path / "loss.png", "cats")
     with Image.open(tmp_path / "loss.png") as chart:
         assert chart.format == "PNG"
         assert len(np.unique(np.asarray(chart.convert("RGB")).reshape(-1, 3), axis=0)) > 10, "and something is drawn"

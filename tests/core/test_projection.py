@@ -9,8 +9,9 @@ import torch
 from stylegan2_networks import SMALL, generator_of
 
 from gan_core import InputError, load, sample_noise
+from gan_core.encoding import pictures_for
 from gan_core.examples import FOLDER
-from gan_core.projection import ProjectionConfig, as_targets, projecting, psnr
+from gan_core.projection import ProjectionConfig, projecting, psnr
 
 QUICK = ProjectionConfig(steps=12, candidates=8)
 
@@ -138,16 +139,16 @@ def test_a_tuned_generator_is_a_file_like_any_other(new_generator, tmp_path):
 def test_pictures_become_what_the_generator_makes(new_generator, styled):
     wide = torch.zeros(2, 20, 40, 3)
     wide[:, :, 10:30, 0] = 1.0  # the square in the middle is red
-    red = as_targets(styled, wide)
+    red = pictures_for(styled, wide)
     assert red.shape == (2, 3, 16, 16)
     assert (red[:, 0] > 0.9).all() and (red[:, 1:] == -1).all()
-    assert as_targets(new_generator(), wide).shape == (2, 1, 16, 16)
+    assert pictures_for(new_generator(), wide).shape == (2, 1, 16, 16)
     exact = torch.rand(1, 16, 16, 3)
-    assert torch.equal(as_targets(styled, exact), exact.movedim(3, 1) * 2 - 1)
-    with pytest.raises(InputError, match=r"Pictures are looked for of shape"):
-        as_targets(styled, torch.zeros(16, 16, 3))
+    assert torch.equal(pictures_for(styled, exact), exact.movedim(3, 1) * 2 - 1)
+    with pytest.raises(InputError, match=r"Pictures are of shape"):
+        pictures_for(styled, torch.zeros(16, 16, 3))
     with pytest.raises(InputError, match='by crop, pad, stretch, not "squeeze"'):
-        as_targets(styled, wide, "squeeze")
+        pictures_for(styled, wide, "squeeze")
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,9 @@ from safetensors.torch import load_file, save_file
 import gan_core
 from gan_core import ImageDataset, InputError, TrainConfig, TrainingDiverged, sample_noise, train
 from gan_core.objectives import OBJECTIVES
-from gan_core.training import averaging, checkpoint, loop
+from gan_core.training import averaging, checkpoint
+from gan_core.training import run as runs
+from gan_core.training.adversarial import AdversarialRun
 
 EVERY_OBJECTIVE = pytest.mark.parametrize("objective", OBJECTIVES)
 BATCH = 5
@@ -32,6 +34,10 @@ BATCH = 5
 def config_for(folder: Path, steps: int = 4, **changes) -> TrainConfig:
     settings = {"preset": "dcgan_small", "batch_size": BATCH, "kimg": steps * BATCH / 1000, **changes}
     return TrainConfig(folder / "run", **settings)
+
+
+def in_fp32(folder: Path, objective: str) -> TrainConfig:
+    return config_for(folder, objective=objective, precision="fp32")
 
 
 def finish(dataset: ImageDataset, config: TrainConfig) -> gan_core.Progress:
@@ -174,14 +180,14 @@ def test_labels_travel_with_their_images(noise_images, tmp_path):
     labels = np.arange(24, dtype=np.int64) % 5
     pixels = (labels * 50).astype(np.uint8)[:, None, None, None] * np.ones((1, 16, 16, 1), np.uint8)
     dataset = ImageDataset(pixels, "told by brightness", "0" * 64, labels, tuple("abcde"))
-    run = loop.Run(dataset, config_for(tmp_path), torch.device("cpu"))
+    run = AdversarialRun(dataset, config_for(tmp_path), torch.device("cpu"))
     real, given = run.next_batch()
     assert given.tolist() == ((real[:, 0, 0, 0] + 1) * 127.5 / 50).round().int().tolist()
 
 
 def test_real_images_lie_between_minus_one_and_one(tmp_path):
     pixels = np.stack([np.zeros((16, 16, 1), np.uint8), np.full((16, 16, 1), 255, np.uint8)])
-    run = loop.Run(ImageDataset.from_images(pixels), config_for(tmp_path, batch_size=2), torch.device("cpu"))
+    run = AdversarialRun(ImageDataset.from_images(pixels), config_for(tmp_path, batch_size=2), torch.device("cpu"))
     real, _ = run.next_batch()
     assert sorted(real[:, 0, 0, 0].tolist()) == [-1, 1]
 
@@ -224,7 +230,7 @@ def assert_same_gradients(module: torch.nn.Module, expected: torch.nn.Module) ->
 
 @EVERY_OBJECTIVE
 def test_the_discriminator_learns_from_its_loss_and_penalties(labelled_images, tmp_path, objective):
-    run = loop.Run(labelled_images, config_for(tmp_path, objective=objective, precision="fp32"), torch.device("cpu"))
+    run = AdversarialRun(labelled_images, in_fp32(tmp_path, objective), torch.device("cpu"))
     discriminator = copy.deepcopy(run.discriminator)
     real, labels = run.next_batch()
     run.discriminator_step(real, labels)
@@ -241,14 +247,14 @@ def test_the_discriminator_learns_from_its_loss_and_penalties(labelled_images, t
 
 @EVERY_OBJECTIVE
 def test_the_generator_learns_from_what_the_discriminator_says_now(labelled_images, tmp_path, objective):
-    run = loop.Run(labelled_images, config_for(tmp_path, objective=objective, precision="fp32"), torch.device("cpu"))
+    run = AdversarialRun(labelled_images, in_fp32(tmp_path, objective), torch.device("cpu"))
     real, labels = run.next_batch()
     run.discriminator_step(real, labels)
     generator, discriminator = copy.deepcopy(run.generator), copy.deepcopy(run.discriminator)
     run.generator_step(real, labels)
 
     generator.zero_grad()
-    fake_logits = discriminator(generator(run._noise(BATCH), labels), labels)
+    fake_logits = discriminator(generator(run.noise(BATCH, run.network.latent_size), labels), labels)
     real_logits = discriminator(real, labels).detach()
     OBJECTIVES[objective].loss(real_logits, fake_logits).generator.backward()
     assert_same_gradients(run.generator, generator)
@@ -264,7 +270,7 @@ def test_both_networks_learn_in_every_step(noise_images, tmp_path, objective):
     assert [torch.equal(old, new) for old, new in zip(before, after, strict=True)] == [False, False, False]
 
 
-def watched_weights(run: loop.Run) -> list[tuple[torch.nn.Module, str]]:
+def watched_weights(run: AdversarialRun) -> list[tuple[torch.nn.Module, str]]:
     head = next(name for name in run.discriminator.state_dict() if name.startswith("head.") and "weight" in name)
     return [(run.generator, "to_image.weight"), (run.average, "to_image.weight"), (run.discriminator, head)]
 
@@ -418,15 +424,15 @@ def test_history_is_a_table_that_other_programs_read(noise_images, tmp_path):
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["images", "discriminator_loss", "generator_loss", "real_score", "fake_score"]
     assert [int(row["images"]) for row in rows] == [record.images for record in history]
-    assert [float(row["generator_loss"]) for row in rows] == [record.generator_loss for record in history]
+    assert [float(row["generator_loss"]) for row in rows] == [record.values["generator_loss"] for record in history]
 
 
 def test_the_first_records_tell_real_from_fake(noise_images, tmp_path):
     record = finish(noise_images, config_for(tmp_path, steps=1)).record
     # Two coin tosses, and one: nobody knows anything yet.
-    assert record.discriminator_loss == pytest.approx(1.386, abs=0.3)
-    assert record.generator_loss == pytest.approx(0.693, abs=0.3)
-    assert np.isfinite([record.real_score, record.fake_score]).all()
+    assert record.values["discriminator_loss"] == pytest.approx(1.386, abs=0.3)
+    assert record.values["generator_loss"] == pytest.approx(0.693, abs=0.3)
+    assert np.isfinite([record.values["real_score"], record.values["fake_score"]]).all()
 
 
 def test_samples_are_written_as_a_sheet_of_eight_by_eight(noise_images, tmp_path):
@@ -437,7 +443,7 @@ def test_samples_are_written_as_a_sheet_of_eight_by_eight(noise_images, tmp_path
 
 
 def test_checkpoints_are_written_while_it_runs(noise_images, tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr(runs, "CHECKPOINT_SECONDS", 0)
     kept = [
         progress.images and images_learned(tmp_path) for progress in train(noise_images, config_for(tmp_path), "cpu")
     ]
@@ -480,7 +486,7 @@ def test_an_interrupt_between_the_two_players_can_be_resumed(noise_images, tmp_p
 
     steps = train(noise_images, config_for(tmp_path, steps=5), "cpu")
     next(steps), next(steps)
-    monkeypatch.setattr(loop.Run, "generator_step", interrupted)
+    monkeypatch.setattr(AdversarialRun, "generator_step", interrupted)
     with pytest.raises(KeyboardInterrupt):
         next(steps)
     monkeypatch.undo()
@@ -512,9 +518,9 @@ def test_a_killed_process_leaves_a_whole_checkpoint(noise_images, tmp_path):
         import sys
         import numpy as np
         from gan_core import ImageDataset, TrainConfig, train
-        from gan_core.training import loop
+        from gan_core.training import run
 
-        loop.CHECKPOINT_SECONDS = 0
+        run.CHECKPOINT_SECONDS = 0
         dataset = ImageDataset.from_images(np.zeros((24, 16, 16, 1), np.uint8))
         config = TrainConfig(sys.argv[1], preset="dcgan_small", batch_size=5, minutes=5)
         for progress in train(dataset, config, "cpu"):
@@ -540,7 +546,7 @@ def test_an_exploding_run_stops_with_a_sentence_and_spares_the_last_good_files(n
     assert contents(tmp_path) == before
 
 
-def poison(run: loop.Run) -> None:
+def poison(run: AdversarialRun) -> None:
     run.generator.to_image.weight.data.fill_(float("nan"))
 
 

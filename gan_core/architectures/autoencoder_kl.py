@@ -1,0 +1,381 @@
+"""The VAE of Stable Diffusion and most that came after (Esser et al. 2021; Rombach et al. 2022), as diffusers names it.
+
+Residual blocks with group norms halve a picture's side several times, and double it again on the way back; between the
+two, every place of the latent looks at every other (self-attention). The encoder says mean and log variance of each
+value. It is opened, used, and has its decoder tuned here; from scratch it is a matter of many GPUs.
+
+Latents are as the network has them: what a diffusion model multiplies them by is that model's.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TypeVar
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..errors import InputError
+from .architecture import Architecture, Shapes
+from .taesd_vae import SIDE_OF_A_BARE_FILE, padded
+
+WIDEST = 2**12
+"""Features of a layer, so that a config from a file cannot ask for a network beyond all bounds."""
+
+MOST_BLOCKS = 8
+"""In a row: sides of features, and residual blocks for each of them. The published ones have 4 and 2."""
+
+MOST_LATENT_CHANNELS = 64
+
+LEAST_LOG_VARIANCE, MOST_LOG_VARIANCE = -30.0, 20.0
+
+EPSILON = 1e-6
+"""Of the group norms."""
+
+
+@dataclass(frozen=True)
+class AutoencoderKLConfig:
+    side: int
+    """Height and width of the pictures it was trained on, 8 to 4096; it takes any other size too."""
+    channels: int = 3
+    """1 grey, 3 RGB, 4 RGBA."""
+    classes: int = 0
+    """None."""
+    latent_channels: int = 4
+    """Of the latent, 1 to 64: 4 in Stable Diffusion 1 and XL, 16 in Stable Diffusion 3 and Flux."""
+    widths: tuple[int, ...] = (128, 256, 512, 512)
+    """Features at the picture's side, at half of it and so on; the latent is as large as the last."""
+    layers: int = 2
+    """Residual blocks for each of those sides; the decoder has one more."""
+    groups: int = 32
+    """Of features that are normalised together. No tensor tells their number."""
+    quantisation: int = 1
+    """1 for a further 1x1 convolution on each side of the latent, left from models with a codebook; 0 without."""
+
+    def __post_init__(self) -> None:
+        if self.channels not in (1, 3, 4):
+            raise InputError(f"autoencoder_kl makes pictures with 1, 3 or 4 channels, not {self.channels}.")
+        if not 8 <= self.side <= 4096:
+            raise InputError(f"autoencoder_kl makes pictures with a side of 8 to 4096 pixels, not {self.side}.")
+        if not 1 <= self.latent_channels <= MOST_LATENT_CHANNELS:
+            raise InputError(
+                f"autoencoder_kl has 1 to {MOST_LATENT_CHANNELS} latent channels, not {self.latent_channels}."
+            )
+        if self.classes != 0:
+            raise InputError(f"autoencoder_kl has no classes: their number is 0, not {self.classes}.")
+        if not 1 <= len(self.widths) <= MOST_BLOCKS or not 1 <= self.layers <= MOST_BLOCKS:
+            raise InputError(
+                f"autoencoder_kl needs 1 to {MOST_BLOCKS} widths and 1 to {MOST_BLOCKS} layers for each, not "
+                f"{len(self.widths)} and {self.layers}."
+            )
+        if self.groups < 1 or not all(1 <= width <= WIDEST and width % self.groups == 0 for width in self.widths):
+            raise InputError(
+                f"autoencoder_kl needs widths up to {WIDEST} that divide into {self.groups} groups, not "
+                f"{list(self.widths)}."
+            )
+        if self.quantisation not in (0, 1):
+            raise InputError(
+                f"autoencoder_kl has convolutions for quantisation, 1, or not, 0; {self.quantisation} is neither."
+            )
+
+    @property
+    def pixels(self) -> int:
+        """Of a picture's side for each place of the latent."""
+        return 2 ** (len(self.widths) - 1)
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        """C, h, w of a picture's latent. A side that is no multiple of `pixels` is rounded up."""
+        places = -(-self.side // self.pixels)
+        return self.latent_channels, places, places
+
+    @property
+    def latent_size(self) -> int:
+        """Number of values in a latent."""
+        channels, height, width = self.latent_shape
+        return channels * height * width
+
+
+class AutoencoderKL(nn.Module):
+    def __init__(self, config: AutoencoderKLConfig):
+        super().__init__()
+        self.side, self.latent_shape, self.pixels = config.side, config.latent_shape, config.pixels
+        channels = config.latent_channels
+        self.encoder = Encoder(config)
+        self.decoder = Decoder(config)
+        self.quant_conv = nn.Conv2d(2 * channels, 2 * channels, 1) if config.quantisation else nn.Identity()
+        self.post_quant_conv = nn.Conv2d(channels, channels, 1) if config.quantisation else nn.Identity()
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """z: [N, C, h, w]. Returns images [N, channels, pixels * h, pixels * w], nominally in [-1, 1]; of a latent as
+        high and wide as the config's pictures have, only the side x side pixels that are not padding."""
+        images = self.decoder(self.post_quant_conv(z))
+        return images[:, :, : self.side, : self.side] if z.shape[1:] == self.latent_shape else images
+
+    def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """images: [N, channels, H, W] in [-1, 1]. Returns the mean and the log variance of z, each
+        [N, C, ceil(H / pixels), ceil(W / pixels)].
+
+        A height or width that is no multiple of `pixels` is made one by repeating the last row or column of pixels.
+        """
+        encoded = self.quant_conv(self.encoder(padded(images, self.pixels))).float()
+        mean, log_variance = encoded.chunk(2, dim=1)
+        return mean, log_variance.clamp(LEAST_LOG_VARIANCE, MOST_LOG_VARIANCE)
+
+
+class Encoder(nn.Module):
+    """[N, channels, H, W] -> [N, 2 * latent_channels, H / pixels, W / pixels]."""
+
+    def __init__(self, config: AutoencoderKLConfig):
+        super().__init__()
+        widths = config.widths
+        self.conv_in = nn.Conv2d(config.channels, widths[0], 3, padding=1)
+        self.down_blocks = nn.ModuleList(
+            DownBlock(narrow, wide, config.layers, config.groups, halves=index < len(widths) - 1)
+            for index, (narrow, wide) in enumerate(pairwise((widths[0], *widths)))
+        )
+        self.mid_block = MidBlock(widths[-1], config.groups)
+        self.conv_norm_out = nn.GroupNorm(config.groups, widths[-1], EPSILON)
+        self.conv_out = nn.Conv2d(widths[-1], 2 * config.latent_channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv_in(x)
+        for block in self.down_blocks:
+            x = block(x)
+        return self.conv_out(functional.silu(self.conv_norm_out(self.mid_block(x))))
+
+
+class Decoder(nn.Module):
+    """[N, latent_channels, h, w] -> [N, channels, pixels * h, pixels * w]."""
+
+    def __init__(self, config: AutoencoderKLConfig):
+        super().__init__()
+        widths = config.widths[::-1]
+        self.conv_in = nn.Conv2d(config.latent_channels, widths[0], 3, padding=1)
+        self.up_blocks = nn.ModuleList(
+            UpBlock(wide, narrow, config.layers + 1, config.groups, doubles=index < len(widths) - 1)
+            for index, (wide, narrow) in enumerate(pairwise((widths[0], *widths)))
+        )
+        self.mid_block = MidBlock(widths[0], config.groups)
+        self.conv_norm_out = nn.GroupNorm(config.groups, widths[-1], EPSILON)
+        self.conv_out = nn.Conv2d(widths[-1], config.channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.mid_block(self.conv_in(x))
+        for block in self.up_blocks:
+            x = block(x)
+        return self.conv_out(functional.silu(self.conv_norm_out(x)))
+
+
+class DownBlock(nn.Module):
+    """[N, inputs, H, W] -> [N, outputs, H, W], or half the side."""
+
+    def __init__(self, inputs: int, outputs: int, layers: int, groups: int, halves: bool):
+        super().__init__()
+        self.resnets = _row(inputs, outputs, layers, groups)
+        self.downsamplers = nn.ModuleList([Halve(outputs)] if halves else [])
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in (*self.resnets, *self.downsamplers):
+            x = layer(x)
+        return x
+
+
+class UpBlock(nn.Module):
+    """[N, inputs, H, W] -> [N, outputs, H, W], or twice the side."""
+
+    def __init__(self, inputs: int, outputs: int, layers: int, groups: int, doubles: bool):
+        super().__init__()
+        self.resnets = _row(inputs, outputs, layers, groups)
+        self.upsamplers = nn.ModuleList([Double(outputs)] if doubles else [])
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in (*self.resnets, *self.upsamplers):
+            x = layer(x)
+        return x
+
+
+def _row(inputs: int, outputs: int, layers: int, groups: int) -> nn.ModuleList:
+    return nn.ModuleList(Residual(outputs if index else inputs, outputs, groups) for index in range(layers))
+
+
+class MidBlock(nn.Module):
+    def __init__(self, width: int, groups: int):
+        super().__init__()
+        self.attentions = nn.ModuleList([Attention(width, groups)])
+        self.resnets = nn.ModuleList(Residual(width, width, groups) for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        before, after = self.resnets
+        return after(self.attentions[0](before(x)))
+
+
+class Residual(nn.Module):
+    """Two convolutions, each of normalised and activated features, added to what they were given."""
+
+    def __init__(self, inputs: int, outputs: int, groups: int):
+        super().__init__()
+        self.norm1 = nn.GroupNorm(groups, inputs, EPSILON)
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.norm2 = nn.GroupNorm(groups, outputs, EPSILON)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1)
+        self.conv_shortcut = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        changed = self.conv1(functional.silu(self.norm1(x)))
+        changed = self.conv2(functional.silu(self.norm2(changed)))
+        return self.conv_shortcut(x) + changed
+
+
+class Attention(nn.Module):
+    """Adds to each place what it gathers from all places, weighed by how well they match (one head)."""
+
+    def __init__(self, width: int, groups: int):
+        super().__init__()
+        self.group_norm = nn.GroupNorm(groups, width, EPSILON)
+        self.to_q = nn.Linear(width, width)
+        self.to_k = nn.Linear(width, width)
+        self.to_v = nn.Linear(width, width)
+        self.to_out = nn.ModuleList([nn.Linear(width, width)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        places = self.group_norm(x).flatten(2).transpose(1, 2)  # [N, H * W, C]
+        query, key, value = (to(places)[:, None] for to in (self.to_q, self.to_k, self.to_v))
+        # torch's own, which keeps no matrix of H * W by H * W: at 1024x1024 that would be a gigabyte.
+        gathered = functional.scaled_dot_product_attention(query, key, value)[:, 0]
+        return x + self.to_out[0](gathered).transpose(1, 2).reshape(x.shape)
+
+
+class Halve(nn.Module):
+    def __init__(self, width: int):
+        super().__init__()
+        self.conv = nn.Conv2d(width, width, 3, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(functional.pad(x, (0, 1, 0, 1)))  # at the right and bottom only, as it was trained
+
+
+class Double(nn.Module):
+    def __init__(self, width: int):
+        super().__init__()
+        self.conv = nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(functional.interpolate(x, scale_factor=2.0, mode="nearest"))
+
+
+Value = TypeVar("Value")
+
+PREFIXES = ("", "first_stage_model.", "vae.")
+"""What stands before the VAE's names: in its own file, in a checkpoint of Stable Diffusion, among other models."""
+
+_BESIDES = ("loss.", "model_ema.")
+"""Where a VAE's training checkpoint has other networks."""
+
+_PLACES = (
+    (r"encoder\.down\.([0-9]+)\.block\.([0-9]+)\.", r"encoder.down_blocks.\1.resnets.\2."),
+    (r"encoder\.down\.([0-9]+)\.downsample\.", r"encoder.down_blocks.\1.downsamplers.0."),
+    (r"decoder\.up\.([0-9]+)\.block\.([0-9]+)\.", r"decoder.up_blocks.\1.resnets.\2."),
+    (r"decoder\.up\.([0-9]+)\.upsample\.", r"decoder.up_blocks.\1.upsamplers.0."),
+    (r"(en|de)coder\.mid\.block_1\.", r"\1coder.mid_block.resnets.0."),
+    (r"(en|de)coder\.mid\.block_2\.", r"\1coder.mid_block.resnets.1."),
+    (r"(en|de)coder\.mid\.attn_1\.", r"\1coder.mid_block.attentions.0."),
+    (r"(en|de)coder\.norm_out\.", r"\1coder.conv_norm_out."),
+)
+"""What the beginning of a name in latent-diffusion's layout is in ours."""
+
+_LAYERS = {
+    "nin_shortcut": "conv_shortcut",
+    "norm": "group_norm",
+    **dict.fromkeys(("q", "query"), "to_q"),
+    **dict.fromkeys(("k", "key"), "to_k"),
+    **dict.fromkeys(("v", "value"), "to_v"),
+    **dict.fromkeys(("proj_out", "proj_attn"), "to_out.0"),
+}
+"""What the last layer in a name is: in latent-diffusion's layout, and in older files of diffusers."""
+
+
+def is_original(shapes: Shapes) -> bool:
+    """Whether a state dict has such a VAE under latent-diffusion's names, which most files carry, or under those of
+    older versions of diffusers; perhaps behind a prefix."""
+    renamed = _renamed(shapes)
+    query = renamed.get(_QUERY, ())
+    return not _detect(shapes) and _detect({**renamed, _QUERY: query[:2] if query[2:] in ((), (1, 1)) else query})
+
+
+def from_original(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state dict of a VAE in latent-diffusion's layout, or in that of older versions of diffusers, as ours.
+
+    What a checkpoint has besides its VAE is left out. Attention's 1x1 convolutions become the matrices that they are.
+    """
+    return {
+        name: tensor.flatten(1) if ".attentions.0.to_" in name and tensor.shape[2:] == (1, 1) else tensor
+        for name, tensor in _renamed(tensors).items()
+    }
+
+
+def _renamed(tensors: Mapping[str, Value]) -> dict[str, Value]:
+    """The VAE's tensors under our names, as far as they have one."""
+    prefix = next((prefix for prefix in PREFIXES if f"{prefix}decoder.conv_in.weight" in tensors), None)
+    if prefix is None:
+        return {}
+    parts = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    parts = {name: tensor for name, tensor in parts.items() if not name.startswith(_BESIDES)}
+    numbers = [int(found[1]) for found in map(_UP_BLOCK.match, parts) if found]
+    return {_our_name(name, max(numbers, default=0)): tensor for name, tensor in parts.items()}
+
+
+def _our_name(name: str, last_up_block: int) -> str:
+    # latent-diffusion counts a decoder's blocks from the picture, diffusers in the order in which they are passed.
+    name = _UP_BLOCK.sub(lambda found: f"decoder.up.{last_up_block - int(found[1])}.", name)
+    for theirs, ours in _PLACES:
+        name = re.sub(f"^{theirs}", ours, name)
+    return re.sub(r"(?<=\.)\w+(?=\.(weight|bias)$)", lambda layer: _LAYERS.get(layer[0], layer[0]), name)
+
+
+_UP_BLOCK = re.compile(r"decoder\.up\.([0-9]|[1-9][0-9])\.")
+_QUERY = "encoder.mid_block.attentions.0.to_q.weight"
+
+
+def _detect(shapes: Shapes) -> bool:
+    dimensions = {
+        "encoder.conv_in.weight": 4,
+        "encoder.conv_out.weight": 4,
+        "encoder.down_blocks.0.resnets.0.conv1.weight": 4,
+        _QUERY: 2,
+        "decoder.conv_in.weight": 4,
+        "decoder.conv_out.weight": 4,
+        "decoder.up_blocks.0.resnets.0.conv1.weight": 4,
+    }
+    return (
+        all(len(shapes.get(name, ())) == number for name, number in dimensions.items())
+        # Otherwise its encoder says no variance: a VAE with a codebook is so.
+        and shapes["encoder.conv_out.weight"][0] == 2 * shapes["decoder.conv_in.weight"][1]
+    )
+
+
+def _config_from(shapes: Shapes) -> AutoencoderKLConfig:
+    blocks = [f"encoder.down_blocks.{block}.resnets.0.conv1.weight" for block in range(MOST_BLOCKS + 1)]
+    layers = [f"encoder.down_blocks.0.resnets.{layer}.conv1.weight" for layer in range(MOST_BLOCKS + 1)]
+    if not all(shapes.get(name, (1,)) for name in blocks):
+        raise InputError("one of its convolutions has no shape.")
+    return AutoencoderKLConfig(
+        side=SIDE_OF_A_BARE_FILE,
+        channels=shapes["encoder.conv_in.weight"][1],
+        latent_channels=shapes["decoder.conv_in.weight"][1],
+        widths=tuple(shapes[name][0] for name in blocks if name in shapes),
+        layers=sum(name in shapes for name in layers),
+        quantisation=int("quant_conv.weight" in shapes),
+    )
+
+
+ARCHITECTURE = Architecture(
+    name="autoencoder_kl",
+    config=AutoencoderKLConfig,
+    generator=AutoencoderKL,
+    detect=_detect,
+    config_from=_config_from,
+    encodes=True,
+    spatial=True,
+)

@@ -1,0 +1,67 @@
+"""Where a training computes, and in which precision."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from ..errors import InputError
+
+
+def usable(device: torch.device | str) -> torch.device:
+    """The device of that name. Raises InputError where this machine or this torch has none."""
+    try:
+        return torch.empty(1, device=device).device
+    except (RuntimeError, AssertionError, ImportError):  # torch has one for each kind of absence
+        raise InputError(
+            f'There is no device "{device}" here. Devices are cpu, cuda, cuda:1, mps and the like, where this machine '
+            "and its torch have them."
+        ) from None
+
+
+@contextmanager
+def cpu_threads(count: int | None) -> Iterator[None]:
+    """Lets torch work with so many threads for a while; None leaves them as they are."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def best_device() -> torch.device:
+    """CUDA or MPS where there is one, else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def bf16_is_faster(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 in hardware. Unmeasured on CUDA."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        # A torch without this function is taken for a CPU without bfloat16.
+        capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
+        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    return False
+
+
+def in_memory_format(module: nn.Module, memory_format: torch.memory_format) -> nn.Module:
+    """The module, with its images' axes in that order in memory."""
+    return module.to(memory_format=memory_format)  # type: ignore[call-overload] # torch's stub has it as positional
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """torch.nn draws weights from the global generator: it is lent for the moment, and given back as it was."""
+    state = torch.default_generator.get_state()
+    torch.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        torch.default_generator.set_state(state)

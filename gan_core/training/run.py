@@ -1,0 +1,400 @@
+"""What every training has in common: its data, its budget, its average, its records and its checkpoints."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam
+
+from .. import architectures, pictures
+from ..architectures import Architecture
+from ..dataset import ImageDataset
+from ..errors import InputError, TrainingDiverged
+from ..files import check_writable
+from ..generator import Generator
+from ..latents import Latent, sample_noise
+from . import averaging, checkpoint
+from . import history as histories
+from .checkpoint import Checkpoint
+from .devices import bf16_is_faster, in_memory_format, seeded
+from .history import Panels, Record
+from .recipes import Recipe, TrainConfig
+
+RECORD_STEPS = 8
+"""Steps between two records, after the first few. Reading a loss makes a GPU wait, so it is not done at every step."""
+
+CHECKPOINT_SECONDS = 60.0
+"""What a crash can cost at most."""
+
+MAX_LOSS = 1e4
+"""Beyond this a loss has exploded: healthy ones stay below a hundred."""
+
+SAMPLES = 64
+"""Images in a run's grid of samples; their seeds are 0, 1, 2, ..."""
+
+NOISE, ORDER, MIRROR, HELD_OUT, FIT = range(5)
+"""Purposes of random streams."""
+
+_FIRST_COLUMNS = ("discriminator_loss", "generator_loss", "real_score", "fake_score")
+"""Of the history in a checkpoint that does not say, from before there were VAEs."""
+
+
+@dataclass(frozen=True)
+class Player:
+    """A network that learns, and what moves it."""
+
+    module: nn.Module
+    optimizer: Adam
+
+
+class Run(ABC):
+    """One training: its networks, an average of the generator, and how far they have come.
+
+    A child says which networks there are (`networks`), what a step does (`step`), and what is to be seen of it.
+    """
+
+    panels: ClassVar[Panels]
+    """What its chart shows."""
+    losses: ClassVar[Mapping[str, str]]
+    """The values that must stay finite and below MAX_LOSS, and what each is in a sentence."""
+
+    def __init__(self, dataset: ImageDataset, config: TrainConfig, device: torch.device, start: Generator | None):
+        """Starts anew or resumes, as the config says. Raises InputError where either cannot be."""
+        self.dataset, self.config, self.device = dataset, config, device
+        self.recipe: Recipe = config.recipe
+        self.folder = Path(config.folder)
+        self.architecture, self.network = self._design(start)
+        self._check_data()
+        check_writable(self.folder)
+        found = checkpoint.read(self.folder)
+        if found and not config.resume:
+            raise InputError(f"{self.folder} already holds a run: resume it, or choose another name for the new one.")
+        if found:
+            self._check_resumable(found.state)
+
+        self.seed: int = found.state["seed"] if found else config.seed
+        self.images: int = found.state["images"] if found else 0
+        self.steps: int = found.state["steps"] if found else 0
+        self.history: list[Record] = []
+        self.names: list[str] = []
+        self.pending: list[Tensor] = []  # values of these names since the last record
+        self.diverged = False
+        self.shown = self.choose_shown()
+
+        with seeded(self.seed):
+            networks = self.build(start)
+        self.players = {
+            name: self._player(in_memory_format(module.to(device), torch.channels_last))
+            for name, module in networks.items()
+        }
+        self.generator: Any = self.players["generator"].module
+        self.average: Any = copy.deepcopy(self.generator).eval().requires_grad_(False)
+        if found:
+            self._restore(found)
+
+        self.latents: Latent | None = None
+        self.order = (-1, np.empty(0, np.int64))  # epoch, its permutation
+        self.images_at_start, self.started = self.images, time.monotonic()
+        self.checkpointed, self.images_kept = self.started, self.images
+
+    # What a child says.
+
+    @abstractmethod
+    def build(self, start: Generator | None) -> dict[str, nn.Module]:
+        """Networks with fresh weights, drawn by torch's global generator, on the CPU; one is the "generator"."""
+
+    @abstractmethod
+    def step(self) -> dict[str, Tensor]:
+        """Shows the networks one batch, and lets them learn from it. Returns scalars for the record, on the device."""
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What has to be as it was when a run is resumed, besides the generator's own shape."""
+        return {}
+
+    def choose_shown(self) -> np.ndarray:
+        """Indices of the images that are learned from."""
+        return np.arange(len(self.dataset))
+
+    def measured(self) -> dict[str, float]:
+        """What is measured now and then of the average, for the record."""
+        return {}
+
+    def preview(self) -> tuple[Tensor, int | None]:
+        """Images [N, C, H, W] in [-1, 1] that show how far it is, and how many stand in a row; None for a square."""
+        return self.samples(), None
+
+    @abstractmethod
+    def facts(self) -> dict[str, Any]:
+        """What its generator's card says of the training, besides what all say."""
+
+    @abstractmethod
+    def in_words(self, record: Record) -> str:
+        """A record as part of a line for people."""
+
+    # One step.
+
+    def advance(self) -> None:
+        """One step, and what falls due after it: the average, records and checkpoints."""
+        values = self.step()
+        if list(values) != self.names:  # a player has joined
+            self._record()
+            self.names = list(values)
+        self.pending.append(torch.stack([value.float() for value in values.values()]))
+        self.steps += 1
+        self.images += self.recipe.batch_size
+        half_life = 1000 * self.recipe.average_kimg
+        averaging.update(self.average, self.generator, self.recipe.batch_size, self.images, half_life)
+        if self.steps % RECORD_STEPS == 0 or self.steps < RECORD_STEPS:
+            self._record()
+        if time.monotonic() - self.checkpointed > CHECKPOINT_SECONDS:
+            self.checkpoint()
+
+    def next_batch(self) -> tuple[Tensor, Tensor | None]:
+        """Real images [N, C, H, W] in [-1, 1] and their labels [N], on the device."""
+        indices = self._indices(self.images, self.recipe.batch_size)
+        mirrored = self.random(MIRROR, self.steps).random(len(indices)) < 0.5 if self.dataset.mirror else None
+        return self.images_at(indices, mirrored), self._labels_at(indices)
+
+    def images_at(self, indices: np.ndarray, mirrored: np.ndarray | None = None) -> Tensor:
+        """Images of the data set, [N, C, H, W] in [-1, 1], on the device."""
+        return self.to_device(self.dataset.batch(indices, mirrored)).float().div_(127.5).sub_(1)
+
+    def noise(self, *shape: int) -> Tensor:
+        """Normal numbers of this step."""
+        noise = self.random(NOISE, self.steps).standard_normal(shape, np.float32)
+        return self.to_device(torch.from_numpy(noise))
+
+    def random(self, *purpose: int) -> np.random.Generator:
+        """A stream that depends on the seed and the purpose alone: nothing has to be kept to resume it."""
+        return np.random.default_rng([self.seed, *purpose])
+
+    def to_device(self, tensor: Tensor) -> Tensor:
+        if self.device.type == "cuda":
+            return tensor.pin_memory().to(self.device, non_blocking=True)
+        return tensor.to(self.device)
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        if self.config.precision == "auto" and bf16_is_faster(self.device):
+            return torch.autocast(self.device.type, torch.bfloat16)
+        return nullcontext()
+
+    # What the caller sees.
+
+    @property
+    def finished(self) -> bool:
+        return self.fraction >= 1
+
+    @property
+    def fraction(self) -> float:
+        """Share of the budget that is spent, 0 to 1: of kimg or of minutes, whichever is nearer its end."""
+        shares = [0.0]
+        if self.config.kimg is not None:
+            shares.append(self.images / (1000 * self.config.kimg))
+        if self.config.minutes is not None:
+            shares.append((time.monotonic() - self.started) / (60 * self.config.minutes))
+        return min(1.0, max(shares))
+
+    @property
+    def images_per_second(self) -> float:
+        return (self.images - self.images_at_start) / max(1e-9, time.monotonic() - self.started)
+
+    def samples(self) -> Tensor:
+        """SAMPLES images of the average, always of the same latents."""
+        generator = Generator(self.architecture, self.network, self.average, {"title": self.title})
+        if self.latents is None:
+            classes = self.network.classes
+            labels = [i % classes for i in range(SAMPLES)] if classes else None
+            self.latents = sample_noise(generator, range(SAMPLES), labels=labels)
+        return generator.decode(self.latents)
+
+    def generator_now(self) -> Generator:
+        """A copy, on the CPU, of the averaged generator as it is now."""
+        module = in_memory_format(copy.deepcopy(self.average).cpu(), torch.contiguous_format)
+        return Generator(self.architecture, self.network, module, self._card())
+
+    # What stays.
+
+    def checkpoint(self) -> None:
+        """Writes the run's checkpoint, its generator, its history and a grid of what it can do.
+
+        Raises TrainingDiverged, and leaves the files as they are, where the run is no longer sound.
+        """
+        self._record()
+        tensors = checkpoint.module_tensors(self.average, "average")
+        for name, player in self.players.items():
+            tensors |= checkpoint.module_tensors(player.module, name)
+            tensors |= checkpoint.optimizer_tensors(player.optimizer, player.module, f"{name}_optimizer")
+        broken = next((name for name, tensor in tensors.items() if not tensor.isfinite().all()), None)
+        if broken:
+            self._diverge(f"{broken} is no longer a finite number")
+        names = histories.columns(self.history)
+        state = {
+            "images": self.images,
+            "steps": self.steps,
+            "seed": self.seed,
+            "architecture": self.architecture.name,
+            "network": asdict(self.network),
+            "columns": names,
+            **self.identity,
+        }
+        checkpoint.write(self.folder, state, {"history": histories.to_tensor(self.history, names), **tensors})
+        self.generator_now().save(self.folder / "generator.safetensors")
+        histories.write_csv(self.history, self.folder / "history.csv")
+        sheet = self.folder / "samples" / f"{self.images / 1000:08.1f}kimg.png"
+        pictures.save_png(pictures.grid(*self.preview()), sheet)
+        self.checkpointed, self.images_kept = time.monotonic(), self.images
+
+    def close(self) -> None:
+        """Writes the last checkpoint, unless nothing was learned since the one before or what was learned is broken."""
+        if self.images > self.images_kept and not self.diverged:
+            self.checkpoint()
+
+    @property
+    def title(self) -> str:
+        return self.config.title or self.folder.name
+
+    # Below: how.
+
+    def _design(self, start: Generator | None) -> tuple[Architecture, Any]:
+        """The family, and the config of the networks in it."""
+        if self.recipe.architecture is None:
+            if start is None:
+                raise InputError(
+                    f"The preset {self.config.preset} goes on from a VAE that there is: give it one to start from."
+                )
+            return start.architecture, self._fitting(start)
+        if start is not None:
+            raise InputError(
+                f"The preset {self.config.preset} starts from nothing: it takes no generator to start from."
+            )
+        architecture = architectures.by_name(self.recipe.architecture)
+        data = {"side": self.dataset.side, "channels": self.dataset.channels}
+        if architecture.discriminator:
+            data["classes"] = self.dataset.classes
+        return architecture, architecture.config(**data, **self.recipe.network)
+
+    def _fitting(self, start: Generator) -> Any:
+        """The config of a VAE whose decoder can be tuned to the data."""
+        if not start.architecture.encodes:
+            raise InputError(
+                f"{start.title} is a {start.architecture.name} generator: it has no encoder, only VAEs do."
+            )
+        data, config = self.dataset, start.config
+        if data.channels != config.channels or not (start.architecture.spatial or data.side == config.side):
+            raise InputError(
+                f"{start.title} makes images of {config.side}x{config.side}x{config.channels}, and {data.name} has "
+                f"{data.side}x{data.side}x{data.channels}: load the images in its size and channels."
+            )
+        return config
+
+    def _check_data(self) -> None:
+        count, name = len(self.dataset), self.dataset.name
+        if count < self.recipe.batch_size:
+            raise InputError(
+                f"{name} has {count} images, fewer than a batch of {self.recipe.batch_size}: add images"
+                + (f", or set the batch size to {count} or less." if count > 1 else ".")
+            )
+
+    def _check_resumable(self, state: dict[str, Any]) -> None:
+        wanted = {"architecture": self.architecture.name, **asdict(self.network), **self.identity}
+        had = {"architecture": state["architecture"], **state["network"]}
+        had |= {name: state.get(name) for name in self.identity}
+        for name, value in had.items():
+            # a config that was read from a checkpoint has lists where ours has tuples
+            if wanted.get(name) != (tuple(value) if isinstance(value, list) else value):
+                raise InputError(
+                    f"{self.folder.name} cannot be resumed with these settings: it was begun with {name} {value}, and "
+                    f"preset, objective and data now ask for {wanted.get(name)}. Use the run's own, or start anew."
+                )
+
+    def _restore(self, found: Checkpoint) -> None:
+        try:
+            self.history = histories.from_tensor(found.tensors["history"], found.state.get("columns", _FIRST_COLUMNS))
+            found.restore(self.average, "average")
+            for name, player in self.players.items():
+                found.restore(player.module, name)
+                found.restore_optimizer(player.optimizer, player.module, f"{name}_optimizer")
+        except (KeyError, RuntimeError, TypeError, ValueError):
+            raise InputError(
+                f"{self.folder / checkpoint.FILE} is damaged: it does not hold the whole of a run. Start a new one."
+            ) from None
+
+    def _player(self, module: nn.Module) -> Player:
+        fused = self.device.type in ("cpu", "cuda")
+        learning = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        return Player(module, Adam(learning, self.recipe.learning_rate, self.recipe.betas, fused=fused))
+
+    def _labels_at(self, indices: np.ndarray) -> Tensor | None:
+        labels = self.dataset.labels
+        return None if labels is None else self.to_device(torch.from_numpy(labels[indices]))
+
+    def _indices(self, first: int, count: int) -> np.ndarray:
+        """The images shown at positions first, first + 1, ...: every epoch a new order, each image once."""
+        positions = np.arange(first, first + count)
+        epochs, places = positions // len(self.shown), positions % len(self.shown)
+        indices = np.empty(count, np.int64)
+        for epoch in np.unique(epochs):
+            if epoch != self.order[0]:
+                self.order = int(epoch), self.random(ORDER, int(epoch)).permutation(len(self.shown))
+            indices[epochs == epoch] = self.order[1][places[epochs == epoch]]
+        return self.shown[indices]
+
+    def _record(self) -> None:
+        if not self.pending:
+            return
+        means = torch.stack(self.pending).mean(dim=0).tolist()
+        self.pending.clear()
+        values = dict(zip(self.names, means, strict=True))
+        self.history.append(Record(self.images, values | self.measured()))
+        losses = {name: values[name] for name in self.losses if name in values}
+        worst = max(losses, key=lambda name: abs(losses[name]) if math.isfinite(losses[name]) else math.inf)
+        if not abs(losses[worst]) <= self.largest_loss:
+            self._diverge(f"{self.losses[worst]} is {losses[worst]:.3g}")
+
+    @property
+    def largest_loss(self) -> float:
+        """Beyond this a loss has exploded."""
+        return MAX_LOSS
+
+    def _diverge(self, what: str) -> None:
+        self.diverged = True
+        kept = checkpoint.read(self.folder)
+        left = (
+            f"Its last good checkpoint, at {kept.state['images'] / 1000:.1f} kimg, is in {self.folder.name}: resume it"
+            if kept
+            else "There was no checkpoint yet: start it again"
+        )
+        raise TrainingDiverged(
+            f"Training {self.title} was stopped at {self.images / 1000:.1f} kimg, because {what}. {left} with a lower "
+            f"learning rate, such as {self.recipe.learning_rate / 4:.1g}, or another objective."
+        )
+
+    def _card(self) -> dict[str, Any]:
+        data = self.dataset
+        return {
+            "title": self.title,
+            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "class_names": list(data.class_names) if self.network.classes else [],
+            "data": {"name": data.name, "images": len(data), "fingerprint": data.fingerprint, "mirror": data.mirror},
+            "training": {
+                "preset": self.config.preset,
+                **self.facts(),
+                "batch_size": self.recipe.batch_size,
+                "learning_rate": self.recipe.learning_rate,
+                "kimg": round(self.images / 1000, 3),
+                "seed": self.seed,
+            },
+        }

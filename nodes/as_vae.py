@@ -1,0 +1,162 @@
+"""A generator as what core's nodes take for a VAE."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ..gan_core import Generator, InputError, Latent
+from ..gan_core.architectures.taesd_vae import padded
+from ..gan_core.encoding import pictures_for
+from . import host
+from .types import from_comfy, to_image
+
+DECODE_BYTES_OF_A_PIXEL = 4 * 2178
+ENCODE_BYTES_OF_A_PIXEL = 4 * 1767
+"""What ComfyUI reckons with for the VAE of Stable Diffusion; TAESD's layout takes less."""
+
+FEWEST_PLACES = 4
+"""Of a tile's side. Tiles of half of it are made too."""
+
+
+class GeneratorAsVAE:
+    """What core's nodes use of comfy.sd.VAE, under its names, made of a generator.
+
+    `samples` are latents [B, C, h, w], `pixels` an IMAGE [B, H, W, C] in [0, 1], as core has them. Latents of a
+    style-based generator's style_shape are styles, others z.
+
+    A spatial VAE takes pictures of any size, and repeats their last rows and columns until latents have whole places.
+    To the others a picture is cut and resized, and tiles are no tiles: one place is a whole picture.
+    """
+
+    latent_dim = 2
+
+    def __init__(self, generator: Generator, label: int | None = None):
+        """label: the class of all that is decoded, for a generator that has classes."""
+        self.generator, self.label = generator, label
+        self.latent_channels, self.output_channels = generator.latent_shape[0], generator.config.channels
+        self.upscale_ratio = _pixels_of_a_place(generator)
+        # Core cuts pictures to a multiple of it, of which nothing would be left of those smaller than a vector's.
+        self.downscale_ratio = self.upscale_ratio if generator.architecture.spatial else 1
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(
+            f"This node needs a VAE's {name}, which a generator does not have: it can be decoded, encoded and saved."
+        )
+
+    def spacial_compression_decode(self) -> int:
+        return self.upscale_ratio
+
+    def spacial_compression_encode(self) -> int:
+        return self.downscale_ratio
+
+    def temporal_compression_decode(self) -> None:
+        """It is none of videos."""
+
+    def memory_used_decode(self, shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> int:
+        """Bytes, of one latent [B, C, h, w]. It computes in float32, whatever the type."""
+        if not self.generator.architecture.spatial:
+            return host.DECODE_BYTES
+        return DECODE_BYTES_OF_A_PIXEL * shape[2] * shape[3] * self.upscale_ratio**2
+
+    def memory_used_encode(self, shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> int:
+        """Bytes, of one picture [B, C, H, W]."""
+        return ENCODE_BYTES_OF_A_PIXEL * shape[2] * shape[3]
+
+    def get_sd(self) -> dict[str, Tensor]:
+        """Its weights, which Load Generator knows by their names and shapes."""
+        return self.generator.module.state_dict()
+
+    def decode(self, samples: Tensor) -> Tensor:
+        latent = self._latent(samples)
+        with host.on_device(self.generator, self.memory_used_decode(samples.shape)):
+            try:
+                return _shown(self.generator.decode(latent))
+            except Exception as error:
+                if not self.generator.architecture.spatial or not host.is_out_of_memory(error):
+                    raise
+        # Outside of the except clause, whose error would keep the memory of the attempt.
+        return self.decode_tiled(samples)
+
+    def decode_tiled(
+        self,
+        samples: Tensor,
+        tile_x: int = 64,
+        tile_y: int = 64,
+        overlap: int = 16,
+        tile_t: int | None = None,
+        overlap_t: int | None = None,
+    ) -> Tensor:
+        """tile_x, tile_y, overlap: in places of the latent. tile_t, overlap_t: of videos."""
+        if not self.generator.architecture.spatial:
+            return self.decode(samples)
+        self.generator.check(self._latent(samples))
+        sides = max(FEWEST_PLACES, tile_x), max(FEWEST_PLACES, tile_y)
+        with host.on_device(self.generator, self.memory_used_decode((1, self.latent_channels, *sides))):
+            images = host.in_tiles(self._tile, samples, sides, overlap, self.upscale_ratio, self.output_channels)
+        if tuple(samples.shape[1:]) == self.generator.latent_shape:
+            images = images[..., : self.generator.config.side, : self.generator.config.side]
+        return _shown(images)
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        pictures = pictures_for(self.generator, pixels)
+        with host.on_device(self.generator, self.memory_used_encode(pictures.shape)):
+            try:
+                return host.to_intermediate(self.generator.encode(pictures).samples)
+            except Exception as error:
+                if not self.generator.architecture.spatial or not host.is_out_of_memory(error):
+                    raise
+        return self.encode_tiled(pixels)
+
+    def encode_tiled(
+        self,
+        pixels: Tensor,
+        tile_x: int = 512,
+        tile_y: int = 512,
+        overlap: int = 64,
+        tile_t: int | None = None,
+        overlap_t: int | None = None,
+    ) -> Tensor:
+        """tile_x, tile_y, overlap: in pixels. tile_t, overlap_t: of videos."""
+        if not self.generator.architecture.spatial:
+            return self.encode(pixels)
+        place = self.downscale_ratio
+        sides = max(FEWEST_PLACES, tile_x // place), max(FEWEST_PLACES, tile_y // place)
+        pictures = padded(pictures_for(self.generator, pixels), place)
+        tile = (1, self.output_channels, *(place * side for side in sides))
+        with host.on_device(self.generator, self.memory_used_encode(tile)):
+            samples = host.in_tiles(
+                lambda part: self.generator.encode(part).samples,
+                pictures, sides, overlap // place, 1 / place, self.latent_channels, place,
+            )  # fmt: skip
+        return host.to_intermediate(samples)
+
+    def _latent(self, samples: Tensor) -> Latent:
+        latent = from_comfy(self.generator, {"samples": samples}, self.label)
+        if self.generator.classes and latent.space == "z" and latent.labels is None:
+            raise InputError(
+                f"{self.generator.title} has {self.generator.classes} classes, and core's nodes do not pass on which "
+                "one a latent has: use Decode with the generator, or set a label on Generator to VAE."
+            )
+        return latent
+
+    def _tile(self, z: Tensor) -> Tensor:
+        """Latents [1, C, h, w], a part of others -> images [1, C, H, W], with all pixels of every place."""
+        height, width = (size * self.upscale_ratio for size in z.shape[2:])
+        if tuple(z.shape[1:]) == self.generator.latent_shape:
+            # Taken for a whole picture, it would lose what is padding there.
+            z = functional.pad(z, (0, 1, 0, 0), mode="replicate")
+        return self.generator.decode(z)[..., :height, :width]
+
+
+def _pixels_of_a_place(generator: Generator) -> int:
+    """The side in pixels of what one place of a latent becomes."""
+    if not generator.architecture.spatial:
+        return generator.config.side
+    # Asked of the network itself. Two places are no square, and so never a picture of its own side with padding.
+    return generator.decode(torch.zeros(1, generator.latent_shape[0], 1, 2)).shape[2]
+
+
+def _shown(images: Tensor) -> Tensor:
+    return host.to_intermediate(to_image(images))
