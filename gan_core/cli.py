@@ -23,9 +23,11 @@ from .image_files import FITS
 from .importing import importing
 from .latents import parse_class_weights, parse_seeds, sample_noise
 from .likelihood import elbo, importance_weighted
+from .metrics import measuring
 from .objectives import OBJECTIVES
 from .reconstruction import LIKELIHOODS, LOSSES
 from .training import PRESETS, Progress, TrainConfig, train
+from .training.devices import best_device
 from .transform import Transform
 
 DEFAULT_KIMG = 1000
@@ -412,6 +414,45 @@ def likelihood_command(weights: Path, data: Path, likelihood: str, samples: int,
         estimate = importance_weighted(made, images, samples, likelihood, seed, scale)
         facts |= {"importance_weighted_nats": float(estimate.mean()), "samples": samples}
     click.echo(json.dumps({"images": len(images), "likelihood": likelihood, **facts}, indent=2))
+
+
+@main.command("measure")
+@click.argument("weights", type=click.Path(path_type=Path))
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option(
+    "--count", type=int, default=2000, show_default=True, help="Images made, and read at most: 10 to 10,000 of each."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the first picture; the others follow.")
+@click.option(
+    "--labels", is_flag=True, help="Take the folder's sub-folders for classes, and make them in its proportions."
+)
+@click.option(
+    "--fit", type=click.Choice(list(FITS)), default="crop", show_default=True, help="How images become square."
+)
+@click.option("--save", is_flag=True, help="Write the figures into the card of the file WEIGHTS too.")
+def measure_command(weights: Path, data: Path, count: int, seed: int, labels: bool, fit: str, save: bool) -> None:
+    """Says how near the pictures of the generator in the file WEIGHTS come to the images in the folder DATA, as JSON.
+
+    kid is a distance, 0 at best; coverage and recall say how much of the images it makes, precision and density how
+    good its pictures are. They count by the features of a network, which a sentence says how to install. Images that it
+    has not learned from are the ones to ask about.
+    """
+    made = generator.load(weights)
+    channels = {count: name for name, count in CHANNELS.items()}[made.config.channels]
+    dataset = _read(data, size=made.config.side, channels=channels, fit=fit, labels=labels)
+    device = best_device()
+    made.module.to(device)
+    steps = measuring(made, dataset, count, seed, device)
+    step = next(steps)  # what cannot begin is said before a bar is drawn
+    with tqdm(total=step.total, desc=f"measuring {weights.name}", unit="image", leave=False, delay=1) as bar:
+        for step in steps:
+            bar.update(step.done - bar.n)
+    report = step.report
+    assert report is not None
+    if save:
+        made.module.to("cpu")
+        report.on(made).save(weights)
+    click.echo(json.dumps(asdict(report), indent=2, ensure_ascii=False))
 
 
 def _opened(path: Path) -> Generator:

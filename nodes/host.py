@@ -24,6 +24,7 @@ from server import PromptServer
 
 from ..gan_core import Generator, ImageDataset, InputError, Progress, examples, files, pictures
 from ..gan_core.importing import ENDINGS, SAFETENSORS
+from ..gan_core.metrics import Measuring
 from ..gan_core.projection import Projecting
 from ..gan_core.training import checkpoint
 
@@ -424,6 +425,19 @@ class NodeProgress:
             return torch.cat([step.targets[: len(step.images)], step.images]), len(step.images)
 
         self._at(step.fraction, preview, str(step))
+
+    def measuring(self, step: Measuring) -> None:
+        """Shows how far a measurement is: pictures that were just made; at the end the figures, and what looks most
+        like real images, above these."""
+
+        def preview() -> tuple[torch.Tensor, int | None]:
+            return (torch.cat(step.nearest), len(step.nearest[0])) if step.nearest else (step.images, None)
+
+        if len(step.images):
+            self._at(step.fraction, preview, str(step))
+        else:
+            self.reading(step.done, step.total)
+            self.say(str(step))
 
     def _at(self, fraction: float, preview: Callable[[], tuple[torch.Tensor, int | None]], text: str) -> None:
         comfy.model_management.throw_exception_if_processing_interrupted()

@@ -77,7 +77,7 @@ class Server:
         variables: of its environment, besides our own.
         """
         self.base, self.log_file = base, base / "server.log"
-        for folder in ("custom_nodes", "models", "input", "output", "temp", "user"):
+        for folder in ("custom_nodes", "models", "input", "output", "temp", "user", self.packages.name):
             (base / folder).mkdir(parents=True)
         (base / "custom_nodes" / PACK).symlink_to(ROOT, target_is_directory=True)
         self.port = _free_port()
@@ -88,7 +88,8 @@ class Server:
             "--disable-all-custom-nodes", "--whitelist-custom-nodes", PACK,
         ]  # fmt: skip
         # Networks this small learn fastest on one thread: several wait for each other, and long on a busy machine.
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", **variables}
+        paths = os.pathsep.join([str(self.packages), *filter(None, [os.environ.get("PYTHONPATH")])])
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths, **variables}
         with self.log_file.open("wb") as log:
             self.process = subprocess.Popen(
                 command, cwd=comfyui, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
@@ -102,6 +103,11 @@ class Server:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def packages(self) -> Path:
+        """An empty folder that its Python imports from: what a test puts there is as if it were installed."""
+        return self.base / "packages"
 
     @property
     def log(self) -> str:

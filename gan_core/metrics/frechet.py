@@ -1,0 +1,31 @@
+"""The Fréchet distance between features (Heusel et al. 2017), for those of any network."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def frechet(real: Tensor, fake: Tensor) -> float:
+    """The squared Fréchet distance of the normal distributions with the features' means and covariances.
+
+    real, fake: features, [N, D] and [M, D], N and M at least 2. Computed in float64 from eigenvalues.
+
+    It is FID only for features of the Inception network of 2015. It is biased: with fewer than some 10,000 images it is
+    far too large, the more so the fewer they are, and comparable only between equal numbers.
+    """
+    real, fake = real.double(), fake.double()
+    between = (real.mean(0) - fake.mean(0)).square().sum()
+    # The trace of the root of a product of covariances A'A and B'B is the sum of the singular values of A B'.
+    roots = torch.linalg.svdvals(_root(real) @ _root(fake).T)
+    distance = between + real.var(0).sum() + fake.var(0).sum() - 2 * roots.sum()
+    return max(0.0, float(distance))
+
+
+def _root(features: Tensor) -> Tensor:
+    """R with R'R the covariance of features [N, D]: [D, D], or [N, D] where there are fewer images than numbers."""
+    centred = (features - features.mean(0)) / (len(features) - 1) ** 0.5
+    if len(features) <= features.shape[1]:
+        return centred
+    values, vectors = torch.linalg.eigh(centred.T @ centred)
+    return values.clamp(min=0).sqrt()[:, None] * vectors.T

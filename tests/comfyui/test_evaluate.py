@@ -1,0 +1,112 @@
+"""Measuring on a real server: first without the network that looks at the pictures, then with it."""
+
+import subprocess
+
+import numpy as np
+import pytest
+import torch
+from comfyui_graphs import EXAMPLE_FOLDER, EXAMPLE_GENERATOR, differ, is_sentence, load_folder, pictures
+from comfyui_server import Comfy, Graph, Output, Server, find_comfyui, find_python
+
+import gan_core
+from gan_core.examples import FOLDER, digits
+from gan_core.metrics import Report, measuring
+from gan_core.metrics.features import PACKAGES
+from gan_core.pictures import to_pixels
+
+COUNT, SEED = 40, 3
+
+
+def measure(graph: Graph, generator: str = EXAMPLE_GENERATOR, size: int = 28, count: int = COUNT) -> Output:
+    loaded = graph("LoadGenerator", name=generator)
+    dataset = load_folder(graph, EXAMPLE_FOLDER, size=size)
+    return graph("MeasureGenerator", generator=loaded, dataset=dataset, count=count, seed=SEED)
+
+
+@pytest.fixture(scope="module")
+def absent(server: Server) -> str:
+    """ComfyUI's Python, which has no network to measure with."""
+    comfyui = find_comfyui()
+    assert comfyui is not None
+    python = find_python(comfyui)
+    imports = "; ".join(f"import {package.replace('-', '_')}" for package in PACKAGES)
+    installed = subprocess.run([python, "-c", imports], check=False, capture_output=True).returncode == 0
+    if installed or any(server.packages.iterdir()):
+        pytest.skip("the network is installed in ComfyUI's Python")
+    return python
+
+
+@pytest.fixture(scope="module")
+def expected() -> tuple[Report, torch.Tensor]:
+    """What gan_core finds by itself: the figures, and the panel of nearest images in 8 bits."""
+    *_, last = measuring(gan_core.load(FOLDER / "digits.safetensors"), digits(), COUNT, SEED)
+    assert last.report is not None and last.nearest is not None
+    return last.report, torch.from_numpy(to_pixels(torch.cat(last.nearest)))
+
+
+def test_without_the_network_a_sentence_says_how_to_install_it(comfy: Comfy, absent: str) -> None:
+    graph = Graph()
+    measure(graph)
+    told = comfy.error_of(graph)
+    assert is_sentence(told)
+    assert f"{absent} -m pip install --no-deps {' '.join(PACKAGES)} " in told
+
+
+@pytest.mark.usefixtures("network")
+def test_the_figures_are_those_of_gan_core(comfy: Comfy, expected: tuple[Report, torch.Tensor]) -> None:
+    graph = Graph()
+    measured = measure(graph)
+    kid, coverage, report = (graph("PreviewAny", source=measured[slot]) for slot in (3, 4, 1))
+    panel = graph("PreviewImage", images=measured[2])
+    graph("SaveGenerator", generator=measured, filename_prefix="measured")
+    run = comfy.run(graph)
+    shown = {node: run.outputs[node.node]["text"][0] for node in (kid, coverage, report)}
+    assert float(shown[kid]) == pytest.approx(expected[0].kid, rel=1e-3)
+    assert float(shown[coverage]) == pytest.approx(expected[0].coverage, abs=0.03)
+    assert shown[report].splitlines()[-1] == str(expected[0]).splitlines()[-1]
+    assert run.outputs[measured.node]["text"] == shown[report].splitlines()
+    assert comfy.texts(run, measured)[-1] == shown[report]
+
+    (sheet,) = pictures(comfy, run, panel)
+    rows, columns = 2, 8
+    side, factor = 28 + 2, sheet.shape[1] // (columns * 30 - 2)
+    cells = [
+        sheet[y * side * factor :: factor, x * side * factor :: factor][:28, :28]
+        for y in range(rows)
+        for x in range(columns)
+    ]
+    found = [np.concatenate(pair) for pair in zip(cells[:columns], cells[columns:], strict=True)]
+    wanted = [
+        np.concatenate(pair) for pair in zip(*expected[1].numpy().astype(int).reshape(2, 8, 28, 28, 3), strict=True)
+    ]
+    # Two torches may differ in a last digit, and so in the order of two that are equally near, or in which is the last.
+    assert sum(any(not differ(pair, other) for other in wanted) for pair in found) >= columns - 2
+
+    (saved,) = (comfy.output / "gan").glob("measured_*.safetensors")
+    metrics = gan_core.load(saved).card["metrics"]
+    assert [metric["name"] for metric in metrics] == [metric["name"] for metric in expected[0].as_metrics()]
+    assert metrics[0]["value"] == pytest.approx(float(shown[kid]))
+
+
+@pytest.mark.usefixtures("network")
+def test_it_shows_how_far_it_is_and_stops_at_once(comfy: Comfy) -> None:
+    graph = Graph()
+    measured = measure(graph, count=10_000)
+    run = comfy.submit(graph)
+    comfy.follow(run, lambda run: len([node for node, done, _ in run.progress if node == measured.node and done]) > 2)
+    comfy.interrupt()
+    assert comfy.finish(run).state == "interrupted"
+    assert any(line.startswith("looking at real images: ") for line in comfy.texts(run, measured))
+
+
+def test_another_size_is_answered_in_a_sentence(comfy: Comfy) -> None:
+    graph = Graph()
+    measure(graph, size=32)
+    told = comfy.error_of(graph)
+    assert is_sentence(told) and "read the images with a size of 28" in told
+
+
+def test_counts_out_of_range_are_not_queued(comfy: Comfy) -> None:
+    graph = Graph()
+    measure(graph, count=10_001)
+    assert "count" in comfy.refusal_of(graph)
