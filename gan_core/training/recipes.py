@@ -80,7 +80,7 @@ GAN_PRESETS = {
         betas=(0.5, 0.99),
         average_kimg=20.0,
         batch_size=32,
-        augment="diffaugment",
+        augment="ada",
     ),
 }
 
