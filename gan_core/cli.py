@@ -13,7 +13,7 @@ from typing import Any
 import click
 from tqdm import tqdm
 
-from . import charts, generator, pictures
+from . import charts, generator, hub, pictures
 from .augment import AUGMENTS
 from .dataset import CHANNELS, ImageDataset, reading
 from .errors import InputError, TrainingDiverged
@@ -75,6 +75,8 @@ def main() -> None:
       python -m gan_core train photos --out runs/photos    learn from the images in a folder
       python -m gan_core sample runs/photos/generator.safetensors --out new.png
       python -m gan_core convert stylegan2-ada.pkl         open a generator of another program
+      python -m gan_core fetch owner/name                  open one from the Hugging Face Hub
+      python -m gan_core publish mine.safetensors me/mine --licence cc-by-4.0
     """
 
 
@@ -287,6 +289,84 @@ def convert(file: Path, out: Path | None) -> None:
     for line in (step.generator.summary, *step.generator.origin):
         click.echo(line)
     _say_where(step.generator.save(target).parent, target.name)
+
+
+@main.command()
+@click.argument("name", metavar="ID[@REVISION]")
+@click.option("--out", type=click.Path(path_type=Path), help="Where to.  [default: the repository's name, here]")
+def fetch(name: str, out: Path | None) -> None:
+    """Fetches a generator from the Hugging Face Hub as one safetensors file.
+
+    ID is owner/name, as it stands at the top of its page; REVISION a branch, a tag or a commit. The download is kept in
+    the cache of the Hub's own client. Log in for private repositories with the command hf auth login.
+    """
+    hub_id = hub.HubId.parse(name)
+    target = out or Path(hub_id.repo.partition("/")[2] + ".safetensors")
+    if out is None and target.exists():
+        raise InputError(f"{target} is there already: give another place with --out.")
+    with closing(hub.fetching(name)) as steps:
+        *_, last = steps
+    made = last.generator
+    assert made is not None
+    for line in (
+        made.summary,
+        *made.origin,
+        f"{hub_id.repo}@{made.card['hub']['commit']}",
+        *filter(None, [last.remark]),
+    ):
+        click.echo(line)
+    _say_where(made.save(target).parent, target.name)
+
+
+@main.command()
+@click.argument("weights", type=click.Path(path_type=Path))
+@click.argument("repo", metavar="ID")
+@click.option(
+    "--licence", type=click.Choice(list(hub.LICENCES)), required=True, help="What others may do with it; yours to say."
+)
+@click.option("--title", default="", help="What it is called.  [default: what the file says]")
+@click.option("--description", default="", help="More about it, in Markdown.")
+@click.option("--public", is_flag=True, help="For everybody to see. Otherwise a new repository is private.")
+@click.option("--pull-request", is_flag=True, help="Propose it to a repository that is there.")
+@click.option("--workflow", type=click.Path(path_type=Path), help="A ComfyUI workflow to publish with it.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be sent.")
+def publish(
+    weights: Path,
+    repo: str,
+    licence: str,
+    title: str,
+    description: str,
+    public: bool,
+    pull_request: bool,
+    workflow: Path | None,
+    dry_run: bool,
+) -> None:
+    """Publishes the generator in the file WEIGHTS on the Hugging Face Hub.
+
+    ID is owner/name. Sent are the weights, a config, a page about it, sample pictures, and the workflow if you give
+    one, without its paths, names and tokens. Log in before, with the command hf auth login.
+    """
+    made = generator.load(weights)
+    drawn_by = None if workflow is None else _workflow(workflow)
+    with hub.prepared(made, repo, licence, title, description, drawn_by) as publication:
+        if dry_run:
+            click.echo(str(publication))
+            return
+        with closing(hub.publishing(publication, not public, pull_request)) as steps:
+            *_, last = steps
+    click.echo(str(last))
+
+
+def _workflow(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}.") from None
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise InputError(f"{path.name} is no workflow: save one in ComfyUI with Export, and give that file.")
+    return value
 
 
 @main.command()

@@ -3,7 +3,7 @@
 from comfy_api.latest import ComfyExtension, io
 from typing_extensions import override
 
-from . import convert, dataset, directions, generate, host, latent, project, train
+from . import convert, dataset, directions, generate, host, hub, latent, project, train
 
 
 class GANStudio(ComfyExtension):
@@ -14,7 +14,7 @@ class GANStudio(ComfyExtension):
     @override
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         steering = [*latent.NODES, *directions.NODES, *project.NODES]
-        return [*dataset.NODES, *train.NODES, *generate.NODES, *steering, *convert.NODES]
+        return [*dataset.NODES, *train.NODES, *generate.NODES, *steering, *convert.NODES, *hub.NODES]
 
 
 async def comfy_entrypoint() -> GANStudio:

@@ -5,10 +5,12 @@ The only file that imports ComfyUI's own modules; comfy_api is the language of s
 
 import contextlib
 import logging
+import os
 import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import comfy.model_management
 import comfy.utils
@@ -16,6 +18,7 @@ import comfyui_version
 import folder_paths
 import numpy as np
 import torch
+from comfy.cli_args import args
 from PIL import Image
 from server import PromptServer
 
@@ -291,6 +294,33 @@ def _subfolders(root: Path, depth: int = 2) -> list[str]:
         if depth > 1:
             names += [f"{child.name}/{name}" for name in _subfolders(child, depth - 1)]
     return names
+
+
+# Publishing.
+
+HOW_TO_ALLOW_PUBLISHING = (
+    "To publish from workflows, start ComfyUI with GAN_STUDIO_ALLOW_PUBLISH=1 in its environment, or write the word "
+    "allow into the file gan_studio/publish.txt in ComfyUI's user folder; then run this again."
+)
+
+
+def may_publish() -> bool:
+    """Whether the person has allowed publishing, where no workflow can: in the environment, or in a file that neither
+    a node nor the page can write."""
+    if os.environ.get("GAN_STUDIO_ALLOW_PUBLISH") == "1":
+        return True
+    try:
+        return (Path(folder_paths.get_user_directory()) / "gan_studio" / "publish.txt").read_text().strip() == "allow"
+    except (OSError, ValueError):
+        return False
+
+
+def workflow(hidden: Any) -> dict[str, Any] | None:
+    """The workflow that is run, as the page has it, or else as it was sent; None where ComfyUI is to tell nobody."""
+    if args.disable_metadata:
+        return None
+    page = (hidden.extra_pnginfo or {}).get("workflow")
+    return page if isinstance(page, dict) else hidden.prompt
 
 
 # Device and memory.

@@ -71,8 +71,11 @@ def find_python(comfyui: Path) -> str:
 class Server:
     """ComfyUI as a process of its own, in a base folder of its own."""
 
-    def __init__(self, comfyui: Path, base: Path):
-        """Starts it and waits until it answers. Raises RuntimeError with the end of its log where it does not."""
+    def __init__(self, comfyui: Path, base: Path, variables: dict[str, str]):
+        """Starts it and waits until it answers. Raises RuntimeError with the end of its log where it does not.
+
+        variables: of its environment, besides our own.
+        """
         self.base, self.log_file = base, base / "server.log"
         for folder in ("custom_nodes", "models", "input", "output", "temp", "user"):
             (base / folder).mkdir(parents=True)
@@ -85,7 +88,7 @@ class Server:
             "--disable-all-custom-nodes", "--whitelist-custom-nodes", PACK,
         ]  # fmt: skip
         # Networks this small learn fastest on one thread: several wait for each other, and long on a busy machine.
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", **variables}
         with self.log_file.open("wb") as log:
             self.process = subprocess.Popen(
                 command, cwd=comfyui, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from comfyui_server import PACK, ROOT, Comfy, Server, find_comfyui
+from hub_server import Hub
 
 
 class PlainRoot:
@@ -30,11 +31,19 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A running ComfyUI with this checkout as its only pack."""
+def hub() -> Iterator[Hub]:
+    """A Hub on loopback: for the core tests, and for every ComfyUI that tests start."""
+    with Hub() as hub:
+        yield hub
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, hub: Hub) -> Iterator[Server]:
+    """A running ComfyUI with this checkout as its only pack, without a login at the Hub and with an empty cache."""
     comfyui = find_comfyui()
     assert comfyui is not None
-    server = Server(comfyui, tmp_path_factory.mktemp("comfyui"))
+    base = tmp_path_factory.mktemp("comfyui")
+    server = Server(comfyui, base, hub.environment(base / "huggingface"))
     yield server
     server.stop()
 

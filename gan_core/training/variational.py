@@ -31,7 +31,7 @@ MOST_HELD_OUT = 500
 FEWEST_TO_HOLD_OUT = 50
 """Of fewer images none can be spared."""
 
-MEASURED_EVERY = 20_000
+MEASURED_EVERY = 50_000
 """Images between two measurements on those that are held out."""
 
 COMPONENTS = 10
@@ -42,8 +42,8 @@ MOST_DIRECTIONS = 64
 
 MOST_FITTED = 5000
 NUMBERS_FITTED = 2**24
-FITTED_AT_ONCE = 64
-"""Posteriors that the mixture is fitted to, the numbers in them in all, and the images that are encoded in one pass."""
+PIXELS_AT_ONCE = 2**18
+"""Posteriors that the mixture is fitted to, the numbers in them in all, and the pixels that are encoded in one pass."""
 
 PREVIEW_COLUMNS = 8
 PREVIEW_PIXELS = 2**20
@@ -191,12 +191,13 @@ class VariationalRun(Run):
     def preview(self) -> tuple[Tensor, int | None]:
         """Rows of originals, and below each what the average makes of them."""
         rows = max(1, min(4, PREVIEW_PIXELS // (PREVIEW_COLUMNS * self.dataset.side**2)))
-        chosen = (self.held_out if len(self.held_out) else self.shown)[: PREVIEW_COLUMNS * rows]
-        originals = self.images_at(chosen)
+        there = self.held_out if len(self.held_out) else self.shown
+        count = min(PREVIEW_COLUMNS * rows, len(there))
+        originals = self.images_at(there[np.linspace(0, len(there) - 1, count).astype(int)])  # neighbours are alike
         generator = self._averaged()
         made = generator.decode(generator.encode(originals))[..., : self.dataset.side, : self.dataset.side]
         pairs = zip(originals.split(PREVIEW_COLUMNS), made.split(PREVIEW_COLUMNS), strict=True)
-        return torch.cat([row for pair in pairs for row in pair]), min(PREVIEW_COLUMNS, len(chosen))
+        return torch.cat([row for pair in pairs for row in pair]), min(PREVIEW_COLUMNS, count)
 
     def generator_now(self) -> Generator:
         """With the mixture that its posteriors are now described by, unless only its decoder is tuned."""
@@ -236,7 +237,8 @@ class VariationalRun(Run):
         count = min(len(self.shown), MOST_FITTED, NUMBERS_FITTED // self.network.latent_size)
         chosen = np.sort(stream.choice(self.shown, count, replace=False))
         points = []
-        for indices in np.array_split(chosen, math.ceil(count / FITTED_AT_ONCE)):
+        at_once = max(1, PIXELS_AT_ONCE // self.dataset.side**2)
+        for indices in np.array_split(chosen, math.ceil(count / at_once)):
             mean, log_variance = (part.flatten(1).cpu() for part in self.average.posterior(self.images_at(indices)))
             noise = torch.from_numpy(stream.standard_normal(mean.shape, np.float32))
             points.append(mean + (log_variance / 2).exp() * noise)

@@ -71,6 +71,19 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str,
             save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, partial, metadata)
         except SafetensorError as error:  # a full disk, for one
             raise InputError(f"{path} cannot be written: {error}.") from error
+        _sort_header(partial)
+
+
+def _sort_header(path: Path) -> None:
+    """Makes the same generator the same bytes: safetensors writes the metadata in a new order each time."""
+    with path.open("rb+") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        written = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(written) <= length:  # as it is, unless the two libraries come to disagree on how text is written
+            file.seek(8)
+            file.write(written.ljust(length))
 
 
 class OpenedFile:

@@ -28,7 +28,7 @@ NODES = [
     "ImportGenerator", "MapLatent", "MoveAndTurn",
     "LatentWalk", "MixStyles", "TruncateLatent", "SeedGrid", "FindDirections", "ApplyDirection", "DirectionGrid",
     "SaveDirections", "LoadDirections", "ProjectImage", "VAEToGenerator", "GeneratorToVAE",
-    "TrainVAE", "Encode",
+    "TrainVAE", "Encode", "LoadGeneratorFromHub", "PublishGenerator",
 ]  # fmt: skip
 
 

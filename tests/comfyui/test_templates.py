@@ -1,6 +1,8 @@
 """The workflows that ComfyUI offers: whole, the same in both formats, and all of them run."""
 
 import json
+import re
+import urllib.parse
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +111,20 @@ NEED_A_MODEL = {"gan_sketch_to_diffusion"}
 def test_a_template_for_a_model_lacks_nothing_but_the_model(comfy: Comfy, name: str) -> None:
     reasons = comfy.refusal_of(Graph(twin(name))).splitlines()
     assert [reason for reason in reasons if "ckpt_name" not in reason and "outputs failed" not in reason] == []
+
+
+@pytest.mark.parametrize("name", sorted(NEED_A_MODEL))
+def test_a_template_says_where_the_model_is(comfy: Comfy, name: str) -> None:
+    """So that the page offers to download it."""
+    named = [(node, model) for node in template(name)["nodes"] for model in node["properties"].get("models", [])]
+    assert named
+    for node, model in named:
+        assert model["name"] in node["widgets_values"]
+        assert model["directory"] in comfy.get("/models")
+        address = urllib.parse.urlsplit(model["url"])
+        assert (address.scheme, address.netloc) == ("https", "huggingface.co")
+        assert address.path.endswith(f"/resolve/main/{model['name']}")
+        assert model["hash_type"] == "SHA256" and re.fullmatch("[0-9a-f]{64}", model["hash"])
 
 
 @pytest.mark.parametrize("name", sorted(NEED_A_MODEL))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hub_server import Hub
 from hypothesis import settings
 from PIL import Image
 
@@ -76,3 +77,29 @@ def photos(tmp_path: Path) -> Path:
     for i, pixels in enumerate(np.random.RandomState(2).randint(0, 256, (12, 16, 16, 3), np.uint8)):
         Image.fromarray(pixels).save(folder / f"{i:02}.png")
     return folder
+
+
+@pytest.fixture
+def client(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Makes the Hub's client speak to `hub`, without a login and with an empty cache. Returns its home folder.
+
+    It reads its environment when it is imported, and other tests may have imported it.
+    """
+    from huggingface_hub import constants
+
+    home, endpoint = tmp_path / "huggingface", hub.environment(tmp_path)["HF_ENDPOINT"]
+    for name, value in {
+        "ENDPOINT": endpoint,
+        "HUGGINGFACE_CO_URL_TEMPLATE": f"{endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}",
+        "HF_HOME": str(home),
+        "HF_HUB_CACHE": str(home / "hub"),
+        "HF_TOKEN_PATH": str(home / "token"),
+        "HF_STORED_TOKENS_PATH": str(home / "stored_tokens"),
+        "HF_HUB_DISABLE_XET": True,
+        "HF_HUB_OFFLINE": False,
+    }.items():
+        monkeypatch.setattr(constants, name, value, raising=False)
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.setenv("no_proxy", "127.0.0.1,localhost")
+    yield home
+    hub.reset()

@@ -119,6 +119,13 @@ def test_the_header_says_what_the_file_is(new_generator, tmp_path):
     }
 
 
+def test_the_same_generator_is_the_same_bytes(new_generator, tmp_path):
+    generator = new_generator({"title": 'é 字 \x00 "quoted" \u2028 \x7f', "created": "2026-01-01"})
+    written = {generator.save(tmp_path / f"{i}.safetensors").read_bytes() for i in range(8)}
+    assert len(written) == 1
+    assert gan_core.load(tmp_path / "0.safetensors").card == generator.card
+
+
 def test_saving_leaves_the_file_and_nothing_else(new_generator, tmp_path):
     new_generator().save(tmp_path / "new" / "folder" / "a.safetensors")
     assert os.listdir(tmp_path / "new" / "folder") == ["a.safetensors"]

@@ -1,0 +1,191 @@
+"""The page that a published generator has on the Hub."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from ..errors import InputError
+from ..generator import Generator
+from .names import HubId
+
+LIBRARY = "gan-studio"
+HOME = "https://github.com/ComfyUI-GAN-Studio/ComfyUI-GAN-Studio"
+
+LICENCES = {
+    "cc0-1.0": "CC0 1.0",
+    "cc-by-4.0": "CC BY 4.0",
+    "cc-by-sa-3.0": "CC BY-SA 3.0",
+    "cc-by-sa-4.0": "CC BY-SA 4.0",
+    "cc-by-nc-4.0": "CC BY-NC 4.0",
+    "cc-by-nc-sa-4.0": "CC BY-NC-SA 4.0",
+    "mit": "MIT",
+    "apache-2.0": "Apache 2.0",
+    "creativeml-openrail-m": "CreativeML OpenRAIL-M",
+    "other": "other: see the description",
+    "unknown": "unknown",
+}
+"""Licences by the Hub's own names, and what people call them."""
+
+GRID, SINGLE = "samples/seeds.png", "samples/seed{:02}.png"
+"""Pictures in the repository: many seeds on a sheet, and some by themselves for the gallery."""
+
+
+def network_shape(generator: Generator) -> tuple[int, ...]:
+    """Shape of one latent as the network itself takes it: its length, or channels, height and width."""
+    return generator.latent_shape if generator.architecture.spatial else generator.latent_shape[:1]
+
+
+def metrics_of(generator: Generator) -> list[dict[str, Any]]:
+    """What was measured of a generator, as its card says: name, value, extractor, resolution and n of each.
+
+    Raises InputError where the card says it in another way: a number without its extractor, resolution and number of
+    images means nothing.
+    """
+    metrics = generator.card.get("metrics", [])
+    needed: dict[str, Any] = {"name": str, "value": (int, float), "extractor": str, "resolution": int, "n": int}
+    for metric in metrics if isinstance(metrics, list) else [None]:
+        if not isinstance(metric, Mapping) or not all(isinstance(metric.get(key), of) for key, of in needed.items()):
+            raise InputError(
+                f"The metrics in the card of {generator.title} cannot be published: each needs {', '.join(needed)}."
+            )
+        if not math.isfinite(metric["value"]):
+            raise InputError(f"The metric {metric['name']} of {generator.title} is no finite number: measure it again.")
+    return [{key: metric[key] for key in needed} for metric in metrics]
+
+
+def written(
+    generator: Generator,
+    repo: str,
+    licence: str,
+    title: str,
+    description: str,
+    singles: Sequence[int],
+    origin: Any,
+    has_workflow: bool,
+) -> str:
+    """The text of README.md: what the Hub reads, between lines of dashes, and what people read.
+
+    singles: seeds that have a picture of their own. origin: what a card says under `hub`, if the generator came from
+    there.
+    """
+    sections = [
+        f"# {title}",
+        description,
+        f"![Pictures that it makes of seeds, from 0 on]({GRID})",
+        "<Gallery />",
+        _facts(generator),
+        _measured(metrics_of(generator)),
+        _how_to(generator, repo, has_workflow),
+        f"## Licence\n\n{LICENCES[licence]}",
+    ]
+    head = _head(generator, repo, licence, title, singles, origin)
+    return f"---\n{head}\n---\n\n" + "\n\n".join(filter(None, sections)) + "\n"
+
+
+def _head(generator: Generator, repo: str, licence: str, title: str, singles: Sequence[int], origin: Any) -> str:
+    from huggingface_hub import EvalResult, ModelCardData
+
+    name, kind = generator.architecture.name, "vae" if generator.architecture.encodes else "gan"
+    data: dict[str, Any] = {
+        "license": licence,
+        "library_name": LIBRARY,
+        "pipeline_tag": "unconditional-image-generation",
+        "tags": [kind, name, "comfyui", "model_hub_mixin", "pytorch_model_hub_mixin"],
+        "widget": [{"text": f"seed {seed}", "output": {"url": SINGLE.format(seed)}} for seed in singles],
+    }
+    if isinstance(origin, Mapping) and origin.get("id") != repo:
+        data["base_model"] = HubId.parse(str(origin.get("id"))).repo
+    metrics = metrics_of(generator)
+    if metrics:
+        where = generator.card.get("data")
+        dataset = str(where.get("name", "unnamed")) if isinstance(where, Mapping) else "unnamed"
+        data["model_name"] = title
+        data["eval_results"] = [
+            EvalResult(
+                task_type="unconditional-image-generation",
+                dataset_type="images",
+                dataset_name=dataset,
+                metric_type=metric["name"],
+                metric_name=f"{metric['name']} ({metric['extractor']} at {metric['resolution']}, n = {metric['n']})",
+                metric_value=metric["value"],
+            )
+            for metric in metrics
+        ]
+    return ModelCardData(**data).to_yaml().strip()
+
+
+def _facts(generator: Generator) -> str:
+    card, config = generator.card, asdict(generator.config)
+    parameters = sum(parameter.numel() for parameter in generator.module.parameters())
+    side, channels = generator.config.side, generator.config.channels
+    colours = {1: "grey", 3: "RGB", 4: "RGBA"}.get(channels, f"{channels} channels")
+    rows = [
+        ("network", f"{generator.architecture.name}, {parameters:,} parameters"),
+        ("images", f"{side}x{side}, {colours}"),
+        ("latent", f"{' x '.join(map(str, network_shape(generator)))} numbers"),
+    ]
+    if generator.classes:
+        names = [str(name) for name in card.get("class_names") or []]
+        rows.append(("classes", f"{generator.classes}" + (f": {', '.join(names[:20])}" if names else "")))
+    rows += [("made by", line) for line in generator.origin]
+    rows += [(f"data: {key}", value) for key, value in _entries(card.get("data")) if key != "fingerprint"]
+    rows += [(f"training: {key.replace('_', ' ')}", value) for key, value in _entries(card.get("training"))]
+    if "created" in card:
+        rows.append(("created", str(card["created"])))
+    rows.append(("config", ", ".join(f"{key} {value}" for key, value in config.items())))
+    return "## What it is\n\n| | |\n|---|---|\n" + "\n".join(f"| {key} | {_cell(value)} |" for key, value in rows)
+
+
+def _entries(part: Any) -> list[tuple[str, str]]:
+    return [(str(key), str(value)) for key, value in part.items()] if isinstance(part, Mapping) else []
+
+
+def _cell(text: str) -> str:
+    """In a table, a bar or a line break would begin another cell; in a page, < an element."""
+    return " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+
+
+def _measured(metrics: Sequence[Mapping[str, Any]]) -> str:
+    if not metrics:
+        return ""
+    rows = [
+        (_cell(each["name"]), f"{each['value']:.6g}", _cell(each["extractor"]), each["resolution"], each["n"])
+        for each in metrics
+    ]
+    table = "\n".join(f"| {' | '.join(map(str, row))} |" for row in rows)
+    return f"## Metrics\n\n| metric | value | extractor | resolution | n |\n|---|---|---|---|---|\n{table}"
+
+
+def _how_to(generator: Generator, repo: str, has_workflow: bool) -> str:
+    labels = ", labels=torch.arange(16) % network.generator.classes" if generator.classes else ""
+    workflow = " `workflow.json` is the workflow that it was published from." if has_workflow else ""
+    return f"""## How to use it
+
+In ComfyUI, with [ComfyUI-GAN-Studio]({HOME}): *Load Generator from Hub* with `{repo}`, then *Sample Noise*, *Decode* \
+and *Save Image*.{workflow}
+
+In Python, with the same package (`pip install git+{HOME}`). The same seed makes the same picture everywhere:
+
+```python
+import gan_core
+from gan_core.hub import fetching
+
+*_, last = fetching("{repo}")
+images = last.generator.decode(gan_core.sample_noise(last.generator, seeds=range(16)))  # [16, C, H, W] in [-1, 1]
+```
+
+As a PyTorch module, by `PyTorchModelHubMixin`:
+
+```python
+import torch
+from gan_core.hub.mixin import HubGenerator
+
+network = HubGenerator.from_pretrained("{repo}")
+images = network(torch.randn(16, *network.latent_shape){labels})
+```
+
+`model.safetensors` can be read without this package too: \
+[the format]({HOME}/blob/main/docs/file-format.md)."""

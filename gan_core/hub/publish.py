@@ -1,0 +1,257 @@
+"""From a generator to a repository on the Hub, with all that belongs to it and nothing else."""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from torch import Tensor
+
+from .. import pictures
+from ..errors import InputError
+from ..files import replacing
+from ..generator import Generator as ImageGenerator
+from ..generator import load
+from ..latents import sample_noise
+from ..weights.native import FORMAT_VERSION
+from .card import GRID, LICENCES, SINGLE, metrics_of, written
+from .client import SECONDS, Transfer, patiently, status, working
+from .fetch import CONFIG, OURS, has_hash
+from .names import HubId
+from .privacy import stripped, stripped_workflow, without_tokens
+
+CARD, METRICS, WORKFLOW = "README.md", "metrics.json", "workflow.json"
+SINGLES = range(4)
+"""Seeds with a picture of their own."""
+
+NEEDS_NO_LEAVE = {CARD, ".gitattributes"}
+"""What a repository may have in it that anybody has just made, and we may write to."""
+
+SMALLEST, LARGEST = 256, 512
+"""Sides of a picture in the gallery."""
+
+WIDEST = 1024
+"""Pixels of the sheet."""
+
+SHEET = {64: 64, 256: 16, math.inf: 4}
+"""Pictures on it, by the side of one: they are drawn on the CPU, so that they are the same each time."""
+
+
+@dataclass(frozen=True)
+class Publication:
+    """All that will be sent, ready in a folder."""
+
+    repo: str
+    title: str
+    card: str
+    """The text of README.md."""
+    folder: Path
+    files: Mapping[str, int]
+    """Bytes of each."""
+
+    def __str__(self) -> str:
+        rows = [f"{name}  {size:,} bytes" for name, size in self.files.items()]
+        return "\n".join([f"{self.repo} would be sent these {len(rows)} files:", *rows, "", self.card])
+
+
+@dataclass(frozen=True)
+class Publishing:
+    """How far a publication is."""
+
+    done: int
+    """Bytes."""
+    total: int
+    url: str = ""
+    """Where it is to be seen, once all is there: the repository, or the pull request."""
+    commit: str = ""
+    changed: bool = True
+    """Whether a commit was made: not where the repository had all of it already."""
+
+    def __str__(self) -> str:
+        return f"published: {self.url}" if self.changed else f"nothing has changed, and nothing was sent: {self.url}"
+
+
+@contextmanager
+def prepared(
+    generator: ImageGenerator,
+    repo: str,
+    licence: str,
+    title: str = "",
+    description: str = "",
+    workflow: Mapping[str, Any] | None = None,
+) -> Iterator[Publication]:
+    """Writes all that will be published to a temporary folder, which is there until the block ends. Sends nothing.
+
+    repo: owner/name. licence: one of LICENCES. title: what it is called; empty for the generator's own. description:
+    more about it, in Markdown. workflow: what it was made by, from which everything private is removed.
+
+    Raises InputError for a name or a licence that cannot be.
+    """
+    hub_id = HubId.parse(repo)
+    if hub_id != HubId(hub_id.repo):
+        raise InputError(f'A repository is published to by its name alone, {hub_id.repo}: leave "@" and the rest out.')
+    if licence not in LICENCES:
+        raise InputError(f"Choose a licence for {repo}: what others may do with it is for you to say.")
+    metrics = stripped(metrics_of(generator))
+    # What the person wrote for the page stays as it is, but for a token pasted by mistake.
+    title = " ".join(without_tokens(title).split()) or stripped(generator.title)
+    description = without_tokens(description).strip()
+    origin = generator.card.get("hub")
+    facts = {name: fact for name, fact in generator.card.items() if name != "hub"}
+    with tempfile.TemporaryDirectory(prefix="gan_studio_") as place:
+        folder = Path(place)
+        replace(generator, card={**stripped(facts), "title": title}).save(folder / OURS)
+        # As others will have it: the one at hand may lie in memory in another order, and then rounds otherwise.
+        sent = load(folder / OURS)
+        _write(folder / CONFIG, _json(config_of(sent)))
+        _draw(sent, folder)
+        if metrics:
+            _write(folder / METRICS, _json(metrics))
+        if workflow:
+            _write(folder / WORKFLOW, _json(stripped_workflow(workflow, public=[hub_id.repo])))
+        card = written(sent, hub_id.repo, licence, title, description, SINGLES, origin, bool(workflow))
+        _write(folder / CARD, card)
+        paths = sorted(path for path in folder.rglob("*") if path.is_file())
+        files = {path.relative_to(folder).as_posix(): path.stat().st_size for path in paths}
+        yield Publication(hub_id.repo, title, card, folder, files)
+
+
+def publishing(
+    publication: Publication, private: bool = True, as_pull_request: bool = False
+) -> Generator[Publishing, None, None]:
+    """Sends a publication to the Hub, by the login of the Hub's own client.
+
+    private: whether a new repository is for its owner's eyes alone; one that is there already stays what it is.
+    as_pull_request: propose it to a repository that is there, for its owner to accept.
+
+    One commit has all of it. Of what is there already only what has changed is sent; nothing at all, and no commit is
+    made, where nothing has. Yields several times a second; the last value has the address. Closing the iterator before
+    that leaves the repository as it was.
+
+    Raises InputError with a sentence that says what to do.
+    """
+    total = Transfer(total=sum(publication.files.values()))
+    steps = working(
+        lambda transfer: _published(publication, private, as_pull_request, transfer), HubId(publication.repo), total
+    )
+    try:
+        while True:
+            transfer = next(steps)
+            yield Publishing(transfer.done, transfer.total)
+    except StopIteration as end:
+        yield end.value
+    finally:
+        steps.close()
+
+
+def config_of(generator: ImageGenerator) -> dict[str, Any]:
+    """What config.json says: the architecture, and the arguments that its network is built from."""
+    return {"architecture": generator.architecture.name, "format_version": FORMAT_VERSION, **asdict(generator.config)}
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
+def _write(path: Path, text: str) -> None:
+    with replacing(path) as partial:
+        partial.write_bytes(text.encode("utf-8", "replace"))
+
+
+def _draw(generator: ImageGenerator, folder: Path) -> None:
+    """Pictures of the first seeds: a sheet, and some by themselves."""
+    count = next(count for side, count in SHEET.items() if generator.config.side <= side)
+    images = generator.decode(sample_noise(generator, range(count)))
+    sheet = _at_most(_enlarged(pictures.grid(images), WIDEST // 2), WIDEST)
+    pictures.save_png(sheet, folder / GRID)
+    for seed in SINGLES:
+        pictures.save_png(_single(images[seed : seed + 1]), folder / SINGLE.format(seed))
+
+
+def _single(image: Tensor) -> Image.Image:
+    return _at_most(_enlarged(pictures.to_pictures(image)[0], SMALLEST), LARGEST)
+
+
+def _enlarged(picture: Image.Image, side: int) -> Image.Image:
+    factor = max(1, -(-side // max(picture.size)))
+    return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
+
+
+def _at_most(picture: Image.Image, side: int) -> Image.Image:
+    picture.thumbnail((side, side))
+    return picture
+
+
+def _published(publication: Publication, private: bool, as_pull_request: bool, transfer: Transfer) -> Publishing:
+    """What happens in the thread. Until the last step nobody sees anything of it."""
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+
+    api, repo = HfApi(), publication.repo
+    there = _existing(api, repo)
+    if there is None:
+        if as_pull_request:
+            raise InputError(f"There is no {repo} on the Hub to make a pull request to: check the name, or log in.")
+        api.create_repo(repo, private=private, exist_ok=True)
+        there = api.model_info(repo, files_metadata=True, timeout=SECONDS)
+    if private and not there.private and not as_pull_request:
+        raise InputError(f"{repo} is there already and public: turn private off if everybody may see what you send.")
+    files = {each.rfilename: each for each in there.siblings or []}
+    if not as_pull_request and not files.keys() <= NEEDS_NO_LEAVE and not _is_ours(repo, there.sha, files):
+        raise InputError(
+            f"{repo} holds something else than a generator of this kind, which would be lost: choose another name, or "
+            "publish as a pull request."
+        )
+    changed = [name for name in publication.files if not _has(files.get(name), publication.folder / name, transfer)]
+    stale = [name for name in (METRICS, WORKFLOW) if name in files and name not in publication.files]
+    url = f"{api.endpoint}/{repo}"
+    if not changed and not stale:
+        return Publishing(transfer.total, transfer.total, url, there.sha, changed=False)
+    additions = [CommitOperationAdd(name, publication.folder / name) for name in changed]
+    transfer.go_on()
+    api.preupload_lfs_files(repo, additions, create_pr=as_pull_request)
+    transfer.go_on()
+    made = api.create_commit(
+        repo,
+        [*additions, *(CommitOperationDelete(name) for name in stale)],
+        commit_message=f"{publication.title}, by ComfyUI-GAN-Studio",
+        create_pr=as_pull_request,
+        parent_commit=there.sha,
+    )
+    return Publishing(transfer.total, transfer.total, made.pr_url or url, made.oid)
+
+
+def _existing(api: Any, repo: str) -> Any:
+    from huggingface_hub import get_token
+    from huggingface_hub.utils import RepositoryNotFoundError
+
+    try:
+        return patiently(lambda: api.model_info(repo, files_metadata=True, timeout=SECONDS))
+    except RepositoryNotFoundError as error:
+        if status(error) == 401 and get_token():  # a login that is not accepted; the Hub says no more than that
+            raise
+        return None
+
+
+def _is_ours(repo: str, commit: str, files: Mapping[str, Any]) -> bool:
+    """Whether a repository was published from here before."""
+    from huggingface_hub import hf_hub_download
+
+    if CONFIG not in files or (files[CONFIG].size or 0) > 1_000_000:
+        return False
+    try:
+        config = json.loads(Path(hf_hub_download(repo, CONFIG, revision=commit)).read_bytes())
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(config, dict) and "format_version" in config and "architecture" in config
+
+
+def _has(described: Any, path: Path, transfer: Transfer) -> bool:
+    """Whether the Hub has a file as it is here."""
+    return described is not None and has_hash(path, described, transfer)

@@ -1,0 +1,163 @@
+"""GAN / hub: generators from the Hugging Face Hub, and to it."""
+
+from contextlib import closing
+
+from comfy_api.latest import io
+
+from ..gan_core import InputError
+from ..gan_core.hub import LICENCES, HubId, fetching, newest_commit, prepared, publishing
+from . import host
+from .types import GENERATOR
+
+CATEGORY = f"{host.CATEGORY}/hub"
+
+NO_LICENCE = "choose"
+"""What stands where the person has chosen none yet."""
+
+
+class LoadGeneratorFromHub(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LoadGeneratorFromHub",
+            display_name="Load Generator from Hub",
+            category=CATEGORY,
+            description="Opens a generator from the Hugging Face Hub by its name. It is downloaded once, and opens "
+            "without a network from then on. Nothing in the repository is executed.",
+            search_aliases=["Hugging Face", "download GAN", "HF", "load from hub", "pretrained"],
+            inputs=[
+                io.String.Input(
+                    "repo",
+                    default="",
+                    placeholder="owner/name",
+                    tooltip="owner/name, as it stands at the top of its page on huggingface.co.",
+                ),
+                io.String.Input(
+                    "revision",
+                    default="",
+                    optional=True,
+                    advanced=True,
+                    tooltip="A branch, a tag or a commit, if it is not in repo. A commit never changes, so that a "
+                    "shared workflow stays what it is; the node shows it. Empty: the newest.",
+                ),
+            ],
+            outputs=[GENERATOR.Output(display_name="generator", tooltip="Ready for Sample Noise and Decode.")],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def validate_inputs(cls, repo=None, revision=None) -> bool | str:
+        return _bad_name(repo, revision or "")
+
+    @classmethod
+    def fingerprint_inputs(cls, repo=None, revision="") -> str:
+        """Loads again when the branch has moved."""
+        return newest_commit(repo or "", revision or "")
+
+    @classmethod
+    def execute(cls, repo, revision="") -> io.NodeOutput:
+        bar = host.NodeProgress(cls.hidden.unique_id)
+        with closing(fetching(repo, revision)) as steps:
+            for step in steps:
+                bar.reading(step.done, max(1, step.total))
+        generator = step.generator
+        origin = "{id}@{commit}".format(**generator.card["hub"])
+        bar.say("\n".join(filter(None, [origin, step.remark, generator.summary, *generator.origin])))
+        return io.NodeOutput(generator)
+
+
+class PublishGenerator(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="PublishGenerator",
+            display_name="Publish Generator",
+            category=CATEGORY,
+            description="Publishes a generator on the Hugging Face Hub, with a page about it, sample pictures and this "
+            "workflow without its paths, names and tokens. Until you allow publishing outside the workflow, it only "
+            "shows what would be sent.",
+            search_aliases=["Hugging Face", "upload GAN", "share generator", "push to hub", "model card"],
+            is_output_node=True,
+            inputs=[
+                GENERATOR.Input("generator", tooltip="What to publish."),
+                io.String.Input(
+                    "repo",
+                    default="",
+                    placeholder="owner/name",
+                    tooltip="owner/name, where owner is you or an organisation of yours. It is made if it is missing.",
+                ),
+                io.Combo.Input(
+                    "licence",
+                    options=[NO_LICENCE, *LICENCES],
+                    default=NO_LICENCE,
+                    tooltip="What others may do with it. The choice is yours; mind the licence of the pictures that it "
+                    "learned from.",
+                ),
+                io.Boolean.Input(
+                    "private",
+                    default=True,
+                    tooltip="Whether a new repository is for your eyes alone. One that is there stays what it is.",
+                ),
+                io.String.Input("title", default="", tooltip="What it is called. Empty: the generator's own title."),
+                io.String.Input(
+                    "description",
+                    default="",
+                    multiline=True,
+                    tooltip="More about it for its page, in Markdown: what it shows, what it learned from, its limits.",
+                ),
+                io.Boolean.Input(
+                    "as_pull_request",
+                    default=False,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Propose it to a repository that is there, for its owner to accept.",
+                ),
+            ],
+            outputs=[
+                io.String.Output(
+                    display_name="report",
+                    tooltip="What was sent, or would be: the files and the page. For Preview as Text.",
+                )
+            ],
+            hidden=[io.Hidden.unique_id, io.Hidden.prompt, io.Hidden.extra_pnginfo],
+        )
+
+    @classmethod
+    def validate_inputs(cls, repo=None, licence=None) -> bool | str:
+        """A name that cannot be, and a choice that is missing, are said before an hour of training, not after."""
+        if licence is not None and licence not in LICENCES:
+            return "Choose a licence: what others may do with it is for you to say."
+        return _bad_name(repo)
+
+    @classmethod
+    def fingerprint_inputs(cls, **inputs) -> str:
+        """Runs again, and then in earnest, when the person has allowed it."""
+        return str(host.may_publish())
+
+    @classmethod
+    def execute(cls, generator, repo, licence, private, title, description, as_pull_request=False) -> io.NodeOutput:
+        bar = host.NodeProgress(cls.hidden.unique_id)
+        with prepared(generator, repo, licence, title, description, host.workflow(cls.hidden)) as publication:
+            if not host.may_publish():
+                bar.say(f"dry run: nothing was sent. {host.HOW_TO_ALLOW_PUBLISHING}\n\n{publication}")
+                return _report(f"{host.HOW_TO_ALLOW_PUBLISHING}\n\n{publication}")
+            with closing(publishing(publication, private, as_pull_request)) as steps:
+                for step in steps:
+                    bar.reading(step.done, step.total)
+            bar.say(str(step))
+            return _report(f"{step}\n\n{publication.card}")
+
+
+def _bad_name(repo: str | None, revision: str = "") -> bool | str:
+    """Why a name cannot be; True where it can, or is not known yet."""
+    try:
+        return repo is None or bool(HubId.parse(repo, revision))
+    except InputError as error:
+        return str(error)
+
+
+def _report(text: str) -> io.NodeOutput:
+    return io.NodeOutput(text, ui={"text": [text]})
+
+
+NODES = [LoadGeneratorFromHub, PublishGenerator]
