@@ -149,5 +149,19 @@ def generators_command(threads: int, count: int, seed: int) -> None:
     measure.report("generators", generators.run(count, seed, threads), threads)
 
 
+@main.command("few")
+@click.option(
+    "--minutes", type=click.FloatRange(min=0, min_open=True), default=3.0, show_default=True, help="CPU time of a run."
+)
+@click.option("--seed", "seeds", multiple=True, default=(0, 1), show_default=True, help="A run of each kind; again.")
+@click.option("--preset", default="few", show_default=True, help="Network and recipe.")
+@click.option("--sheets", type=click.Path(path_type=Path, file_okay=False), help="A folder for sheets of digits.")
+def few_command(minutes: float, seeds: tuple[int, ...], preset: str, sheets: Path | None) -> None:
+    """300 digits, with each augmentation."""
+    from . import few
+
+    measure.report("few", few.run(minutes, seeds, preset, sheets), 1)
+
+
 if __name__ == "__main__":
     main(prog_name="python -m benchmarks")

@@ -14,6 +14,7 @@ import click
 from tqdm import tqdm
 
 from . import charts, generator, hub, pictures
+from .augment import AUGMENTS
 from .dataset import CHANNELS, ImageDataset, reading
 from .errors import InputError, TrainingDiverged
 from .examples import digits
@@ -132,6 +133,11 @@ DEMO_KIMG = 500
     "--objective", type=click.Choice(list(OBJECTIVES)), help="What the two networks play for.  [default: the preset's]"
 )
 @click.option(
+    "--augment",
+    type=click.Choice(AUGMENTS),
+    help="How images are changed before the discriminator sees them.  [default: the preset's]",
+)
+@click.option(
     "--reconstruction",
     type=click.Choice(list(LOSSES)),
     help="What a VAE's pictures are held to.  [default: the preset's]",
@@ -192,6 +198,7 @@ def train_command(data: Path, out: Path, **options: Any) -> None:
                 "latent_channels",
                 "adversarial_kimg",
                 "free_bits",
+                "augment",
             )
         },
     )

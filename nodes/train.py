@@ -7,6 +7,7 @@ import torch
 from comfy_api.latest import io, ui
 
 from ..gan_core import Progress, TrainConfig, train
+from ..gan_core.augment import AUGMENTS
 from ..gan_core.latents import LAST_SEED
 from ..gan_core.objectives import OBJECTIVES
 from ..gan_core.reconstruction import LOSSES
@@ -18,7 +19,7 @@ from .types import GENERATOR, IMAGE_DATASET, LOSS_MAP, to_image
 CATEGORY = f"{host.CATEGORY}/train"
 
 OF_PRESET = "preset"
-"""The objective or reconstruction that stands for the preset's own."""
+"""The objective, augmentation or reconstruction that stands for the preset's own."""
 
 PRESETS_OWN = -1.0
 """The number that does."""
@@ -116,7 +117,8 @@ class TrainGAN(io.ComfyNode):
                     "preset",
                     options=list(GAN_PRESETS),
                     tooltip="Network and recipe. dcgan is the all-round one, dcgan_small is much faster, digits learns "
-                    "small grey signs in minutes on a CPU, dcgan_classic is the paper's of 2016.",
+                    "small grey signs in minutes on a CPU, dcgan_classic is the paper's of 2016, few is for some "
+                    "hundred images.",
                 ),
                 io.Float.Input(
                     "kimg",
@@ -136,6 +138,15 @@ class TrainGAN(io.ComfyNode):
                     "spectral normalisation, relativistic with gradient penalties (steadier, and twice as slow).",
                 ),
                 *_run_inputs(),
+                io.Combo.Input(
+                    "augment",
+                    options=[OF_PRESET, *AUGMENTS],
+                    default=OF_PRESET,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Changes images at random before the discriminator sees them, so that it cannot learn a "
+                    "few images by heart: diffaugment always, ada as much as it proves to be needed.",
+                ),
             ],
             outputs=[
                 GENERATOR.Output(display_name="generator", tooltip="The trained generator (its averaged weights)."),
@@ -168,6 +179,7 @@ class TrainGAN(io.ComfyNode):
         run_name,
         resume,
         precision="auto",
+        augment=OF_PRESET,
     ) -> io.NodeOutput:
         folder = host.run_folder(run_name, resume)
         config = TrainConfig(
@@ -182,6 +194,7 @@ class TrainGAN(io.ComfyNode):
             resume,
             precision,
             title=run_name,
+            augment=None if augment == OF_PRESET else augment,
         )
         shown = host.NodeProgress(cls.hidden.unique_id)
         with host.training(), closing(train(dataset, config, host.device())) as steps:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .. import architectures
+from ..augment import AUGMENTS
 from ..errors import InputError
 from ..latents import LAST_SEED
 from ..objectives import OBJECTIVES
@@ -41,6 +42,8 @@ class AdversarialRecipe(Recipe):
     """One of OBJECTIVES."""
     gamma: float = 1.0
     """Weight of R1 and R2 at 64x64 pixels, for objectives that have them."""
+    augment: str = "none"
+    """One of AUGMENTS: how images are changed before the discriminator sees them."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,14 @@ GAN_PRESETS = {
         "dcgan", {"width": 24, "latent_size": 8, "refine": 1}, betas=(0.5, 0.99), average_kimg=20.0, cpu_threads=1
     ),
     "dcgan_classic": AdversarialRecipe("dcgan", learning_rate=2e-4, average_kimg=0.0, batch_size=128),
+    "few": AdversarialRecipe(
+        "dcgan",
+        {"width": 32, "latent_size": 64, "refine": 1},
+        betas=(0.5, 0.99),
+        average_kimg=20.0,
+        batch_size=32,
+        augment="ada",
+    ),
 }
 
 VAE_PRESETS = {
@@ -128,6 +139,8 @@ class TrainConfig:
     """Thousands of images after which a patch discriminator joins in; infinite for never."""
     free_bits: float | None = None
     """Nats that each dimension of z may take for nothing."""
+    augment: str | None = None
+    """One of gan_core.augment.AUGMENTS, for a GAN; the preset's where None."""
 
     @property
     def recipe(self) -> Recipe:
@@ -154,6 +167,8 @@ class TrainConfig:
         recipe = self.recipe
         if isinstance(recipe, AdversarialRecipe) and recipe.objective not in OBJECTIVES:
             raise InputError(f'There is no objective "{recipe.objective}"; the objectives are {", ".join(OBJECTIVES)}.')
+        if isinstance(recipe, AdversarialRecipe) and recipe.augment not in AUGMENTS:
+            raise InputError(f'There is no augmentation "{recipe.augment}"; there are {", ".join(AUGMENTS)}.')
         if isinstance(recipe, VariationalRecipe):
             _check_variational(recipe)
         if recipe.batch_size < 2:
@@ -172,7 +187,16 @@ class TrainConfig:
             raise InputError(f"A budget is more than 0 kimg or minutes, not {bad:g}.")
 
 
-_CHANGES = ("batch_size", "learning_rate", "objective", "reconstruction", "beta", "adversarial_kimg", "free_bits")
+_CHANGES = (
+    "batch_size",
+    "learning_rate",
+    "objective",
+    "reconstruction",
+    "beta",
+    "adversarial_kimg",
+    "free_bits",
+    "augment",
+)
 """What a config may change of a recipe."""
 
 

@@ -44,7 +44,7 @@ MAX_LOSS = 1e4
 SAMPLES = 64
 """Images in a run's grid of samples; their seeds are 0, 1, 2, ..."""
 
-NOISE, ORDER, MIRROR, HELD_OUT, FIT = range(5)
+NOISE, ORDER, MIRROR, HELD_OUT, FIT, AUGMENT = range(6)
 """Purposes of random streams."""
 
 _FIRST_COLUMNS = ("discriminator_loss", "generator_loss", "real_score", "fake_score")
@@ -123,6 +123,16 @@ class Run(ABC):
     def identity(self) -> dict[str, str]:
         """What has to be as it was when a run is resumed, besides the generator's own shape."""
         return {}
+
+    def kept(self) -> dict[str, Any]:
+        """What else the next step depends on, as JSON."""
+        return {}
+
+    def restore_kept(self, state: Mapping[str, Any]) -> None:  # noqa: B027 # most children keep nothing
+        """Takes that up from a checkpoint's state, which may be of a time before there was such a thing.
+
+        Raises KeyError, TypeError or ValueError for a damaged one.
+        """
 
     def choose_shown(self) -> np.ndarray:
         """Indices of the images that are learned from."""
@@ -249,6 +259,7 @@ class Run(ABC):
             "network": asdict(self.network),
             "columns": names,
             **self.identity,
+            **self.kept(),
         }
         checkpoint.write(self.folder, state, {"history": histories.to_tensor(self.history, names), **tensors})
         self.generator_now().save(self.folder / "generator.safetensors")
@@ -327,6 +338,7 @@ class Run(ABC):
             for name, player in self.players.items():
                 found.restore(player.module, name)
                 found.restore_optimizer(player.optimizer, player.module, f"{name}_optimizer")
+            self.restore_kept(found.state)
         except (KeyError, RuntimeError, TypeError, ValueError):
             raise InputError(
                 f"{self.folder / checkpoint.FILE} is damaged: it does not hold the whole of a run. Start a new one."

@@ -81,6 +81,15 @@ def test_a_batch_of_images_from_core_becomes_a_generator(comfy: Comfy) -> None:
     assert [image.size for image in comfy.images(run, shown)] == [(16, 16)] * 4
 
 
+@pytest.mark.parametrize(("chosen", "used"), [("diffaugment", "diffaugment"), ("preset", "ada")])
+def test_augmentation_is_the_one_chosen_or_that_of_the_preset(comfy: Comfy, chosen: str, used: str) -> None:
+    graph = Graph()
+    train(graph, load_folder(graph, folder_of_pictures(comfy, "few")), f"few {chosen}", preset="few", augment=chosen)
+    comfy.run(graph)
+    generator = gan_core.load(run_folder(comfy, f"few {chosen}") / "generator.safetensors")
+    assert generator.card["training"]["augment"] == used
+
+
 def test_a_folder_among_comfyuis_datasets_is_found(comfy: Comfy) -> None:
     folder = comfy.clear(comfy.base / "datasets" / "noise" / "train")
     for seed in range(8):

@@ -107,7 +107,9 @@ def test_every_option_of_train_reaches_the_training(photos, tmp_path):
     (photos / "b").mkdir()
     for i, picture in enumerate(sorted(photos.glob("*.png"))):
         picture.rename(photos / "ab"[i % 2] / picture.name)
-    options = "--objective hinge --seed 5 --learning-rate 0.001 --channels grey --fit pad --mirror --labels"
+    options = (
+        "--objective hinge --augment ada --seed 5 --learning-rate 0.001 --channels grey --fit pad --mirror --labels"
+    )
     done("train", photos, "--out", tmp_path / "run", "--kimg", "0.004", *SMALL, *options.split(), "--precision", "fp32")
     generator = gan_core.load(tmp_path / "run" / "generator.safetensors")
     assert (generator.config.channels, generator.classes) == (1, 2)
@@ -116,6 +118,7 @@ def test_every_option_of_train_reaches_the_training(photos, tmp_path):
     assert generator.card["training"] == {
         "preset": "dcgan_small",
         "objective": "hinge",
+        "augment": "ada",
         "batch_size": 4,
         "learning_rate": 0.001,
         "kimg": 0.004,

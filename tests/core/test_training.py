@@ -391,6 +391,7 @@ def test_the_card_says_how_the_generator_was_made(labelled_images, tmp_path):
         "training": {
             "preset": "dcgan_small",
             "objective": "hinge",
+            "augment": "none",
             "batch_size": 5,
             "learning_rate": 5e-4,
             "kimg": 0.02,
@@ -422,7 +423,14 @@ def test_history_is_a_table_that_other_programs_read(noise_images, tmp_path):
     history = finish(noise_images, config_for(tmp_path)).history
     with (tmp_path / "run" / "history.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["images", "discriminator_loss", "generator_loss", "real_score", "fake_score"]
+    assert list(rows[0]) == [
+        "images",
+        "discriminator_loss",
+        "generator_loss",
+        "real_score",
+        "fake_score",
+        "real_sign",
+    ]
     assert [int(row["images"]) for row in rows] == [record.images for record in history]
     assert [float(row["generator_loss"]) for row in rows] == [record.values["generator_loss"] for record in history]
 

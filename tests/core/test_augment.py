@@ -1,0 +1,408 @@
+"""Images change at random before the discriminator sees them, and what is learned from them stays right."""
+
+import itertools
+import json
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from gan_core import ImageDataset, InputError, Progress, TrainConfig, augment, train
+from gan_core.augment import Adaptive, ada, diffaugment
+from gan_core.objectives import OBJECTIVES
+from gan_core.training import checkpoint
+from gan_core.training.adversarial import AdversarialRun
+from gan_core.training.history import Record
+
+POLICIES = {"diffaugment": diffaugment, "ada": lambda images, random: ada(images, 0.8, random)}
+EVERY_POLICY = pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES)
+EVERY_NAME = pytest.mark.parametrize("name", POLICIES)
+BATCH = 5
+
+
+def stream(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def noise(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(0), dtype=dtype) * 2 - 1
+
+
+# What becomes of an image.
+
+
+@EVERY_POLICY
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("side", [16, 28])
+def test_images_change_and_keep_their_size(policy, channels, side):
+    images = noise(6, channels, side, side)
+    changed = policy(images, stream())
+    assert (changed.shape, changed.dtype) == (images.shape, images.dtype)
+    assert changed.isfinite().all()
+    assert all(not torch.equal(old, new) for old, new in zip(images, changed, strict=True))
+
+
+@EVERY_POLICY
+def test_the_same_stream_makes_the_same_changes_and_another_makes_others(policy):
+    images = noise(6, 3, 16, 16)
+    assert torch.equal(policy(images, stream(1)), policy(images, stream(1)))
+    assert not torch.equal(policy(images, stream(1)), policy(images, stream(2)))
+
+
+@EVERY_POLICY
+def test_every_image_of_a_batch_is_changed_in_its_own_way(policy):
+    changed = policy(noise(1, 3, 16, 16).expand(8, -1, -1, -1), stream())
+    assert len({tuple(image.flatten().tolist()) for image in changed}) == 8
+
+
+@EVERY_POLICY
+def test_grey_is_the_same_in_one_channel_and_in_three(policy):
+    grey = noise(16, 1, 16, 16)
+    in_colours = policy(grey.expand(-1, 3, -1, -1), stream())
+    torch.testing.assert_close(in_colours, policy(grey, stream()).expand(-1, 3, -1, -1), rtol=0, atol=1e-5)
+
+
+@EVERY_POLICY
+def test_colours_never_change_in_the_alpha_channel_but_move_with_it(policy):
+    grey = noise(16, 1, 16, 16)
+    changed = policy(grey.expand(-1, 4, -1, -1), stream())
+    colours, alpha = changed[:, 0].flatten(1).double(), changed[:, 3].flatten(1).double()
+    for i in range(16):
+        seen = alpha[i] != 0  # what is cut out is 0 in both
+        assert (colours[i][~seen] == 0).all()
+        assert np.corrcoef(colours[i][seen], alpha[i][seen])[0, 1] ** 2 == pytest.approx(1, abs=1e-6)
+    assert set(alpha[alpha != 0].tolist()) <= set(grey.flatten().tolist()) or policy is not diffaugment
+    assert not torch.allclose(colours, alpha)
+
+
+@EVERY_POLICY
+def test_derivatives_of_both_orders_are_those_of_finite_differences(policy):
+    images = noise(1, 4, 5, 5, dtype=torch.float64).requires_grad_()
+    assert torch.autograd.gradcheck(lambda images: policy(images, stream()), (images,))
+    assert torch.autograd.gradgradcheck(lambda images: policy(images, stream()), (images,))
+
+
+@EVERY_POLICY
+def test_changes_are_not_rounded_where_networks_compute_in_bfloat16(policy):
+    images = noise(4, 3, 16, 16)
+    with torch.autocast("cpu", torch.bfloat16):
+        changed = policy(images, stream())
+    assert torch.equal(changed, policy(images, stream()))
+
+
+# DiffAugment.
+
+
+def test_diffaugment_shifts_brightness_by_up_to_a_half():
+    changed = diffaugment(torch.ones(2000, 1, 16, 16), stream())
+    brightness = changed.flatten(1).amax(dim=1) - 1  # a quarter of an image is cut out and 0, the rest is all alike
+    assert brightness.min() == pytest.approx(-0.5, abs=0.01)
+    assert brightness.max() == pytest.approx(0.5, abs=0.01)
+    assert brightness.mean() == pytest.approx(0, abs=0.03)
+    assert all(len(image.unique()) == 2 for image in changed[:50])
+
+
+def test_diffaugment_weighs_contrast_and_saturation():
+    images = torch.zeros(2000, 3, 16, 16)
+    images[:, 0, ::2] = images[:, 1, 1::2] = 1  # stripes of red and green
+    changed = diffaugment(images, stream())
+    kept = changed.abs().sum(dim=1) > 1e-6
+    red = [image[0][seen].max() - image[0][seen].min() for image, seen in zip(changed, kept, strict=True)]
+    # In red the stripes differ by 1: times 0 to 2 for saturation, times 0.5 to 1.5 for contrast.
+    assert min(red) < 0.05
+    assert 2.7 < max(red) <= 3
+    assert np.mean(red) == pytest.approx(1, abs=0.05)
+
+
+def test_diffaugment_moves_by_an_eighth_and_cuts_out_half_a_side():
+    changed = diffaugment(torch.ones(2000, 1, 16, 16), stream()).squeeze(1) != 0
+    # A square of 8 is cut out around any point, whole only if it lies inside; up to 2 rows and columns are moved out.
+    least, most = 14 * 14 - 8 * 8, 16 * 16 - 4 * 4
+    counts = changed.flatten(1).sum(dim=1)
+    assert (counts.min(), counts.max()) == (least, most)
+    shares = changed.float().mean(dim=0)[2:-2, 2:-2]
+    assert shares.max() - shares.min() < 0.1, "away from the edges no pixel is kept more often than others"
+
+
+# ADA.
+
+
+def test_ada_at_p_0_is_nothing():
+    images = noise(4, 3, 16, 16)
+    assert ada(images, 0.0, stream()) is images
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_images_that_ada_draws_nothing_for_stay_as_they_are_to_the_bit(channels):
+    images = noise(200, channels, 16, 16)
+    same = [torch.equal(old, new) for old, new in zip(images, ada(images, 0.05, stream()), strict=True)]
+    # Of 13 changes each has 1 chance in 20, and some of those are turns by nothing and the like.
+    assert 0.5 < np.mean(same) < 0.7
+
+
+def test_ada_moves_as_its_paper_says():
+    moves = augment._moves(stream(), 40_000, 32, 1.0)
+    size = np.linalg.det(moves[:, :2, :2])
+    assert (size < 0).mean() == pytest.approx(0.5, abs=0.01), "half are reversed"
+    assert np.log2(np.abs(size)).std() == pytest.approx(2 * 0.2, abs=0.01)
+    singular = np.linalg.svd(moves[:, :2, :2], compute_uv=False)
+    # Of two scalings, by s and 1/s, the larger: |log2| of a normal number of 0.2.
+    assert np.log2(singular[:, 0] / singular[:, 1]).mean() == pytest.approx(2 * 0.2 * np.sqrt(2 / np.pi), abs=0.01)
+    angles = np.arctan2(moves[:, 1, 0], moves[:, 0, 0])
+    assert np.histogram(angles, bins=8, range=(-np.pi, np.pi))[0] == pytest.approx(5000, rel=0.06)
+
+
+def test_ada_moves_whole_pixels_where_only_that_is_drawn():
+    moves = augment._moves(stream(), 4000, 32, 0.02)
+    ones = np.abs(moves[:, :2, :2]).round(12) == np.eye(2)
+    alone = ones.all(axis=(1, 2)) & (moves[:, :2, 2] != 0).any(axis=1)
+    by = moves[alone, :2, 2] * 16  # in pixels, half a side being 1
+    whole = (by == by.round()).all(axis=1)
+    assert np.abs(by[whole]).max() == 4
+    assert 0.4 < whole.mean() < 0.6, "the others are moved by parts of a pixel"
+
+
+def test_a_reversed_or_turned_image_has_the_same_pixels():
+    images = noise(1, 1, 8, 8).expand(600, -1, -1, -1)
+    changed = ada(images, 0.05, stream()).squeeze(1)
+    ways = [turned for k in range(4) for turned in (images[0, 0].rot90(k), images[0, 0].flip(1).rot90(k))]
+    found = {i for i, way in enumerate(ways) if (changed - way).abs().flatten(1).amax(dim=1).min() < 1e-5}
+    assert len(found) >= 5, "the image itself, reversed, and by three turns; seldom both"
+
+
+def test_ada_shades_as_its_paper_says():
+    shades = augment._shades(stream(), 40_000, 1.0)
+    grey = shades[:, :3, :3].sum(axis=2).mean(axis=1)
+    assert shades[:, :3, :3].sum(axis=2) == pytest.approx(np.repeat(grey[:, None], 3, axis=1), abs=1e-12)
+    assert (grey < 0).mean() == pytest.approx(0.5, abs=0.01), "luma is reversed in half"
+    assert np.log2(np.abs(grey)).std() == pytest.approx(0.5, abs=0.01)
+    assert (shades[:, 0, 3] / grey).std() == pytest.approx(0.2, abs=0.01)
+    # What is not grey turns around the axis of greys, and is weighed with contrast and saturation.
+    red = shades[:, :3, :3] @ (np.array([2, -1, -1]) / np.sqrt(6))
+    assert np.log2(np.linalg.norm(red, axis=1)).std() == pytest.approx(np.hypot(0.5, 1), abs=0.02)
+    hue = np.arctan2(red @ (np.array([0, 1, -1]) / np.sqrt(2)), red @ (np.array([2, -1, -1]) / np.sqrt(6)))
+    assert np.histogram(hue, bins=8, range=(-np.pi, np.pi))[0] == pytest.approx(5000, rel=0.06)
+
+
+# ADA's p.
+
+
+def observed(adaptive: Adaptive, sign: float, batches: int) -> float:
+    for _ in range(batches):
+        adaptive.observe(torch.tensor(sign), 50)
+    return adaptive.p
+
+
+def test_p_grows_every_four_batches_while_the_discriminator_is_too_sure():
+    adaptive = Adaptive()
+    assert observed(adaptive, 0.7, 3) == 0
+    assert observed(adaptive, 0.7, 1) == 200 / 500_000
+    assert observed(adaptive, 0.7, 4) == pytest.approx(2 * 200 / 500_000)
+    assert observed(adaptive, 0.5, 4) == pytest.approx(200 / 500_000)
+
+
+def test_p_stays_between_0_and_what_does_not_leak():
+    assert observed(Adaptive(), -1.0, 40) == 0
+    assert observed(Adaptive(0.7999), 1.0, 40) == 0.8
+
+
+def test_p_counts_the_mean_of_the_four_batches():
+    adaptive = Adaptive()
+    for sign in (1.0, 1.0, 1.0, -0.7):
+        adaptive.observe(torch.tensor(sign), 50)
+    assert adaptive.p == 0, "their mean is 0.575"
+
+
+def test_p_and_what_it_waits_for_survive_json():
+    adaptive = Adaptive(0.1 + 0.2)
+    adaptive.observe(torch.tensor(0.7), 50)
+    again = Adaptive.of(json.loads(json.dumps(adaptive.state)))
+    assert (again.p, again.signs) == (0.1 + 0.2, [float(torch.tensor(0.7))])
+
+
+# Training.
+
+
+def config_for(folder: Path, steps: int = 4, **changes) -> TrainConfig:
+    settings = {"preset": "dcgan_small", "batch_size": BATCH, "kimg": steps * BATCH / 1000, **changes}
+    return TrainConfig(folder / "run", **settings)
+
+
+def finish(dataset: ImageDataset, config: TrainConfig) -> Progress:
+    *_, last = train(dataset, config, "cpu")
+    return last
+
+
+def learned(folder: Path) -> dict[str, torch.Tensor]:
+    """All that the next step depends on."""
+    tensors = load_file(folder / "run" / "checkpoint.safetensors")
+    del tensors["history"]  # whose means are over other steps where a run was stopped in between
+    return tensors
+
+
+def slopes(logits: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+    """Squared length of D's gradient at the images."""
+    (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
+    return gradient.flatten(1).norm(dim=1).square().mean()
+
+
+def assert_same_gradients(module: torch.nn.Module, expected: torch.nn.Module) -> None:
+    for parameter, other in zip(module.parameters(), expected.parameters(), strict=True):
+        torch.testing.assert_close(parameter.grad, other.grad, rtol=1e-3, atol=1e-6)
+
+
+@pytest.fixture
+def p_rises(monkeypatch) -> None:
+    """Lets p go up by a tenth every four batches of these tests, whatever the discriminator says."""
+    monkeypatch.setattr(augment, "RAMP_IMAGES", 40 * BATCH)
+    monkeypatch.setattr(augment, "TARGET", -2.0)
+
+
+def p_of(folder: Path) -> float:
+    return checkpoint.read(folder / "run").state["ada"]["p"]
+
+
+@EVERY_NAME
+@pytest.mark.usefixtures("p_rises")
+@pytest.mark.parametrize("objective", ["log", "relativistic"])
+def test_a_stopped_run_reaches_the_weights_of_one_that_was_not(labelled_images, tmp_path, name, objective):
+    settings = {"steps": 14, "objective": objective, "augment": name}
+    finish(labelled_images, config_for(tmp_path / "straight", **settings))
+    with closing(train(labelled_images, config_for(tmp_path / "stopped", **settings), "cpu")) as steps:
+        assert next(itertools.islice(steps, 6, None)).images == 6 * BATCH
+    finish(labelled_images, config_for(tmp_path / "stopped", **settings, resume=True))
+    stopped, straight = learned(tmp_path / "stopped"), learned(tmp_path / "straight")
+    assert stopped.keys() == straight.keys()
+    assert [tensor for tensor in stopped if not torch.equal(stopped[tensor], straight[tensor])] == []
+    if name == "ada":
+        assert p_of(tmp_path / "stopped") == p_of(tmp_path / "straight") == pytest.approx(0.3)
+
+
+@pytest.mark.usefixtures("p_rises")
+def test_a_run_with_augmentation_learns_other_weights(noise_images, tmp_path):
+    for name in augment.AUGMENTS:
+        finish(noise_images, config_for(tmp_path / name, steps=8, augment=name))
+    none, *others = (learned(tmp_path / name)["generator.project.weight"] for name in augment.AUGMENTS)
+    assert not any(torch.equal(none, other) for other in others)
+    assert not torch.equal(*others)
+
+
+def begun(dataset: ImageDataset, folder: Path, name: str, objective: str) -> AdversarialRun:
+    config = config_for(folder, objective=objective, augment=name, precision="fp32")
+    run = AdversarialRun(dataset, config, torch.device("cpu"))
+    run.adaptive.p = 0.5
+    return run
+
+
+def twin(dataset: ImageDataset, folder: Path, name: str, objective: str) -> AdversarialRun:
+    """A run whose networks are the same, to compute anew with."""
+    return begun(dataset, folder / "twin", name, objective)
+
+
+@EVERY_NAME
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_the_discriminator_sees_changed_images_and_is_penalised_at_the_images_themselves(
+    labelled_images, tmp_path, name, objective
+):
+    run, other = (make(labelled_images, tmp_path, name, objective) for make in (begun, twin))
+    real, labels = run.next_batch()
+    run.discriminator_step(real, labels)
+
+    real, fake = real.detach().requires_grad_(), run.fake.detach().requires_grad_()
+    change = POLICIES["diffaugment"] if name == "diffaugment" else lambda images, random: ada(images, 0.5, random)
+    seen = [change(images, run.random(5, 0, place)) for place, images in enumerate((real, fake))]
+    real_logits, fake_logits = (other.discriminator(images, labels) for images in seen)
+    loss = OBJECTIVES[objective].loss(real_logits, fake_logits).discriminator
+    if OBJECTIVES[objective].penalised:
+        gamma = 1 / 16  # 1 at 64x64 pixels, and these are 16x16
+        loss = loss + gamma / 2 * (slopes(real_logits, real) + slopes(fake_logits, fake))
+    loss.backward()
+    assert_same_gradients(run.discriminator, other.discriminator)
+
+
+@EVERY_NAME
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_the_generator_learns_through_the_changes(labelled_images, tmp_path, name, objective):
+    run, other = (make(labelled_images, tmp_path, name, objective) for make in (begun, twin))
+    real, labels = run.next_batch()
+    run.discriminator_step(real, labels)
+    other.discriminator.load_state_dict(run.discriminator.state_dict())
+    fake = other.generator(other.noise(BATCH, other.network.latent_size), labels)
+    run.generator_step(real, labels)
+
+    fake_logits = other.discriminator(other.augmented(fake, 2), labels)
+    real_logits = other.discriminator(other.augmented(real, 3), labels).detach()
+    OBJECTIVES[objective].loss(real_logits, fake_logits).generator.backward()
+    assert_same_gradients(run.generator, other.generator)
+
+
+def test_history_tells_how_sure_the_discriminator_is_and_p(noise_images, tmp_path):
+    for name in augment.AUGMENTS:
+        values = finish(noise_images, config_for(tmp_path / name, augment=name)).record.values
+        assert -1 <= values["real_sign"] <= 1
+        assert ("augment_p" in values) == (name == "ada")
+
+
+# The words for a discriminator that knows its images.
+
+WORDS = "the discriminator begins to know the images by heart: add images, mirror them, or choose ada"
+
+
+def told(dataset: ImageDataset, folder: Path, sign: float, images: int, name: str = "none") -> str:
+    """The line of a run whose discriminator was that sure."""
+    run = begun(dataset, folder, name, "log")
+    run.images = images
+    values = {"discriminator_loss": 1.0, "generator_loss": 1.0, "real_sign": sign}
+    run.history = [Record(images, values) for _ in range(20)]
+    return run.in_words(run.history[-1])
+
+
+def test_a_discriminator_that_is_sure_of_images_seen_many_times_is_told_of(noise_images, tmp_path):
+    assert WORDS in told(noise_images, tmp_path, 0.85, 30_000)
+    assert "by heart: add images, or mirror them)" in told(noise_images, tmp_path, 0.85, 30_000, "ada")
+
+
+@pytest.mark.parametrize(("sign", "images"), [(0.75, 30_000), (0.85, 10_000)])
+def test_one_that_is_not_sure_or_has_hardly_begun_is_not(noise_images, tmp_path, sign, images):
+    assert "by heart" not in told(noise_images, tmp_path, sign, images)
+
+
+def test_one_that_has_seen_each_image_a_few_times_is_not_told_of(tmp_path):
+    many = ImageDataset.from_images(np.zeros((5000, 16, 16, 1), np.uint8))
+    assert "by heart" not in told(many, tmp_path, 0.85, 40_000)
+    assert WORDS in told(many, tmp_path, 0.85, 50_000)
+
+
+def test_the_line_of_a_run_tells_p(noise_images, tmp_path):
+    assert str(finish(noise_images, config_for(tmp_path, augment="ada"))).endswith(", p 0.00")
+
+
+def test_a_run_may_go_on_with_another_augmentation(noise_images, tmp_path):
+    for steps, name in enumerate(("none", "ada", "diffaugment"), 1):
+        config = config_for(tmp_path, steps=2 * steps, augment=name, resume=True)
+        assert finish(noise_images, config).images == 2 * steps * BATCH
+
+
+@pytest.mark.parametrize("damaged", [7, {}, {"p": 2, "signs": []}, {"p": 0.1, "signs": [0.1] * 4}], ids=str)
+def test_a_checkpoint_with_a_damaged_p_is_a_sentence(noise_images, tmp_path, damaged):
+    finish(noise_images, config_for(tmp_path, augment="ada"))
+    found = checkpoint.read(tmp_path / "run")
+    checkpoint.write(tmp_path / "run", {**found.state, "ada": damaged}, found.tensors)
+    with pytest.raises(InputError, match=r"checkpoint\.safetensors is damaged"):
+        finish(noise_images, config_for(tmp_path, steps=6, augment="ada", resume=True))
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"augment": "mixup"}, 'There is no augmentation "mixup"; there are none, diffaugment, ada'),
+        ({"preset": "conv_vae", "augment": "ada"}, "conv_vae trains a VAE, which has no augment to be set"),
+    ],
+    ids=str,
+)
+def test_an_augmentation_that_cannot_be_is_a_sentence(noise_images, tmp_path, changes, told):
+    with pytest.raises(InputError, match=told):
+        finish(noise_images, config_for(tmp_path, **changes))
