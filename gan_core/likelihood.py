@@ -51,6 +51,12 @@ class Bound:
     of_each: Tensor
     """The bound of each image, [N] in float64."""
 
+    def __str__(self) -> str:
+        return (
+            f"{self.nats:.2f} nats, a bound: reconstruction {self.reconstruction:.2f}, KL {self.kl:.2f}\n"
+            f"{self.bits_per_dimension:.3f} bits per dimension, {self.active_units} of {self.units} units active"
+        )
+
 
 @torch.no_grad()
 def elbo(
@@ -100,7 +106,6 @@ def elbo(
     )
 
 
-@torch.no_grad()
 def importance_weighted(
     generator: Generator,
     images: Tensor | np.ndarray,
@@ -122,6 +127,20 @@ def importance_weighted(
 
     Raises InputError as `elbo` does, for a number of samples out of range, and where a scale is missing.
     """
+    return torch.cat(list(weighing(generator, images, samples, likelihood, seed, scale, batch)))
+
+
+@torch.no_grad()
+def weighing(
+    generator: Generator,
+    images: Tensor | np.ndarray,
+    samples: int,
+    likelihood: str = "bernoulli",
+    seed: int = 0,
+    scale: float | None = None,
+    batch: int = 256,
+) -> Iterator[Tensor]:
+    """What importance_weighted returns, part by part, so that the caller can show progress or stop."""
     images = _checked(generator, images, likelihood, seed, scale)
     counted = LIKELIHOODS[likelihood]
     if not 1 <= samples <= MOST_SAMPLES:
@@ -129,7 +148,6 @@ def importance_weighted(
     if scale is None and not counted.binary:
         raise InputError(f"{likelihood} needs the scale of its noise here: the one that the ELBO was best with.")
     at_once = _at_once(images, batch)
-    found = []
     # Many images with a few samples each, or one image with many samples, part by part.
     for places in _parts(len(images), max(1, at_once // samples)):
         real, (mean, log_variance) = _encoded(generator, images[places])
@@ -147,8 +165,7 @@ def importance_weighted(
             output = _decoded(generator, z.flatten(0, 1), repeated, counted.binary)
             costs = counted.of_each(output, repeated, 1.0 if scale is None else scale)
             log_weights.append((latent - costs.view(len(mean), count)).cpu().double())
-        found.append(math.log(samples) - torch.cat(log_weights, 1).logsumexp(1))
-    return torch.cat(found)
+        yield math.log(samples) - torch.cat(log_weights, 1).logsumexp(1)
 
 
 def bits_per_dimension(nats: float, dimensions: int, likelihood: str) -> float:

@@ -10,6 +10,7 @@ from comfyui_server import Comfy, Graph, Output, Server, find_comfyui, find_pyth
 
 import gan_core
 from gan_core.examples import FOLDER, digits
+from gan_core.likelihood import elbo, importance_weighted
 from gan_core.metrics import Report, measuring
 from gan_core.metrics.features import PACKAGES
 from gan_core.pictures import to_pixels
@@ -110,3 +111,50 @@ def test_counts_out_of_range_are_not_queued(comfy: Comfy) -> None:
     graph = Graph()
     measure(graph, count=10_001)
     assert "count" in comfy.refusal_of(graph)
+
+
+# How likely a VAE finds images.
+
+
+def likelihood_of(graph: Graph, generator: str, size: int = 28, **changes: object) -> Output:
+    settings = {"likelihood": "bernoulli", "count": 50, "samples": 0, "seed": 4, **changes}
+    loaded = graph("LoadGenerator", name=generator)
+    return graph(
+        "MeasureLikelihood", generator=loaded, dataset=load_folder(graph, EXAMPLE_FOLDER, size=size), **settings
+    )
+
+
+def test_a_vae_says_how_likely_it_finds_images(comfy: Comfy) -> None:
+    chosen = np.sort(np.random.RandomState(4).permutation(10_000)[:50])
+    vae, images = gan_core.load(FOLDER / "vae-digits.safetensors"), digits().batch(chosen)
+    bound = elbo(vae, images, seed=4)
+    estimate = float(importance_weighted(vae, images, 20, seed=4).mean())
+    assert estimate < bound.nats
+
+    graph = Graph()
+    plain = likelihood_of(graph, "example/vae-digits.safetensors")
+    weighted = likelihood_of(graph, "example/vae-digits.safetensors", samples=20)
+    shown = [graph("PreviewAny", source=source) for source in (plain[0], plain[1], weighted[1], plain[2], plain[3])]
+    run = comfy.run(graph)
+    report, nats, tighter, bits, units = (run.outputs[one.node]["text"][0] for one in shown)
+    assert report == f"{bound}\n50 images of MNIST digits, bernoulli"
+    assert float(nats) == pytest.approx(bound.nats, rel=1e-5)
+    assert float(tighter) == pytest.approx(estimate, rel=1e-5)
+    assert float(bits) == pytest.approx(bound.bits_per_dimension, rel=1e-5)
+    assert int(units) == bound.active_units
+    assert "20 samples" in comfy.texts(run, weighted)[-1]
+    assert [total for node, _, total in run.progress if node == weighted.node][-1] == 50
+
+
+@pytest.mark.parametrize(
+    ("generator", "size", "told"),
+    [
+        (EXAMPLE_GENERATOR, 28, "only a VAE can say how likely an image is"),
+        ("example/vae-digits.safetensors", 32, "is for images of 28x28x1, not of 32x32x1"),
+    ],
+)
+def test_what_cannot_say_how_likely_is_told_in_a_sentence(comfy: Comfy, generator: str, size: int, told: str) -> None:
+    graph = Graph()
+    likelihood_of(graph, generator, size)
+    message = comfy.error_of(graph)
+    assert told in message and is_sentence(message)

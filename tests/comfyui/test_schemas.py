@@ -29,7 +29,7 @@ NODES = [
     "LatentWalk", "MixStyles", "TruncateLatent", "SeedGrid", "FindDirections", "ApplyDirection", "DirectionGrid",
     "SaveDirections", "LoadDirections", "ProjectImage", "VAEToGenerator", "GeneratorToVAE",
     "TrainVAE", "Encode", "LoadGeneratorFromHub", "PublishGenerator",
-    "MeasureGenerator",
+    "MeasureGenerator", "MeasureLikelihood",
 ]  # fmt: skip
 
 
