@@ -464,8 +464,6 @@ def measure_command(weights: Path, data: Path, count: int, seed: int, labels: bo
 
 def _opened(path: Path) -> Generator:
     """A generator of ours, or of another program."""
-    if path.suffix.lower() == ".safetensors":
-        return generator.load(path)
     *_, last = importing(path)
     assert last.generator is not None
     return last.generator

@@ -16,12 +16,13 @@ from foreign_files import nvidia_pickle
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from safetensors.torch import save_file
 from stylegan2_networks import SMALL as STYLED
 from stylegan2_networks import generator_of, original
 
 import gan_core
 from gan_core import InputError, sample_noise
-from gan_core.architectures import stylegan3
+from gan_core.architectures import stylegan3, taesd_vae
 from gan_core.cli import main
 from gan_core.examples import FOLDER as EXAMPLES
 from gan_core.latents import LAST_SEED, parse_seeds
@@ -124,6 +125,21 @@ def test_every_option_of_train_reaches_the_training(photos, tmp_path):
         "kimg": 0.004,
         "seed": 5,
     }
+
+
+def test_the_decoder_of_another_programs_vae_is_tuned(photos, tmp_path):
+    config = taesd_vae.ARCHITECTURE.config(side=16)
+    tensors = taesd_vae.ARCHITECTURE.generator(config).state_dict()
+    foreign = {
+        name: tensor for name, tensor in tensors.items() if name.startswith(("taesd_encoder.", "taesd_decoder."))
+    }
+    save_file(foreign, tmp_path / "taesd.safetensors")
+    settings = ["--preset", "finetune_decoder", "--size", "16", "--channels", "RGB", "--batch", "4", "--kimg", "0.008"]
+    done("train", photos, "--start", tmp_path / "taesd.safetensors", *settings, "--out", tmp_path / "tuned")
+    tuned = gan_core.load(tmp_path / "tuned" / "generator.safetensors")
+    kept = tuned.module.state_dict()
+    assert all(torch.equal(kept[name], tensor) for name, tensor in foreign.items() if name.startswith("taesd_encoder."))
+    assert not torch.equal(kept["taesd_decoder.1.weight"], foreign["taesd_decoder.1.weight"])
 
 
 def test_a_run_is_resumed_where_it_stopped(photos, tmp_path):
