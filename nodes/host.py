@@ -135,11 +135,19 @@ def resolve_foreign(name: str) -> Path:
 def _resolved(name: str, endings: tuple[str, ...]) -> Path:
     if name in EXAMPLE_GENERATORS:
         return examples.FOLDER / Path(name).name
-    for root in folder_paths.get_folder_paths("gan"):
+    path = _within("gan", name, endings)
+    if path is None:
+        raise InputError(f'There is no generator "{name}" in models/gan or output/gan. Press R to refresh the list.')
+    return path
+
+
+def _within(kind: str, name: str, endings: tuple[str, ...]) -> Path | None:
+    """The file of that name in the folders of a kind; None for one that is missing or leads out of them."""
+    for root in folder_paths.get_folder_paths(kind):
         path = Path(root) / name
         if path.suffix.lower() in endings and path.is_file() and folder_paths.is_within_directory(root, str(path)):
             return path
-    raise InputError(f'There is no generator "{name}" in models/gan or output/gan. Press R to refresh the list.')
+    return None
 
 
 def vae_names() -> list[str]:
@@ -164,17 +172,13 @@ def direction_names() -> list[str]:
 
 def resolve_directions(name: str) -> Path:
     """The file behind a name of direction_names. Raises InputError for one that is missing or leads out."""
-    for root in folder_paths.get_folder_paths(DIRECTIONS):
-        path = Path(root) / name
-        if (
-            path.suffix.lower() == ".safetensors"
-            and path.is_file()
-            and folder_paths.is_within_directory(root, str(path))
-        ):
-            return path
-    raise InputError(
-        f'There are no directions "{name}" in models/{DIRECTIONS} or output/{DIRECTIONS}. Press R to refresh the list.'
-    )
+    path = _within(DIRECTIONS, name, (".safetensors",))
+    if path is None:
+        raise InputError(
+            f'There are no directions "{name}" in models/{DIRECTIONS} or output/{DIRECTIONS}. Press R to refresh the '
+            "list."
+        )
+    return path
 
 
 def fingerprint(resolve: Callable[[str], Path], name: str | None) -> str:
