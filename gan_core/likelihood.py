@@ -21,7 +21,7 @@ from torch import Tensor
 from .errors import InputError
 from .generator import Generator
 from .latents import LAST_SEED
-from .reconstruction import ACTIVE, LIKELIHOODS, kl
+from .reconstruction import LIKELIHOODS, active_units, kl
 
 PIXELS_AT_ONCE = 2**20
 """Pixels that are decoded in one pass at most, whatever the batch."""
@@ -80,17 +80,16 @@ def elbo(
     """
     images = _checked(generator, images, likelihood, seed, scale)
     counted = LIKELIHOODS[likelihood]
-    errors, latent_costs, moments = [], [], []
+    errors, latent_costs, means = [], [], []
     for places in _parts(len(images), _at_once(images, batch)):
         real, (mean, log_variance) = _encoded(generator, images[places])
         noise = np.stack([_stream(seed, place).randn(mean[0].numel()) for place in range(len(images))[places]])
         z = mean + (log_variance / 2).exp() * torch.from_numpy(noise).to(mean).view_as(mean)
         errors.append(counted.error(_decoded(generator, z, real, counted.binary), real).cpu().double())
         latent_costs.append(kl(mean, log_variance).cpu().double().sum(1))
-        wide = mean.cpu().double().flatten(1)
-        moments.append(torch.stack([wide.sum(0), wide.square().sum(0)]))
+        means.append(mean.flatten(1).cpu())
     error, latent_cost = torch.cat(errors), torch.cat(latent_costs)
-    first, second = torch.stack(moments).sum(0) / len(images)
+    active = active_units(torch.cat(means))
     best = float(counted.best_scale(error.mean())) if scale is None else scale
     reconstruction = images[0].numel() * counted.nats(error, best)
     of_each = reconstruction + latent_cost
@@ -99,8 +98,8 @@ def elbo(
         reconstruction=float(reconstruction.mean()),
         kl=float(latent_cost.mean()),
         bits_per_dimension=bits_per_dimension(float(of_each.mean()), images[0].numel(), likelihood),
-        active_units=int((second - first**2 > ACTIVE).sum()),
-        units=len(first),
+        active_units=int(active.sum()),
+        units=len(active),
         scale=best,
         of_each=of_each,
     )
