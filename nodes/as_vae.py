@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..gan_core import Generator, InputError, Latent
-from ..gan_core.architectures.taesd_vae import padded
+from ..gan_core.architectures.architecture import padded
 from ..gan_core.encoding import pictures_for
 from . import host
 from .types import from_comfy, to_image

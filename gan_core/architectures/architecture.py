@@ -6,6 +6,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from ..errors import InputError
+
 Shapes = Mapping[str, tuple[int, ...]]
 """The names and shapes of a state dict's tensors."""
 
@@ -51,6 +53,21 @@ class Architecture:
     too; they are written under both, and read under ours."""
     controls: frozenset[str] = frozenset()
     """What its synthesis takes besides styles: "noise", "transform"."""
+
+
+def check_channels(family: str, channels: int) -> None:
+    """Raises InputError unless the channels are 1 grey, 3 RGB or 4 RGBA."""
+    if channels not in (1, 3, 4):
+        raise InputError(f"{family} makes images with 1, 3 or 4 channels, not {channels}.")
+
+
+def padded(images: Tensor, multiple: int) -> Tensor:
+    """Images [N, C, H, W] whose height and width are multiples of `multiple`, by repeating the pixels at the bottom and
+    right edges."""
+    height, width = images.shape[2:]
+    if height % multiple == width % multiple == 0:
+        return images
+    return nn.functional.pad(images, (0, -width % multiple, 0, -height % multiple), mode="replicate")
 
 
 def as_vectors(labels: Tensor, classes: int) -> Tensor:

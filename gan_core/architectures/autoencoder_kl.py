@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import InputError
-from .architecture import Architecture, Shapes
-from .taesd_vae import SIDE_OF_A_BARE_FILE, padded
+from .architecture import Architecture, Shapes, padded
+from .taesd_vae import SIDE_OF_A_BARE_FILE
 
 WIDEST = 2**12
 """Features of a layer, so that a config from a file cannot ask for a network beyond all bounds."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..mixture import GaussianMixture
-from .architecture import Architecture, Shapes
+from .architecture import Architecture, Shapes, check_channels
 
 SMALLEST_SIDE, LARGEST_SIDE = 8, 256
 
@@ -49,8 +49,7 @@ class ConvVAEConfig:
             raise InputError(
                 f"conv_vae makes images with a side of {SMALLEST_SIDE} to {LARGEST_SIDE} pixels, not {self.side}."
             )
-        if self.channels not in (1, 3, 4):
-            raise InputError(f"conv_vae makes images with 1, 3 or 4 channels, not {self.channels}.")
+        check_channels("conv_vae", self.channels)
         if self.classes != 0:
             raise InputError(f"conv_vae is trained without classes: their number is 0, not {self.classes}.")
         if not (1 <= self.latent_size <= LARGEST and 1 <= self.width <= LARGEST and 0 <= self.components <= LARGEST):

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from ..errors import InputError
-from .architecture import Architecture, Shapes
+from .architecture import Architecture, Shapes, check_channels
 
 SIDES = (16, 28, 32, 64, 128)
 
@@ -46,8 +46,7 @@ class DCGANConfig:
         if self.side not in SIDES:
             sides = ", ".join(map(str, SIDES[:-1]))
             raise InputError(f"dcgan makes images with a side of {sides} or {SIDES[-1]} pixels, not {self.side}.")
-        if self.channels not in (1, 3, 4):
-            raise InputError(f"dcgan makes images with 1, 3 or 4 channels, not {self.channels}.")
+        check_channels("dcgan", self.channels)
         if not (
             1 <= self.latent_size <= LARGEST
             and 1 <= self.width <= LARGEST

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import InputError
-from .architecture import Architecture, Shapes, as_vectors
+from .architecture import Architecture, Shapes, as_vectors, check_channels
 
 SIDES = (64, 128, 256, 512, 1024)
 
@@ -57,8 +57,7 @@ class FastGANConfig:
         if self.side not in SIDES:
             sides = ", ".join(map(str, SIDES[:-1]))
             raise InputError(f"fastgan makes images with a side of {sides} or {SIDES[-1]} pixels, not {self.side}.")
-        if self.channels not in (1, 3, 4):
-            raise InputError(f"fastgan makes images with 1, 3 or 4 channels, not {self.channels}.")
+        check_channels("fastgan", self.channels)
         if len(self.widths) != len(self.sides) or not all(1 <= width <= LARGEST for width in self.widths):
             raise InputError(
                 f"fastgan needs a width of 1 to {LARGEST} for each of the {len(self.sides)} sides from 4 to "

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import InputError
-from .architecture import Architecture, Shapes
+from .architecture import Architecture, Shapes, check_channels
 from .fastgan import Noise, check_complete
 
 SIDES = tuple(2**power for power in range(4, 11))
@@ -63,8 +63,7 @@ class LightweightGANConfig:
                 f"lightweight_gan makes images whose side is a power of two from {SIDES[0]} to {SIDES[-1]} pixels, "
                 f"not {self.side}."
             )
-        if self.channels not in (1, 3, 4):
-            raise InputError(f"lightweight_gan makes images with 1, 3 or 4 channels, not {self.channels}.")
+        check_channels("lightweight_gan", self.channels)
         if self.classes:
             raise InputError(f"lightweight_gan knows no class labels, and so not {self.classes} of them.")
         if len(self.widths) != len(self.sides) or not all(1 <= width <= LARGEST for width in self.widths):

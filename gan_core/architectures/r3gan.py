@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import InputError
-from .architecture import Architecture, Shapes, as_vectors
+from .architecture import Architecture, Shapes, as_vectors, check_channels
 
 SIDES = tuple(2**power for power in range(2, 13))
 
@@ -57,8 +57,7 @@ class R3GANConfig:
                 f"r3gan makes images whose side is a power of two from {SIDES[0]} to {SIDES[-1]} pixels, "
                 f"not {self.side}."
             )
-        if self.channels not in (1, 3, 4):
-            raise InputError(f"r3gan makes images with 1, 3 or 4 channels, not {self.channels}.")
+        check_channels("r3gan", self.channels)
         stages = SIDES.index(self.side) + 1
         if not len(self.widths) == len(self.groups) == len(self.blocks) == stages:
             raise InputError(

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import InputError
-from .architecture import Architecture, Shapes, as_vectors
+from .architecture import Architecture, Shapes, as_vectors, check_channels
 
 SIDES = tuple(2**power for power in range(3, 13))
 
@@ -53,8 +53,7 @@ class StyleGAN2Config:
                 f"stylegan2 makes images whose side is a power of two from {SIDES[0]} to {SIDES[-1]} pixels, "
                 f"not {self.side}."
             )
-        if self.channels not in (1, 3, 4):
-            raise InputError(f"stylegan2 makes images with 1, 3 or 4 channels, not {self.channels}.")
+        check_channels("stylegan2", self.channels)
         if len(self.widths) != len(self.sides) or not all(1 <= width <= LARGEST for width in self.widths):
             raise InputError(
                 f"stylegan2 needs a width of 1 to {LARGEST} for each of the {len(self.sides)} sides from 4 to "

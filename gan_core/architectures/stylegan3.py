@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import InputError
-from .architecture import Architecture, Shapes
+from .architecture import Architecture, Shapes, check_channels
 from .stylegan2 import Linear, Mapping
 
 SIDES = tuple(2**power for power in range(4, 13))
@@ -77,8 +77,7 @@ class StyleGAN3Config:
                 f"stylegan3 makes images whose side is a power of two from {SIDES[0]} to {SIDES[-1]} pixels, "
                 f"not {self.side}."
             )
-        if self.channels not in (1, 3, 4):
-            raise InputError(f"stylegan3 makes images with 1, 3 or 4 channels, not {self.channels}.")
+        check_channels("stylegan3", self.channels)
         if not 3 <= len(self.widths) <= 64 or not all(1 <= width <= LARGEST for width in self.widths):
             raise InputError(f"stylegan3 needs 3 to 64 widths of 1 to {LARGEST}, not {list(self.widths)[:65]}.")
         if not (1 <= self.latent_size <= LARGEST and 1 <= self.w_dim <= LARGEST and 0 <= self.classes <= LARGEST):

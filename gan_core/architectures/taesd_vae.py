@@ -17,11 +17,10 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ..errors import InputError
 from ..mixture import GaussianMixture
-from .architecture import Architecture, Shapes
+from .architecture import Architecture, Shapes, padded
 
 WIDTH = 64
 """Features of every layer. ComfyUI opens no other."""
@@ -119,15 +118,6 @@ class TAESDVAE(nn.Module):
         encoded = self.taesd_encoder(padded(images, PIXELS) * 0.5 + 0.5)
         mean = (encoded / self.vae_scale + self.vae_shift).float()
         return mean, self.log_variance.float()[:, None, None].expand_as(mean)
-
-
-def padded(images: Tensor, multiple: int) -> Tensor:
-    """Images [N, C, H, W] whose height and width are multiples of `multiple`, by repeating the pixels at the bottom and
-    right edges."""
-    height, width = images.shape[2:]
-    if height % multiple == width % multiple == 0:
-        return images
-    return functional.pad(images, (0, -width % multiple, 0, -height % multiple), mode="replicate")
 
 
 def encoder(latent_channels: int) -> nn.Sequential:

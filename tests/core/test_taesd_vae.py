@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from gan_core import InputError
+from gan_core.architectures.architecture import padded
 from gan_core.architectures.taesd_vae import (
     ARCHITECTURE,
     FIRST_LOG_VARIANCE,
@@ -22,7 +23,6 @@ from gan_core.architectures.taesd_vae import (
     TAESDVAEConfig,
     from_original,
     is_original,
-    padded,
     twin,
 )
 
