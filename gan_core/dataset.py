@@ -69,7 +69,16 @@ class ImageDataset:
 
     @property
     def side(self) -> int:
+        """Their height, in pixels."""
         return self.images.shape[1]
+
+    @property
+    def height(self) -> int:
+        return self.images.shape[1]
+
+    @property
+    def width(self) -> int:
+        return self.images.shape[2]
 
     @property
     def channels(self) -> int:

@@ -42,6 +42,15 @@ class Architecture:
     discriminator: Callable[[Any, str], nn.Module] | None = None
     """config, normalisation -> module, called as module(images, labels) -> logits [N]. None for a family that is opened
     and sampled here, but not trained."""
+    normalisations: tuple[str, ...] = ("none",)
+    """What the discriminator's layers can be normalised with: "batch", "spectral", "none". The first is its own, which
+    it has where an objective asks for one that it cannot have."""
+    design: Callable[..., Any] | None = None
+    """What a recipe's network becomes for images of some size: keyword arguments side, start, channels, classes and the
+    recipe's own -> config. None for the config itself, for a family that has no `start`."""
+    draws: bool = False
+    """Whether the generator draws something of its own while it trains, such as noise maps: it is then called as
+    module(z, labels, random), with a torch.Generator on the device of z. Without one it draws nothing."""
     styles: Callable[[Any], tuple[int, int]] | None = None
     """config -> w_dim, num_ws: length and number of the styles, for a style-based family."""
     encodes: bool = False
@@ -53,6 +62,49 @@ class Architecture:
     too; they are written under both, and read under ours."""
     controls: frozenset[str] = frozenset()
     """What its synthesis takes besides styles: "noise", "transform"."""
+
+
+SMALLEST_START, LARGEST_START = 2, 16
+"""Of the height and width of the first block of features."""
+
+
+def size_of(config: Any) -> tuple[int, int]:
+    """Height and width of the images that a config's networks make, in pixels."""
+    height, width = getattr(config, "start", (1, 1))
+    return config.side, config.side * width // height
+
+
+def start_for(height: int, width: int) -> tuple[int, int]:
+    """Height and width of the first block, which doubles until it is an image of that size: the shorter is 4 to 7.
+
+    Raises InputError where no such block exists.
+    """
+    doublings = max(0, min(height, width).bit_length() - 3)
+    step = 2**doublings
+    start = height // step, width // step
+    if min(height, width) < 8 or height % step or width % step or max(start) > LARGEST_START:
+        near = tuple(max(8, min(round(side / step) * step, LARGEST_START * step)) for side in (height, width))
+        raise InputError(
+            f"Images of {width}x{height} pixels cannot be grown by doubling a small block: the shorter side is 8 or "
+            f"more, both are multiples of {step}, and the longer is at most {LARGEST_START * step}, as with "
+            f"{near[1]}x{near[0]}."
+        )
+    return start
+
+
+def check_start(family: str, side: int, start: tuple[int, int]) -> None:
+    """Raises InputError unless a first block of that height and width becomes an image of that height by doubling."""
+    doublings, rest = divmod(side, start[0]) if start[0] else (0, 1)
+    if (
+        not all(SMALLEST_START <= length <= LARGEST_START for length in start)
+        or rest
+        or doublings < 2
+        or doublings & (doublings - 1)
+    ):
+        raise InputError(
+            f"{family} doubles a first block of {SMALLEST_START} to {LARGEST_START} pixels in height and width until "
+            f"it is an image; one of {start[0]}x{start[1]} never has a height of {side}."
+        )
 
 
 def check_channels(family: str, channels: int) -> None:

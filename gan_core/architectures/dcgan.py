@@ -222,6 +222,7 @@ ARCHITECTURE = Architecture(
     config=DCGANConfig,
     generator=DCGANGenerator,
     discriminator=DCGANDiscriminator,
+    normalisations=("batch", "spectral", "none"),
     detect=_detect,
     config_from=_config_from,
 )

@@ -94,10 +94,7 @@ class AdversarialRun(Run):
         penalty: Tensor | float = 0.0
         if self.objective.penalised:
             penalty = self._gamma / 2 * (gradient_penalty(real_logits, real) + gradient_penalty(fake_logits, fake))
-        optimizer = self.players["discriminator"].optimizer
-        optimizer.zero_grad()
-        (loss + penalty).backward()
-        optimizer.step()
+        self.learn(self.players["discriminator"], loss + penalty)
         self.real_logits = real_logits.detach()
         self.discriminator_loss, self.scores = loss.detach(), (real_logits.detach().mean(), fake_logits.detach().mean())
         # A number added to all logits means nothing to a relativistic loss: there a real one is above its fake, or not.
@@ -115,10 +112,7 @@ class AdversarialRun(Run):
                 with torch.no_grad():
                     self.real_logits = self.discriminator(self.augmented(real, 3), labels)
             loss = self.objective.loss(self.real_logits, fake_logits).generator
-        optimizer = self.players["generator"].optimizer
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        self.learn(self.players["generator"], loss)
         del self.fake, self.real_logits
         return {
             "discriminator_loss": self.discriminator_loss,
@@ -171,4 +165,5 @@ def build(architecture: Architecture, config: Any, normalisation: str, seed: int
 
 def _built(architecture: Architecture, config: Any, normalisation: str) -> tuple[nn.Module, nn.Module]:
     assert architecture.discriminator, f"{architecture.name} cannot be trained"
-    return architecture.generator(config), architecture.discriminator(config, normalisation)
+    fitting = normalisation if normalisation in architecture.normalisations else architecture.normalisations[0]
+    return architecture.generator(config), architecture.discriminator(config, fitting)

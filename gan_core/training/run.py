@@ -172,6 +172,12 @@ class Run(ABC):
         if time.monotonic() - self.checkpointed > CHECKPOINT_SECONDS:
             self.checkpoint()
 
+    def learn(self, player: Player, loss: Tensor) -> None:
+        """Moves a player by one step against the gradient of its loss."""
+        player.optimizer.zero_grad()
+        loss.backward()
+        player.optimizer.step()
+
     def next_batch(self) -> tuple[Tensor, Tensor | None]:
         """Real images [N, C, H, W] in [-1, 1] and their labels [N], on the device."""
         indices = self._indices(self.images, self.recipe.batch_size)
@@ -292,10 +298,13 @@ class Run(ABC):
                 f"The preset {self.config.preset} starts from nothing: it takes no generator to start from."
             )
         architecture = architectures.by_name(self.recipe.architecture)
-        data = {"side": self.dataset.side, "channels": self.dataset.channels}
+        data: dict[str, Any] = {"side": self.dataset.side, "channels": self.dataset.channels}
         if architecture.discriminator:
             data["classes"] = self.dataset.classes
-        return architecture, architecture.config(**data, **self.recipe.network)
+        if architecture.design is None:
+            return architecture, architecture.config(**data, **self.recipe.network)
+        data["start"] = architectures.start_for(self.dataset.height, self.dataset.width)
+        return architecture, architecture.design(**data, **self.recipe.network)
 
     def _fitting(self, start: Generator) -> Any:
         """The config of a VAE whose decoder can be tuned to the data."""

@@ -117,10 +117,7 @@ class VariationalRun(Run):
         if self._judged:
             judged = self._judgement(output, reconstruction)
             cost = cost + judged
-        optimizer = self.players["generator"].optimizer
-        optimizer.zero_grad()
-        cost.backward()
-        optimizer.step()
+        self.learn(self.players["generator"], cost)
         if self._judged:
             values |= self._discriminator_step(images, output.detach())
         return values
@@ -153,9 +150,7 @@ class VariationalRun(Run):
         with self.autocast():
             real, fake = player.module(images).float(), player.module(self._images_of(output)).float()
         loss = hinge(real, fake).discriminator
-        player.optimizer.zero_grad()
-        loss.backward()
-        player.optimizer.step()
+        self.learn(player, loss)
         return {"discriminator_loss": loss.detach()}
 
     def _images_of(self, output: Tensor) -> Tensor:

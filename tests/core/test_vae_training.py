@@ -119,7 +119,7 @@ def test_a_decoder_that_is_tuned_follows_the_reconstruction_alone(colours, vae, 
 
 def test_tuning_a_decoder_leaves_the_latents_what_they_are(colours, vae, tmp_path):
     before = {name: tensor.clone() for name, tensor in vae.module.state_dict().items()}
-    tuned = finish(colours, config_for(tmp_path, "finetune_decoder", steps=40, learning_rate=2e-3), vae).generator
+    tuned = finish(colours, config_for(tmp_path, "finetune_decoder", steps=80, learning_rate=2e-3), vae).generator
     assert different(before, vae.module.state_dict()) == set(), "and so is the VAE that was given"
     changed = different(before, {name: tuned.module.state_dict()[name] for name in before})
     assert changed
