@@ -16,26 +16,19 @@ from ..generator import Generator
 from ..objectives import OBJECTIVES, Objective, gradient_penalty
 from .devices import seeded
 from .history import Record
-from .recipes import AdversarialRecipe, TrainConfig
-from .run import AUGMENT, Run
-
-BY_HEART = 0.8
-"""From this r_t on the discriminator begins to know the images by heart."""
-
-FIRST_IMAGES, FIRST_PASSES = 20_000, 10
-"""Till then a high r_t means nothing: a discriminator is sure of any images before its generator can do a thing."""
-
-RECORDS_OF_SIGN = 8
-"""Records over whose mean r_t is judged, as it is coarse in one."""
+from .recipes import TrainConfig
+from .run import AUGMENT
+from .watched import WatchedRun
 
 
-class AdversarialRun(Run):
-    recipe: AdversarialRecipe
+class AdversarialRun(WatchedRun):
     losses: ClassVar = {"discriminator_loss": "the discriminator's loss", "generator_loss": "the generator's loss"}
     panels: ClassVar = {
         "loss": {"discriminator_loss": "discriminator", "generator_loss": "generator"},
         "discriminator's mean logit": {"real_score": "real images", "fake_score": "generated images"},
-        "learned by heart": {"real_sign": "r_t", "augment_p": "p of ada"},
+        "learned by heart": {"real_sign": "r_t", "overfitting": "r_v", "augment_p": "p of ada"},
+        "samples beside real images": {"diversity": "diversity", "distance": "distance"},
+        "KID": {"kid": "KID"},
     }
 
     def __init__(
@@ -123,9 +116,10 @@ class AdversarialRun(Run):
         }
 
     def kept(self) -> dict[str, Any]:
-        return {"ada": self.adaptive.state} if self.recipe.augment == "ada" else {}
+        return {**super().kept(), **({"ada": self.adaptive.state} if self.recipe.augment == "ada" else {})}
 
     def restore_kept(self, state: Mapping[str, Any]) -> None:
+        super().restore_kept(state)
         if self.recipe.augment == "ada" and "ada" in state:
             self.adaptive = Adaptive.of(state["ada"])
 
@@ -136,20 +130,9 @@ class AdversarialRun(Run):
         text = f"loss D {record.values['discriminator_loss']:.2f} G {record.values['generator_loss']:.2f}"
         if "augment_p" in record.values:
             text += f", p {record.values['augment_p']:.2f}"
-        if self.knows_by_heart:
-            advice = "add images, or mirror them"
-            if self.recipe.augment != "ada":
-                advice = "add images, mirror them, or choose ada"
-            text += f" (the discriminator begins to know the images by heart: {advice})"
-        return text
-
-    @property
-    def knows_by_heart(self) -> bool:
-        """Whether the discriminator has lately been surer of the real images than it is where it judges by kind."""
-        if self.images < max(FIRST_IMAGES, FIRST_PASSES * len(self.shown)):
-            return False
-        signs = [record.values.get("real_sign", 0.0) for record in self.history[-RECORDS_OF_SIGN:]]
-        return sum(signs) / len(signs) > BY_HEART
+        if "kid" in record.values:
+            text += f", KID {record.values['kid']:.3f}"
+        return f"{text}. {self.ended or self.verdict}" if self.ended or self.verdict else text
 
     @property
     def _gamma(self) -> float:
