@@ -18,6 +18,7 @@ from .history import Panels, Record
 from .recipes import AdversarialRecipe, TrainConfig
 from .run import Run
 from .variational import VariationalRun
+from .watch import Verdict
 
 
 def train(
@@ -93,6 +94,11 @@ class Progress:
     def history(self) -> list[Record]:
         """All records of the run, oldest first."""
         return self.run.history
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """What is wrong with the run as it stands, for a GAN; None where nothing is."""
+        return self.run.verdict
 
     @property
     def remarks(self) -> list[str]:

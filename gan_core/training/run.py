@@ -31,6 +31,8 @@ from .checkpoint import Checkpoint
 from .devices import bf16_is_faster, in_memory_format, seeded
 from .history import Panels, Record
 from .recipes import Recipe, TrainConfig
+from .schedule import at
+from .watch import Verdict
 
 RECORD_STEPS = 8
 """Steps between two records, after the first few. Reading a loss makes a GPU wait, so it is not done at every step."""
@@ -48,7 +50,7 @@ MAX_LOSS = 1e4
 SAMPLES = 64
 """Images in a run's grid of samples; their seeds are 0, 1, 2, ..."""
 
-NOISE, ORDER, MIRROR, HELD_OUT, FIT, AUGMENT, WATCHED, QUALITY = range(8)
+NOISE, ORDER, MIRROR, HELD_OUT, FIT, AUGMENT, DRAWS, PENALTY, SUPERVISION, PATHS, WATCHED, QUALITY = range(12)
 """Purposes of random streams."""
 
 HELD_OUT_SHARE = 10
@@ -65,6 +67,10 @@ class Player:
 
     module: nn.Module
     optimizer: Adam
+    share: float = 1.0
+    """k / (k + 1) for one that takes a step more after every k, for a regulariser alone, and else 1. By so much its
+    steps are shorter and its moments' memories longer, so that all in all it moves as without (Karras et al. 2020,
+    appendix B)."""
 
 
 class Run(ABC):
@@ -103,18 +109,19 @@ class Run(ABC):
         self.names: list[str] = []
         self.pending: list[Tensor] = []  # values of these names since the last record
         self.diverged = False
+        self.turn = 0  # of a step
+        self.verdict: Verdict | None = None
         self.remarks: list[str] = []
         self.shown, self.held_out = self._divided(found.state if found else None)
 
         with seeded(self.seed):
             networks = self.build(start)
         self.players = {
-            name: self._player(in_memory_format(module.to(device), torch.channels_last))
+            name: self._player(name, in_memory_format(module.to(device), torch.channels_last))
             for name, module in networks.items()
         }
         self.generator: Any = self.players["generator"].module
         self.average: Any = copy.deepcopy(self.generator).eval().requires_grad_(False)
-        self._kept_at_first = self.kept()
         if found:
             self.restore(found)
 
@@ -128,6 +135,15 @@ class Run(ABC):
     @abstractmethod
     def build(self, start: Generator | None) -> dict[str, nn.Module]:
         """Networks with fresh weights, drawn by torch's global generator, on the CPU; one is the "generator"."""
+
+    def regularised_every(self, name: str) -> int | None:
+        """Steps after which the player of that name takes one more, for a regulariser alone; None for never."""
+        return None
+
+    @property
+    def turns(self) -> int:
+        """Batches that are shown in a step."""
+        return 1
 
     @abstractmethod
     def step(self) -> dict[str, Tensor]:
@@ -143,7 +159,8 @@ class Run(ABC):
         return {}
 
     def restore_kept(self, state: Mapping[str, Any]) -> None:  # noqa: B027 # most children keep nothing
-        """Takes that up from a checkpoint's state, which may be of a time before there was such a thing.
+        """Takes that up from a checkpoint's state, which may be of a time before there was such a thing; from an empty
+        one, what it is at the beginning.
 
         Raises KeyError, TypeError or ValueError for a damaged one.
         """
@@ -174,9 +191,10 @@ class Run(ABC):
             self.names = list(values)
         self.pending.append(torch.stack([value.float() for value in values.values()]))
         self.steps += 1
-        self.images += self.recipe.batch_size
-        half_life = 1000 * self.recipe.average_kimg
-        averaging.update(self.average, self.generator, self.recipe.batch_size, self.images, half_life)
+        shown = self.turns * self.recipe.batch_size
+        self.images += shown
+        half_life = 1000 * at(self.recipe.average_kimg, self.images)
+        averaging.update(self.average, self.generator, shown, self.images, half_life)
         if self.steps % RECORD_STEPS == 0 or self.steps < RECORD_STEPS or self.crossed(RECORDED_EVERY):
             self._record()
         if time.monotonic() - self.checkpointed > CHECKPOINT_SECONDS:
@@ -184,18 +202,21 @@ class Run(ABC):
 
     def crossed(self, every: int) -> bool:
         """Whether the last step has led past a multiple of so many images."""
-        return self.images // every != (self.images - self.recipe.batch_size) // every
+        return self.images // every != (self.images - self.turns * self.recipe.batch_size) // every
 
     def learn(self, player: Player, loss: Tensor) -> None:
         """Moves a player by one step against the gradient of its loss."""
         player.optimizer.zero_grad()
         loss.backward()
+        for group in player.optimizer.param_groups:
+            group["lr"] = at(self.recipe.learning_rate, self.images) * player.share
+            group["betas"] = tuple(at(beta, self.images) ** player.share for beta in self.recipe.betas)
         player.optimizer.step()
 
     def next_batch(self) -> tuple[Tensor, Tensor | None]:
         """Real images [N, C, H, W] in [-1, 1] and their labels [N], on the device."""
-        indices = self._indices(self.images, self.recipe.batch_size)
-        mirrored = self.random(MIRROR, self.steps).random(len(indices)) < 0.5 if self.dataset.mirror else None
+        indices = self._indices(self.images + self.turn * self.recipe.batch_size, self.recipe.batch_size)
+        mirrored = self.random(MIRROR, *self.moment).random(len(indices)) < 0.5 if self.dataset.mirror else None
         return self.images_at(indices, mirrored), self._labels_at(indices)
 
     def images_at(self, indices: np.ndarray, mirrored: np.ndarray | None = None) -> Tensor:
@@ -203,13 +224,22 @@ class Run(ABC):
         return self.to_device(self.dataset.batch(indices, mirrored)).float().div_(127.5).sub_(1)
 
     def noise(self, *shape: int) -> Tensor:
-        """Normal numbers of this step."""
-        noise = self.random(NOISE, self.steps).standard_normal(shape, np.float32)
+        """Normal numbers of this moment."""
+        noise = self.random(NOISE, *self.moment).standard_normal(shape, np.float32)
         return self.to_device(torch.from_numpy(noise))
 
     def random(self, *purpose: int) -> np.random.Generator:
         """A stream that depends on the seed and the purpose alone: nothing has to be kept to resume it."""
         return np.random.default_rng([self.seed, *purpose])
+
+    def torch_random(self, *purpose: int) -> torch.Generator:
+        """The like on the device, for what draws there."""
+        return torch.Generator(self.device).manual_seed(int(self.random(*purpose).integers(2**63)))
+
+    @property
+    def moment(self) -> tuple[int, ...]:
+        """The step, and which of its batches is shown, for a stream that is another for each."""
+        return (self.steps, self.turn) if self.turn else (self.steps,)
 
     def to_device(self, tensor: Tensor) -> Tensor:
         if self.device.type == "cuda":
@@ -383,7 +413,7 @@ class Run(ABC):
             self.players[name].optimizer.state.clear()
         self.average.load_state_dict(self.generator.state_dict())
         self.history.clear()
-        self.restore_kept(self._kept_at_first)
+        self.restore_kept({})
 
     def _divided(self, state: Mapping[str, Any] | None) -> tuple[np.ndarray, np.ndarray]:
         """Indices of the images that are learned from, and of those that are held out to measure with.
@@ -400,10 +430,12 @@ class Run(ABC):
         order = self.random(HELD_OUT).permutation(total)
         return np.sort(order[count:]), np.sort(order[:count])
 
-    def _player(self, module: nn.Module) -> Player:
+    def _player(self, name: str, module: nn.Module) -> Player:
         fused = self.device.type in ("cpu", "cuda")
         learning = [parameter for parameter in module.parameters() if parameter.requires_grad]
-        return Player(module, Adam(learning, self.recipe.learning_rate, self.recipe.betas, fused=fused))
+        every = self.regularised_every(name)
+        # Its step size and betas are set anew at each step: see learn.
+        return Player(module, Adam(learning, fused=fused), every / (every + 1) if every else 1.0)
 
     def _labels_at(self, indices: np.ndarray) -> Tensor | None:
         labels = self.dataset.labels
@@ -447,7 +479,7 @@ class Run(ABC):
         )
         raise TrainingDiverged(
             f"Training {self.title} was stopped at {self.images / 1000:.1f} kimg, because {what}. {left} with a lower "
-            f"learning rate, such as {self.recipe.learning_rate / 4:.1g}, or another objective."
+            f"learning rate, such as {at(self.recipe.learning_rate, self.images) / 4:.1g}, or another objective."
         )
 
     def _card(self) -> dict[str, Any]:
@@ -461,7 +493,7 @@ class Run(ABC):
                 "preset": self.config.preset,
                 **self.facts(),
                 "batch_size": self.recipe.batch_size,
-                "learning_rate": self.recipe.learning_rate,
+                "learning_rate": at(self.recipe.learning_rate, 0),
                 "kimg": round(self.images / 1000, 3),
                 "seed": self.seed,
             },

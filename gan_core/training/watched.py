@@ -24,6 +24,7 @@ from .checkpoint import Checkpoint
 from .quality import FEWEST_HELD_OUT, MADE, MOST_REAL, Quality
 from .recipes import AdversarialRecipe, TrainConfig
 from .run import QUALITY, RECORDED_EVERY, SAMPLES, WATCHED, Run
+from .schedule import Schedule, at
 from .watch import Verdict
 
 COMPARED = 256
@@ -63,7 +64,6 @@ class WatchedRun(Run):
     def __init__(
         self, dataset: ImageDataset, config: TrainConfig, device: torch.device, start: Generator | None = None
     ):
-        self.verdict: Verdict | None = None
         self.ended = ""
         self.softened, self.with_ada = 0, False
         self.best: dict[str, Any] | None = None
@@ -98,7 +98,7 @@ class WatchedRun(Run):
 
     def measured(self) -> dict[str, float]:
         values = self._diagnosed() if self.crossed(RECORDED_EVERY) else {}
-        if self.quality and self.quality.is_due(self.images - self.recipe.batch_size, self.images):
+        if self.quality and self.quality.is_due(self.images - self.turns * self.recipe.batch_size, self.images):
             values |= self._kid(self.quality)
         return values
 
@@ -195,7 +195,7 @@ class WatchedRun(Run):
         self._take_softened_recipe()
         self.remarks.append(
             f"Gone back to {self.images / 1000:.1f} kimg, and on from there with the learning rate "
-            f"{self.recipe.learning_rate:.2g} and {self.recipe.augment}."
+            f"{at(self.recipe.learning_rate, self.images):.2g} and augmentation {self.recipe.augment}."
         )
         self.checkpoint()
         return True
@@ -220,9 +220,6 @@ class WatchedRun(Run):
         preset = self.config.recipe
         assert isinstance(preset, AdversarialRecipe)
         self.recipe = softened(preset, self.softened, self.with_ada)
-        for player in self.players.values():
-            for group in player.optimizer.param_groups:
-                group["lr"] = self.recipe.learning_rate
 
     def _end(self, why: str) -> None:
         """Ends the run, with the best generator that there is."""
@@ -256,5 +253,10 @@ class WatchedRun(Run):
 
 def softened(recipe: AdversarialRecipe, times: int, with_ada: bool) -> AdversarialRecipe:
     """The recipe with a learning rate that was lowered so many times, and with ada where nothing was augmented."""
-    augment = "ada" if with_ada and recipe.augment == "none" else recipe.augment
-    return replace(recipe, learning_rate=recipe.learning_rate * SOFTER**times, augment=augment)
+    rate, factor = recipe.learning_rate, SOFTER**times
+    if isinstance(rate, Schedule):
+        rate = replace(rate, start=rate.start * factor, end=rate.end * factor)
+    else:
+        rate *= factor
+    recipe = replace(recipe, learning_rate=rate)
+    return replace(recipe, augment="ada", augment_p=None) if with_ada and recipe.augment == "none" else recipe
