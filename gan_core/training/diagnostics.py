@@ -24,7 +24,7 @@ class Likeness:
     """The mean distance of two generated images: about 1 where they vary as real ones do, 0 where all are one."""
     distance: float
     """The energy distance of the two sets (Székely & Rizzo 2013), about 0 where they are alike: that of one and the
-    same image again and again is 0.5 or more, that of noise or of blank images 1 or more. Unbiased, so that it may lie
+    same image again and again is 0.4 or more, that of noise or of blank images 1 or more. Unbiased, so that it may lie
     a little below 0."""
 
 

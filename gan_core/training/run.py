@@ -275,10 +275,13 @@ class Run(ABC):
         """SAMPLES images of the average, always of the same latents."""
         generator = Generator(self.architecture, self.network, self.average, {"title": self.title})
         if self.latents is None:
-            classes = self.network.classes
-            labels = [i % classes for i in range(SAMPLES)] if classes else None
-            self.latents = sample_noise(generator, range(SAMPLES), labels=labels)
+            self.latents = sample_noise(generator, range(SAMPLES), labels=self.labels_of_samples)
         return generator.decode(self.latents)
+
+    @property
+    def labels_of_samples(self) -> list[int] | None:
+        classes = self.network.classes
+        return [i % classes for i in range(SAMPLES)] if classes else None
 
     def generator_now(self) -> Generator:
         """A copy, on the CPU, of the averaged generator as it is now."""

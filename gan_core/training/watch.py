@@ -8,7 +8,7 @@ not.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from .history import Record
@@ -38,8 +38,14 @@ BY_HEART, SURE = 0.8, 0.5
 PASSES = 10
 """Through the images, before it can."""
 
-SIGN_IMAGES = 4000
-"""Images over whose mean r_t is judged, as it is coarse in one record."""
+MARGIN = 0.5
+"""And only if real images score this much more than generated ones: the logits of hinge may all drift to one side."""
+
+WON = 1e-3
+"""A discriminator whose loss is below this has won, and has nothing to teach any more."""
+
+LATELY = 12_000
+"""Images over whose mean what every step says is judged, as it is coarse in one record."""
 
 WORSE_LOOKS, WORSE = 3, 1.3
 """KID has become worse where so many measurements since the best are all this many times it."""
@@ -119,6 +125,8 @@ def _divergence(history: Sequence[Record]) -> Verdict | None:
         seen = f"samples have moved away from the real images, to a distance of {now:.2f} after {had:.2f} before"
     elif (before := _half_way(looks, "distance")) is not None and had > LOST and now > 0.9 * before:
         seen = f"samples stay at a distance of {now:.2f} from the real images, where 0 is none and noise has about 1"
+    elif before is not None and _lately(history, "discriminator_loss", abs) < WON and now > 0.9 * before:
+        seen = "the discriminator has won: its loss is 0, and samples come no nearer to the real images"
     else:
         return None
     return Verdict("divergence", f"Divergence: {seen}. Lower the learning rate, or choose another objective.")
@@ -129,15 +137,14 @@ def _overfitting(history: Sequence[Record], shown: int) -> Verdict | None:
     images = history[-1].images
     if images < PASSES * shown:
         return None
-    sign = _mean_sign(history)
+    sign = _lately(history, "real_sign")
     looks = [record.values["overfitting"] for record in history if "overfitting" in record.values][-2 * LOOKS :]
     held_out = any("held_out_score" in record.values for record in history)
     if held_out:
         known = len(looks) == 2 * LOOKS and statistics.median(looks) > SURE
     else:
-        known = sign > BY_HEART and history[-1].values.get("real_score", 0.0) > history[-1].values.get(
-            "fake_score", 0.0
-        )
+        margin = _lately(history, "real_score") - _lately(history, "fake_score")
+        known = sign > BY_HEART and margin > MARGIN
     if not known:
         return None
     told = f"r_v {statistics.median(looks):.2f}" if held_out else f"r_t {sign:.2f}"
@@ -147,15 +154,15 @@ def _overfitting(history: Sequence[Record], shown: int) -> Verdict | None:
     )
 
 
-def _mean_sign(history: Sequence[Record]) -> float:
-    """r_t over the last SIGN_IMAGES. A record weighs as much as the images in it, so that it does not matter where one
-    was cut in two by a checkpoint."""
+def _lately(history: Sequence[Record], name: str, of: Callable[[float], float] = float) -> float:
+    """The mean of a value, or of what `of` makes of it, over the last LATELY images. A record weighs as much as the
+    images in it, so that it does not matter where one was cut in two by a checkpoint."""
     total = weight = 0.0
-    for i in range(len(history) - 1, 0, -1):
-        if history[-1].images - history[i].images >= SIGN_IMAGES:
+    for i in range(len(history) - 1, -1, -1):
+        if history[-1].images - history[i].images >= LATELY:
             break
-        images = history[i].images - history[i - 1].images
-        total += images * history[i].values.get("real_sign", 0.0)
+        images = history[i].images - (history[i - 1].images if i else 0)
+        total += images * of(history[i].values.get(name, 0.0))
         weight += images
     return total / weight if weight else 0.0
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from ..dataset import ImageDataset
 from ..errors import InputError, TrainingDiverged
 from ..generator import Generator, load
+from ..latents import sample_noise
 from . import checkpoint, diagnostics, watch
 from . import history as histories
 from .checkpoint import Checkpoint
@@ -98,7 +99,8 @@ class WatchedRun(Run):
 
     def measured(self) -> dict[str, float]:
         values = self._diagnosed() if self.crossed(RECORDED_EVERY) else {}
-        if self.quality and self.quality.is_due(self.images - self.turns * self.recipe.batch_size, self.images):
+        before = self.history[-1].images if self.history else 0
+        if self.quality and self.quality.is_due(before, self.images):
             values |= self._kid(self.quality)
         return values
 
@@ -164,7 +166,7 @@ class WatchedRun(Run):
         if self.verdict.kind != "overfitting":
             self._turn_back(self.verdict, broken=False)
             return
-        elif policy == "soften" and self.recipe.augment == "none":
+        if policy == "soften" and self.recipe.augment == "none":
             self.with_ada = True
             self._take_softened_recipe()
             self.remarks.append(f"From {self.images / 1000:.1f} kimg on, images are augmented (ada).")
@@ -223,11 +225,11 @@ class WatchedRun(Run):
 
     def _end(self, why: str) -> None:
         """Ends the run, with the best generator that there is."""
-        at = self.images
+        made_at = self.images
         if self.best is not None:
             self.chosen = load(self.folder / BEST)
-            at = self.best["images"]
-        self.ended = f"{why} The run was stopped; its generator is the one of {at / 1000:.1f} kimg."
+            made_at = self.best["images"]
+        self.ended = f"{why} The run was stopped; its generator is the one of {made_at / 1000:.1f} kimg."
         self.remarks.append(self.ended)
         self.checkpoint()
 
@@ -236,7 +238,15 @@ class WatchedRun(Run):
         return bool(self.ended) or super().finished
 
     def generator_now(self) -> Generator:
+        """The best one, once the run has ended early and there is one; till then as it is now."""
         return self.chosen or super().generator_now()
+
+    def samples(self) -> Tensor:
+        """Those of generator_now."""
+        if self.chosen is None:
+            return super().samples()
+        labels = self.labels_of_samples
+        return self.chosen.decode(sample_noise(self.chosen, range(SAMPLES), labels=labels)).to(self.device)
 
     # What stays.
 
