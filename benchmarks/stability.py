@@ -49,7 +49,7 @@ RECIPES = {
 BROKEN = {
     "huge learning rate": replace(PLAIN, learning_rate=0.5),
     "huge learning rate, hinge": replace(PLAIN, objective="hinge", learning_rate=0.5),
-    "no regulariser": replace(PLAIN, objective="wgan", penalty="none", discriminator_steps=1, learning_rate=0.02),
+    "no regulariser": replace(PLAIN, objective="relativistic", penalty="none", learning_rate=0.2),
     "no regulariser, momentum": replace(
         PLAIN, objective="relativistic", penalty="none", betas=(0.9, 0.999), learning_rate=0.01
     ),

@@ -279,8 +279,8 @@ class AdversarialRun(WatchedRun):
         text = f"loss D {record.values['discriminator_loss']:.2f} G {record.values['generator_loss']:.2f}"
         if "augment_p" in record.values:
             text += f", p {record.values['augment_p']:.2f}"
-        if "kid" in record.values:
-            text += f", KID {record.values['kid']:.3f}"
+        if self.kid is not None:
+            text += f", KID {self.kid:.3f}"
         return f"{text}. {self.ended or self.verdict}" if self.ended or self.verdict else text
 
 

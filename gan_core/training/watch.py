@@ -104,14 +104,14 @@ def _collapse(history: Sequence[Record]) -> Verdict | None:
     had = max(_medians(looks, "diversity"))
     if now < ALIKE and now < FALLEN * had:
         seen = f"samples vary {now:.0%} as much as real images, after {had:.0%} before"
-    elif (before := _half_way(looks, "diversity")) is not None and had < STUCK and now < GROWN * before:
+    elif (before := _half_way(looks, "diversity")) is not None and had < STUCK and now <= GROWN * before:
         seen = f"samples vary only {now:.0%} as much as real images, and no more than half the images ago"
     else:
         return None
     return Verdict(
         "collapse",
-        f"Mode collapse: {seen}. Lower the learning rate, take larger batches, or choose relativistic, whose penalties "
-        "steady the discriminator.",
+        f"Mode collapse: {seen}. Lower the learning rate, take larger batches, or hold the discriminator with gradient "
+        "penalties, as relativistic does.",
     )
 
 

@@ -68,6 +68,7 @@ class WatchedRun(Run):
         self.ended = ""
         self.softened, self.with_ada = 0, False
         self.best: dict[str, Any] | None = None
+        self.kid: float | None = None  # when it was last measured since this start
         self.good = 0  # images that were shown when the last sound state was kept
         self.chosen: Generator | None = None
         super().__init__(dataset, config, device, start)
@@ -146,6 +147,7 @@ class WatchedRun(Run):
         if self.best is None or found.value < self.best["kid"]:
             self.best = {"images": self.images, "kid": found.value}
             replace(made, card={**made.card, "metrics": quality.as_metrics(found)}).save(self.folder / BEST)
+        self.kid = found.value
         return {"kid": found.value}
 
     # What is seen, and what is done about it.
