@@ -467,8 +467,11 @@ def blurred(x: Tensor, padding: int, stride: int = 1) -> Tensor:
     x: [N, C, H, W]. Returns [N, C, H + 2 padding - 3, W + 2 padding - 3], or every stride-th of it.
     """
     channels = x.shape[1]
+    if stride > 1 and x.device.type == "cpu" and x.dtype == torch.bfloat16:
+        x = x.float()  # the gradient of such a convolution is ten times as slow in bfloat16 there
     kernel = (torch.outer(_SMOOTH, _SMOOTH) / 4).to(x).expand(channels, 1, 4, 4)
-    return functional.conv2d(x, kernel, stride=stride, padding=padding, groups=channels)
+    with torch.autocast(x.device.type, enabled=False):
+        return functional.conv2d(x, kernel, stride=stride, padding=padding, groups=channels)
 
 
 def is_original(shapes: Shapes) -> bool:
