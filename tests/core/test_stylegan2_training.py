@@ -1,14 +1,20 @@
 """StyleGAN2 as it is trained: its discriminator, and what the generator draws of its own."""
 
 import itertools
+from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 from stylegan2_networks import SMALL, generator_of
 
+import gan_core
+from gan_core import ImageDataset, TrainConfig, train
 from gan_core.architectures.architecture import size_of
 from gan_core.architectures.stylegan2 import (
     ARCHITECTURE,
@@ -20,13 +26,9 @@ from gan_core.architectures.stylegan2 import (
     blurred,
     minibatch_deviation,
 )
+from gan_core.training import recipes
 
 WIDE = StyleGAN2Config(32, 3, (64, 64, 32, 16), latent_size=64, w_dim=64)
-
-
-@pytest.fixture(autouse=True)
-def _seeded() -> None:
-    torch.manual_seed(0)
 
 
 def stream(seed: int = 0) -> torch.Generator:
@@ -252,3 +254,48 @@ def test_a_design_counts_widths_from_the_first_block_on() -> None:
     assert square.widths == (64, 64, 64, 32, 16) and square.start == (4, 4) and square.w_dim == 512
     long = ARCHITECTURE.design(side=80, start=(5, 7), channels=4, classes=2, base=1024, largest=64, w_dim=32)
     assert long.widths == square.widths and size_of(long) == (80, 112) and long.w_dim == 32 and long.classes == 2
+
+
+# Whole runs.
+
+
+@pytest.fixture(params=["stylegan2_small", "stylegan2"])
+def preset(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A preset with tiny networks, whose penalties fall due within a few steps."""
+    recipe = recipes.PRESETS[request.param]
+    network = {"base": 64, "largest": 6, "latent_size": 5, "w_dim": 7, "mapping_layers": 2}
+    tiny = replace(recipe, network=network, penalty_every=3)
+    monkeypatch.setattr(recipes, "PRESETS", {**recipes.PRESETS, request.param: tiny})
+    return request.param
+
+
+def config_for(folder: Path, preset: str, resume: bool = False) -> TrainConfig:
+    return TrainConfig(folder, preset, batch_size=6, kimg=8 * 6 / 1000, resume=resume)
+
+
+def test_a_run_that_was_stopped_reaches_the_same_weights_as_one_that_was_not(
+    labelled_images: ImageDataset, tmp_path: Path, preset: str
+) -> None:
+    list(train(labelled_images, config_for(tmp_path / "straight", preset), "cpu"))
+    with closing(train(labelled_images, config_for(tmp_path / "stopped", preset), "cpu")) as steps:
+        next(itertools.islice(steps, 3, None))
+    list(train(labelled_images, config_for(tmp_path / "stopped", preset, resume=True), "cpu"))
+    straight, stopped = (load_file(tmp_path / name / "checkpoint.safetensors") for name in ("straight", "stopped"))
+    different = [name for name in straight if not torch.equal(straight[name], stopped[name])]
+    assert set(different) <= {"history"}  # whose means are over other steps
+
+
+def test_what_it_trained_opens_and_has_a_mean_style(labelled_images: ImageDataset, tmp_path: Path, preset: str) -> None:
+    *_, last = train(labelled_images, config_for(tmp_path / "run", preset), "cpu")
+    opened = gan_core.load(tmp_path / "run" / "generator.safetensors")
+    assert opened.architecture is ARCHITECTURE and opened.classes == 3
+    assert opened.average_style.abs().min() > 0
+    latent = gan_core.sample_noise(opened, range(3), truncation=0.7)
+    assert torch.equal(opened.decode(latent), last.generator.decode(latent))
+
+
+def test_images_of_28x28_are_grown_from_7x7(tmp_path: Path, preset: str) -> None:
+    pixels = np.random.RandomState(0).randint(0, 256, (12, 28, 28, 1), np.uint8)
+    *_, last = train(ImageDataset.from_images(pixels), config_for(tmp_path / "run", preset), "cpu")
+    assert last.generator.config.start == (7, 7) and last.generator.config.widths == (6, 6, 4)
+    assert gan_core.load(tmp_path / "run" / "generator.safetensors").config == last.generator.config
