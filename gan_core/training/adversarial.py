@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .. import path_length
 from ..architectures import Architecture, size_of
 from ..augment import Adaptive, ada, diffaugment
 from ..dataset import ImageDataset
@@ -29,7 +30,7 @@ from ..objectives import (
 from .devices import all_digits_of_float32, seeded
 from .history import Record
 from .recipes import TrainConfig
-from .run import AUGMENT, DRAWS, PENALTY, SUPERVISION
+from .run import AUGMENT, DRAWS, PATHS, PENALTY, SUPERVISION
 from .schedule import at
 from .watched import WatchedRun
 
@@ -40,6 +41,10 @@ DIFFERENCE = 0.01
 """How far each value of an image in [-1, 1] is moved for a slope by finite differences. With 0.003 the estimate's
 gradient is noisier, and from 0.03 on it is another one: there the pixels of an even background cross the corners of
 leaky ReLUs together. Measured on digits, in float32."""
+
+PATHS_EVERY, PATHS_SHARE = 4, 2
+"""Steps between two regularisations of the path length, and how many times smaller their batch is (Karras et al. 2020a,
+appendix B)."""
 
 LECAM_DECAY = 0.99
 """What the running means of LeCam keep of themselves at each batch."""
@@ -71,6 +76,7 @@ class AdversarialRun(WatchedRun):
     ):
         self.adaptive = Adaptive()
         self.logit_means: tuple[Tensor, Tensor] | None = None  # of real and of generated images, lately
+        self.path_mean = torch.zeros((), device=device)
         super().__init__(dataset, config, device, start)
         self.discriminator: Any = self.players["discriminator"].module
 
@@ -87,8 +93,10 @@ class AdversarialRun(WatchedRun):
         return {"normalisation": self.recipe.normalisation}
 
     def regularised_every(self, name: str) -> int | None:
+        if name == "generator":
+            return PATHS_EVERY if self.recipe.path_length else None
         lazy = self.recipe.gradient_penalty != "none" and self.recipe.penalty_every > 1
-        return self.recipe.penalty_every if name == "discriminator" and lazy else None
+        return self.recipe.penalty_every if lazy else None
 
     @property
     def turns(self) -> int:
@@ -104,6 +112,8 @@ class AdversarialRun(WatchedRun):
             if self.adapts:
                 self.adaptive.observe(self.sign, len(real))
         values = self.generator_step(real, labels)
+        if self.recipe.path_length and self.steps % PATHS_EVERY == 0:
+            self.path_length_step(labels)
         self.turn = 0
         if self.recipe.augment == "ada":
             values["augment_p"] = torch.tensor(p, device=self.device)
@@ -214,7 +224,7 @@ class AdversarialRun(WatchedRun):
         if not self.by_differences:
             return gradient_penalty(seen.logits, seen.images)
         random = self.torch_random(PENALTY, *self.moment, seen.place)
-        coins = torch.randint(0, 2, seen.images.shape, device=self.device, generator=random)
+        coins = torch.randint(0, 2, seen.images.shape, generator=random, device=self.device, dtype=torch.float32)
         moved = self.judged(seen.images + DIFFERENCE * (2 * coins - 1), seen.labels, seen.place, sloped=False)
         return difference_penalty(seen.logits, moved.logits, DIFFERENCE)
 
@@ -250,10 +260,25 @@ class AdversarialRun(WatchedRun):
             "real_sign": self.sign,
         }
 
+    @torch.enable_grad()
+    def path_length_step(self, labels: Tensor | None) -> None:
+        """Teaches a style-based G to move all its images alike for a step of their styles."""
+        count = max(1, self.recipe.batch_size // PATHS_SHARE)
+        random = self.torch_random(PATHS, *self.moment)
+        z = torch.randn(count, self.network.latent_size, generator=random, device=self.device)
+        with self.autocast():
+            styles = self.generator.mixed_styles(z, None if labels is None else labels[:count], random)
+            images = self.generator.synthesis(styles, self.generator.fresh_noise(count, random)).float()
+        lengths = path_length.path_lengths(images, styles, random)
+        loss, self.path_mean = path_length.penalty(lengths, self.path_mean)
+        self.learn(self.players["generator"], self.recipe.path_length * PATHS_EVERY * loss)
+
     def kept(self) -> dict[str, Any]:
         state: dict[str, Any] = {**super().kept(), **({"ada": self.adaptive.state} if self.adapts else {})}
         if self.logit_means is not None:
             state["logit_means"] = [float(mean) for mean in self.logit_means]
+        if self.recipe.path_length:
+            state["path_mean"] = float(self.path_mean)
         return state
 
     def restore_kept(self, state: Mapping[str, Any]) -> None:
@@ -264,6 +289,7 @@ class AdversarialRun(WatchedRun):
         if self.recipe.lecam and "logit_means" in state:
             real, fake = (torch.tensor(float(mean), device=self.device) for mean in state["logit_means"])
             self.logit_means = real, fake
+        self.path_mean = torch.tensor(float(state.get("path_mean", 0.0)), device=self.device)
 
     def facts(self) -> dict[str, Any]:
         facts: dict[str, Any] = {"objective": self.recipe.objective, "augment": self.recipe.augment}

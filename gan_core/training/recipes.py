@@ -123,6 +123,32 @@ GAN_PRESETS = {
         batch_size=32,
         augment="ada",
     ),
+    "stylegan2_small": AdversarialRecipe(
+        "stylegan2",
+        {"base": 1024, "largest": 64, "latent_size": 64, "w_dim": 64, "mapping_layers": 2},
+        learning_rate=2e-3,
+        betas=(0.0, 0.99),
+        batch_size=32,
+        average_kimg=15.0,
+        cpu_threads=1,
+        penalty="r1",
+        gamma=0.2,
+        penalty_every=16,
+        augment="ada",
+    ),
+    # For one GPU (Karras et al. 2020, appendix; gamma as they begin with it: 2e-4 times pixels, over the batch).
+    "stylegan2": AdversarialRecipe(
+        "stylegan2",
+        {"base": 16384, "mapping_layers": 2},
+        learning_rate=2.5e-3,
+        betas=(0.0, 0.99),
+        batch_size=32,
+        penalty="r1",
+        gamma=2e-4 * 64**2 / 32,
+        penalty_every=16,
+        path_length=2.0,
+        augment="ada",
+    ),
 }
 
 VAE_PRESETS = {
@@ -247,6 +273,8 @@ class TrainConfig:
             raise InputError(f'The precision is "auto" or "fp32", not "{self.precision}".')
         if self.on_trouble not in ON_TROUBLE:
             raise InputError(f'On trouble a run can {", ".join(ON_TROUBLE)}; "{self.on_trouble}" is none of them.')
+        if isinstance(recipe, VariationalRecipe) and self.patience_kimg is not None:
+            raise InputError(f"{self.preset} trains a VAE, which has no KID to be patient for: leave patience_kimg.")
         for name in ("measure_kimg", "patience_kimg"):
             value = getattr(self, name)
             if value is not None and not value > 0:
