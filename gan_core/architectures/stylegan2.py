@@ -130,10 +130,9 @@ def design(
     Raises InputError for a size that a first block of that shape does not grow to.
     """
     check_start("stylegan2", side, start)
-    return StyleGAN2Config(
-        side, channels, widths(4 * side // start[0], base, largest), classes, latent_size, w_dim, mapping_layers,
-        start=start,
-    )  # fmt: skip
+    features = widths(4 * side // start[0], base, largest)
+    # No bounds: they are for float16, and training here computes in bfloat16, whose numbers go as far as float32's.
+    return StyleGAN2Config(side, channels, features, classes, latent_size, w_dim, mapping_layers, clamp=0, start=start)
 
 
 class StyleGAN2Generator(nn.Module):
@@ -281,10 +280,10 @@ class Convolution(nn.Module):
         else:
             # One convolution for the whole batch: scaled features, and not a weight for every image.
             x = self._convolved(x * style[:, :, None, None].to(x.dtype), self.weight)
-            # Channels last in memory, as the features are: the sum would turn them round.
-            added = (added.movedim(1, 3) + bias).movedim(3, 1)  # [N or 1, O, h, w]
-            # In the features' type, which is a shorter one where a training computes in it.
-            x = torch.addcmul(added.to(x.dtype), x, scale[:, :, None, None].to(x.dtype))
+            # In the features' type, which is a shorter one where a training computes in it; and channels last in
+            # memory, as they are: the sum would turn them round.
+            added = (added.to(x.dtype).movedim(1, 3) + bias.to(x.dtype)).movedim(3, 1)  # [N or 1, O, h, w]
+            x = torch.addcmul(added, x, scale[:, :, None, None].to(x.dtype))
         x = functional.leaky_relu_(x, 0.2)
         if not self.clamp:
             return x
