@@ -125,10 +125,10 @@ GAN_PRESETS = {
     ),
     "stylegan2_small": AdversarialRecipe(
         "stylegan2",
-        {"base": 1024, "largest": 64, "latent_size": 64, "w_dim": 64, "mapping_layers": 2},
+        {"base": 512, "largest": 128, "latent_size": 64, "w_dim": 64, "mapping_layers": 2},
         learning_rate=2e-3,
         betas=(0.0, 0.99),
-        batch_size=32,
+        batch_size=16,
         average_kimg=15.0,
         cpu_threads=1,
         penalty="r1",
