@@ -10,9 +10,10 @@ real images again from its features (self-supervision): all of the image, small,
 it from the block before, so that places are kept as well as contents. The paper compares with a perceptual distance,
 whose weights we do not carry: here it is the mean absolute error, at several scales.
 
-The paper has batch norm throughout, with which a logit depends on the other images of its batch, and no penalty can be
-put on its gradient at one image. So ours is layer norm (Ba et al. 2016), over all features of one image, as Gulrajani
-et al. (2017) advise; with spectral norms and no norm at all, what is seen fades to nothing within a few halvings.
+The paper has batch norms throughout, and spectral norms (Miyato et al. 2018) of all weights. With batch norm a logit
+depends on the other images of its batch, and no penalty can be put on its gradient at one image. Where one is, there
+are layer norms instead (Ba et al. 2016), over all features of one image, as Gulrajani et al. (2017) advise: without
+any norm, what is seen would fade to nothing within a few halvings.
 """
 
 from __future__ import annotations
@@ -45,14 +46,14 @@ Wrap = Callable[[nn.Module], nn.Module]
 
 
 class FastGANDiscriminator(nn.Module):
-    NORMALISATIONS: ClassVar = ("spectral", "batch", "none")
+    NORMALISATIONS: ClassVar = ("batch", "none")
 
-    def __init__(self, config: FastGANConfig, normalisation: str = "spectral"):
-        """normalisation: "batch" as in the paper, which has batch norms, and spectral norms (Miyato et al. 2018) of all
-        weights; "spectral" with layer norms in place of batch norms; "none" with layer norms alone."""
+    def __init__(self, config: FastGANConfig, normalisation: str = "batch"):
+        """normalisation: "batch" for batch and spectral norms as in the paper, "none" for layer norms alone."""
         super().__init__()
-        wrap: Wrap = _as_it_is if normalisation == "none" else spectral_norm
-        norm = nn.BatchNorm2d if normalisation == "batch" else partial(nn.GroupNorm, 1)
+        batch = normalisation == "batch"
+        wrap: Wrap = spectral_norm if batch else _as_it_is
+        norm = nn.BatchNorm2d if batch else partial(nn.GroupNorm, 1)
         conv = partial(Convolution, wrap=wrap, norm=norm)
         widths = config.widths[-2:0:-1]  # at half the image's side, at a quarter, and so on
         # No norm of what comes from the image itself, whose brightness and contrast would be lost.
@@ -64,10 +65,11 @@ class FastGANDiscriminator(nn.Module):
         self.gather = conv(widths[-1], config.widths[0], kernel_size=1)
         self.judge = wrap(nn.Conv2d(config.widths[0], 1, kernel_size=4, bias=False))
         self.embed = nn.Embedding(config.classes, config.widths[0]) if config.classes else None
-        doublings = min(MOST_DRAWN, len(widths))
-        self.draw_whole = decoder(widths[-1], config.channels, doublings)
+        self.draw_whole = decoder(widths[-1], config.channels, min(MOST_DRAWN, len(widths)))
         self.draw_quarter = decoder(widths[-2], config.channels, min(MOST_DRAWN, len(widths) - 1))
         self.apply(initialise)
+        if self.embed is not None:
+            nn.init.normal_(self.embed.weight, 0.0, 0.02)  # of N(0, 1), so many features would outweigh all else
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """images: [N, C, H, W] in [-1, 1], labels: [N] whole numbers. Returns logits [N] in float32."""

@@ -76,11 +76,10 @@ def test_a_discriminator_gives_one_logit_for_each_image(config, normalisation):
     assert discriminator.self_supervision(images, torch.Generator().manual_seed(0)).shape == ()
 
 
-@pytest.mark.parametrize("normalisation", [name for name in NORMALISATIONS if name != "batch"])
-def test_a_logit_depends_on_its_own_image_alone_so_that_gradients_can_be_penalised(normalisation):
+def test_where_gradients_are_penalised_a_logit_depends_on_its_own_image_alone():
     images = drawn_images(JUDGES[1]).requires_grad_()
     labels = torch.arange(4) % 3
-    discriminator = FastGANDiscriminator(JUDGES[1], normalisation).eval()
+    discriminator = FastGANDiscriminator(JUDGES[1], "none").train()
     (gradient,) = torch.autograd.grad(discriminator(images, labels)[1], images)
     assert gradient[1].any()
     assert not gradient[[0, 2, 3]].any()
@@ -111,10 +110,20 @@ def test_first_logits_tell_images_apart_however_large_they_are_so_that_the_game_
     assert (logits[:4].mean() - logits[4:].mean()).abs() > 1e-2
 
 
-def test_the_label_changes_a_logit():
-    discriminator = FastGANDiscriminator(JUDGES[0]).eval()
-    images = drawn_images(JUDGES[0], 1)
-    assert discriminator(images, torch.tensor([0])) != discriminator(images, torch.tensor([1]))
+@pytest.mark.parametrize(
+    ("objective", "penalty", "normalisation", "gradient_penalty"),
+    [("hinge", None, "batch", "none"), ("relativistic", None, "none", "r1_r2"), ("hinge", "r1", "none", "r1")],
+)
+def test_batch_norm_gives_way_where_a_recipe_penalises_gradients(objective, penalty, normalisation, gradient_penalty):
+    recipe = replace(recipes.PRESETS["fastgan"], objective=objective, penalty=penalty)
+    assert recipe.normalisation == normalisation
+    assert recipe.gradient_penalty == gradient_penalty
+
+
+def test_the_label_changes_a_logit_but_does_not_rule_the_first_ones():
+    discriminator = FastGANDiscriminator(fastgan.design(64, (4, 4), 3, 2), "none")
+    first, second = discriminator(drawn_images(JUDGES[0], 1).expand(2, 3, 64, 64), torch.arange(2))
+    assert 0 < abs(first - second) < 2
 
 
 def test_drawings_improve_with_training_on_the_same_images():
@@ -134,7 +143,7 @@ def test_drawings_improve_with_training_on_the_same_images():
 
 
 def test_self_supervision_depends_on_the_generator_it_is_handed_and_on_no_other():
-    discriminator = FastGANDiscriminator(JUDGES[0]).eval()
+    discriminator = FastGANDiscriminator(JUDGES[0], "none")
     images = drawn_images(JUDGES[0])
     state = torch.random.get_rng_state()
     losses = [discriminator.self_supervision(images, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)]
@@ -173,7 +182,7 @@ def test_a_small_drawing_is_compared_with_the_average_of_the_pixels_it_stands_fo
 
 def test_gradients_of_the_self_supervision_agree_with_finite_differences():
     with devices.seeded(0):
-        discriminator = FastGANDiscriminator(fastgan.design(64, (4, 4), 1, 0, base=2), "none").double().eval()
+        discriminator = FastGANDiscriminator(fastgan.design(64, (4, 4), 1, 0, base=2), "none").double()
     images = drawn_images(fastgan.design(64, (4, 4), 1, 0, base=2), 2).double().requires_grad_()
 
     def loss(of):
