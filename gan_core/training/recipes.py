@@ -149,6 +149,26 @@ GAN_PRESETS = {
         path_length=2.0,
         augment="ada",
     ),
+    # For a few hundred images and one GPU (Liu et al. 2021).
+    "fastgan": AdversarialRecipe(
+        "fastgan",
+        learning_rate=2e-4,
+        batch_size=8,
+        average_kimg=5.0,
+        objective="hinge",
+        self_supervision=1.0,
+        augment="diffaugment",
+    ),
+    "fastgan_small": AdversarialRecipe(
+        "fastgan",
+        {"base": 8, "latent_size": 64},
+        learning_rate=1e-3,
+        batch_size=16,
+        average_kimg=5.0,
+        objective="hinge",
+        self_supervision=1.0,
+        augment="diffaugment",
+    ),
 }
 
 VAE_PRESETS = {
