@@ -11,10 +11,10 @@ With classes, the label's embedding joins the noise, and the discriminator says 
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -149,10 +149,10 @@ class R3GANDiscriminator(nn.Module):
         )
         width = config.widths[0]
         self.gather = drawn(nn.Conv2d(width, width, kernel_size=config.start, groups=width, bias=False))
-        self.head = drawn(nn.Linear(width, config.embedding or 1, bias=False))
-        self.embed = nn.Embedding(config.classes, config.embedding) if config.classes else None
+        self.head = drawn(nn.Linear(width, width if config.classes else 1, bias=False))
+        self.embed = nn.Embedding(config.classes, width) if config.classes else None
         if self.embed is not None:
-            nn.init.normal_(self.embed.weight, 0.0, config.embedding**-0.5)
+            nn.init.normal_(self.embed.weight, 0.0, 1 / math.sqrt(width))
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """images: [N, C, H, W] in [-1, 1], labels: [N] whole numbers. Returns logits [N] in float32, each of which
@@ -162,7 +162,7 @@ class R3GANDiscriminator(nn.Module):
             x = stage(x)
         # Logits are compared with one another: bfloat16 would round away much of what is between them.
         with torch.autocast(x.device.type, enabled=False):
-            x = self.head(self.gather(x.to(self.head.weight.dtype)).flatten(1))  # [N, embedding or 1]
+            x = self.head(self.gather(x.to(self.head.weight.dtype)).flatten(1))  # [N, widths[0]], or [N, 1]
             return x.squeeze(1) if self.embed is None else (x * self.embed(labels)).sum(dim=1)
 
 
@@ -224,27 +224,23 @@ _SMOOTH = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 4
 
 def doubled(x: Tensor) -> Tensor:
     """Features at twice the side, bilinearly; beyond the edges there are zeros. [N, C, H, W] -> [N, C, 2H, 2W]."""
-    with torch.autocast(x.device.type, enabled=False):
-        return functional.conv_transpose2d(_precise(x), **_filter(_precise(x), gain=1.0)).to(x.dtype)
+    return _resampled(functional.conv_transpose2d, x, gain=1.0)
 
 
 def halved(x: Tensor) -> Tensor:
-    """Features at half the side, smoothed by the same filter, with zeros beyond the edges, so that what is even keeps
-    its value. [N, C, 2H, 2W] -> [N, C, H, W]."""
-    with torch.autocast(x.device.type, enabled=False):
-        return functional.conv2d(_precise(x), **_filter(_precise(x), gain=0.25)).to(x.dtype)
+    """Features at half the side, smoothed by the same filter; beyond the edges there are zeros.
+    [N, C, 2H, 2W] -> [N, C, H, W]."""
+    return _resampled(functional.conv2d, x, gain=0.25)
 
 
-def _precise(x: Tensor) -> Tensor:
-    # In bfloat16 the CPU filters each channel by itself twenty times more slowly than in float32.
-    return x.float() if x.device.type == "cpu" and x.dtype == torch.bfloat16 else x
-
-
-def _filter(x: Tensor, gain: float) -> dict[str, Any]:
-    """The arguments that make a convolution filter each channel of x by itself, at every other pixel."""
+def _resampled(convolution: Callable[..., Tensor], x: Tensor, gain: float) -> Tensor:
+    """Each channel filtered by itself, in steps of two pixels."""
     channels = x.shape[1]
-    kernel = (gain * torch.outer(_SMOOTH, _SMOOTH)).to(x)
-    return {"weight": kernel.expand(channels, 1, 4, 4), "stride": 2, "padding": 1, "groups": channels}
+    # In bfloat16 the CPU does this twenty times more slowly than in float32.
+    precise = x.float() if x.device.type == "cpu" and x.dtype == torch.bfloat16 else x
+    kernel = (gain * torch.outer(_SMOOTH, _SMOOTH)).to(precise).expand(channels, 1, 4, 4)
+    with torch.autocast("cpu", enabled=False):
+        return convolution(precise, kernel, stride=2, padding=1, groups=channels).to(x.dtype)
 
 
 def design(
