@@ -29,6 +29,9 @@ MOST_DOUBLINGS = 10
 LARGEST = 2**16
 """Of every number of features, so that a config from a file cannot ask for a network beyond all bounds."""
 
+GROUPED = 16
+"""Features in each group of the 3x3 convolutions of a network that is trained here, as in the published ones."""
+
 MOST_BLOCKS = 16
 """In one stage; the published networks have 2."""
 
@@ -251,24 +254,23 @@ def design(
     base: int = 16384,
     most: int = 512,
     blocks: int = 2,
-    together: int = 16,
     latent_size: int = 64,
 ) -> R3GANConfig:
     """The networks for images of some size: narrow where they are large, and of one width where they are small.
 
     base: features times the side of a stage, counted as if the first were 4x4; the paper's networks have 24576.
-    most: features at most; the paper's have 768. Both are powers of two times a whole number.
-    blocks: in each stage. together: features in a group of a 3x3 convolution.
+    most: features at most; the paper's have 768. Both are multiples of 8, base through all its halvings down to 8.
+    blocks: in each stage.
 
     Raises InputError where no network is of that size.
     """
     stages = (side // start[0]).bit_length()
-    widths = tuple(min(most, max(together, base // (4 * 2**stage))) for stage in range(stages))
+    widths = tuple(min(most, max(8, base // (4 * 2**stage))) for stage in range(stages))
     return R3GANConfig(
         side,
         channels,
         widths,
-        groups=tuple(max(1, 2 * width // together) for width in widths),
+        groups=tuple(2 * width // GROUPED for width in widths),
         blocks=(blocks,) * stages,
         classes=classes,
         latent_size=latent_size,

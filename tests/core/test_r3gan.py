@@ -524,7 +524,7 @@ def test_the_papers_numbers_design_the_papers_networks(published):
 @pytest.mark.parametrize("start", [(4, 4), (4, 7), (7, 5)])
 @pytest.mark.parametrize("doublings", [2, 3, 4, 5, 6])
 def test_a_network_is_designed_for_every_size(doublings, start, classes):
-    config = design(start[0] * 2**doublings, start, 4, classes, base=128, most=8, together=4, latent_size=5)
+    config = design(start[0] * 2**doublings, start, 4, classes, base=128, most=16, latent_size=5)
     assert size_of(config) == (start[0] * 2**doublings, start[1] * 2**doublings)
     z, labels = inputs(config, 1)
     images = R3GANGenerator(config)(z, labels)
