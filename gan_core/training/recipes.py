@@ -126,13 +126,14 @@ GAN_PRESETS = {
     "r3gan_small": AdversarialRecipe(
         "r3gan",
         {"base": 512, "most": 128, "blocks": 1},
-        learning_rate=Schedule(1e-3, 2e-4, kimg=100),
-        betas=(0.0, Schedule(0.9, 0.99, kimg=100)),
+        learning_rate=Schedule(1e-3, 2e-4, kimg=80),
+        betas=(0.0, Schedule(0.9, 0.99, kimg=80)),
         batch_size=32,
-        average_kimg=Schedule(0, 10, kimg=100),
+        average_kimg=Schedule(0, 5, kimg=80),
         cpu_threads=1,
         objective="relativistic",
-        gamma=Schedule(0.5, 0.05, kimg=100),
+        # A small batch and a small network need more of it than the paper's, or the discriminator is soon too sure.
+        gamma=Schedule(4.0, 0.5, kimg=80),
     ),
     "r3gan": AdversarialRecipe(
         "r3gan",
