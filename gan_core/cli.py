@@ -20,7 +20,7 @@ from .errors import InputError, TrainingDiverged
 from .examples import digits
 from .files import next_free
 from .generator import Generator
-from .image_files import FITS
+from .image_files import FITS, parse_size
 from .importing import importing
 from .latents import parse_class_weights, parse_seeds, sample_noise
 from .likelihood import elbo, importance_weighted
@@ -119,7 +119,11 @@ DEMO_KIMG = 500
     help="Network and recipe.",
 )
 @click.option(
-    "--size", type=int, default=64, show_default=True, help="Side of the images: 16, 28, 32, 64 or 128 pixels."
+    "--size",
+    default="64",
+    show_default=True,
+    callback=lambda context, option, text: parse_size(text),
+    help="Side of the images in pixels, such as 64, or their width and height, such as 96x64.",
 )
 @click.option(
     "--kimg",
@@ -159,7 +163,11 @@ DEMO_KIMG = 500
     "--channels", type=click.Choice(list(CHANNELS)), default="auto", show_default=True, help="Colours of the images."
 )
 @click.option(
-    "--fit", type=click.Choice(list(FITS)), default="crop", show_default=True, help="How images become square."
+    "--fit",
+    type=click.Choice(list(FITS)),
+    default="crop",
+    show_default=True,
+    help="How images of other proportions are fitted.",
 )
 @click.option("--mirror", is_flag=True, help="Also show every image left-right reversed.")
 @click.option("--labels", is_flag=True, help="Take the folder's sub-folders for classes.")
@@ -402,7 +410,11 @@ def info(weights: Path) -> None:
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Decides the draws.")
 @click.option(
-    "--fit", type=click.Choice(list(FITS)), default="crop", show_default=True, help="How images become square."
+    "--fit",
+    type=click.Choice(list(FITS)),
+    default="crop",
+    show_default=True,
+    help="How images of other proportions are fitted.",
 )
 def likelihood_command(weights: Path, data: Path, likelihood: str, samples: int, seed: int, fit: str) -> None:
     """Says how likely the VAE in the file WEIGHTS finds the images in the folder DATA, as JSON.
@@ -412,7 +424,7 @@ def likelihood_command(weights: Path, data: Path, likelihood: str, samples: int,
     """
     made = generator.load(weights)
     channels = {count: name for name, count in CHANNELS.items()}[made.config.channels]
-    images = _read(data, size=made.config.side, channels=channels, fit=fit).images
+    images = _read(data, size=made.size, channels=channels, fit=fit).images
     bound = elbo(made, images, likelihood, seed)
     facts = asdict(bound)
     del facts["of_each"]
@@ -434,7 +446,11 @@ def likelihood_command(weights: Path, data: Path, likelihood: str, samples: int,
     "--labels", is_flag=True, help="Take the folder's sub-folders for classes, and make them in its proportions."
 )
 @click.option(
-    "--fit", type=click.Choice(list(FITS)), default="crop", show_default=True, help="How images become square."
+    "--fit",
+    type=click.Choice(list(FITS)),
+    default="crop",
+    show_default=True,
+    help="How images of other proportions are fitted.",
 )
 @click.option("--save", is_flag=True, help="Write the figures into the card of the file WEIGHTS too.")
 def measure_command(weights: Path, data: Path, count: int, seed: int, labels: bool, fit: str, save: bool) -> None:
@@ -446,7 +462,7 @@ def measure_command(weights: Path, data: Path, count: int, seed: int, labels: bo
     """
     made = generator.load(weights)
     channels = {count: name for name, count in CHANNELS.items()}[made.config.channels]
-    dataset = _read(data, size=made.config.side, channels=channels, fit=fit, labels=labels)
+    dataset = _read(data, size=made.size, channels=channels, fit=fit, labels=labels)
     device = best_device()
     made.module.to(device)
     steps = measuring(made, dataset, count, seed, device)

@@ -154,7 +154,7 @@ class AdversarialRun(Run):
     @property
     def _gamma(self) -> float:
         # A gradient summed over pixels grows with their number (Karras et al. 2020, appendix: gamma ~ pixels).
-        return self.recipe.gamma * (self.network.side / 64) ** 2
+        return self.recipe.gamma * (self.dataset.height * self.dataset.width / 64**2)
 
 
 def build(architecture: Architecture, config: Any, normalisation: str, seed: int) -> tuple[nn.Module, nn.Module]:

@@ -442,7 +442,7 @@ def test_more_pictures_than_can_be_meant_are_refused_at_once(text):
         (["train", "{photos}", "--out", "{tmp}/run", "--batch", "1"], "A batch holds"),
         (["train", "{photos}", "--out", "{tmp}/run", "--learning-rate", "7"], "The learning rate"),
         (["train", "{photos}", "--out", "{tmp}/run", "--preset", "biggan"], "'biggan' is not one of"),
-        (["train", "{photos}", "--out", "{tmp}/run", "--size", "big"], "'big' is not a valid integer"),
+        (["train", "{photos}", "--out", "{tmp}/run", "--size", "big"], '"big" is none'),
         (["train", "{photos}", "--out", "{tmp}/run", "--sise", "16"], "--sise"),
         (["train", "{photos}"], "Missing option '--out'"),
         (["train"], "Missing argument 'DATA'"),

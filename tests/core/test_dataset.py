@@ -362,8 +362,8 @@ def test_a_folder_of_nothing_readable_is_a_sentence_that_names_one(folder, cache
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"size": 0}, "8 to 4096 pixels wide, not 0"),
-        ({"size": 100_000}, "8 to 4096 pixels wide, not 100000"),
+        ({"size": 0}, "8 to 4096 pixels high and wide, not 0"),
+        ({"size": 100_000}, "8 to 4096 pixels high and wide, not 100000"),
         ({"channels": "CMYK"}, '"CMYK" is none of them'),
         ({"fit": "squash"}, '"squash" is none of them'),
     ],
