@@ -61,11 +61,11 @@ class DCGANConfig:
             raise InputError(f"dcgan makes images with a side of {sides} or {SIDES[-1]} pixels, not {self.side}.")
         if not self.by_seven:
             check_start("dcgan", self.side, self.start)
-            if self.side > self.start[0] * 2**MOST_DOUBLINGS:
+            least, most = (self.start[0] * 2**doublings for doublings in (FEWEST_DOUBLINGS, MOST_DOUBLINGS))
+            if not least <= self.side <= most:
                 raise InputError(
-                    f"dcgan doubles a first block {FEWEST_DOUBLINGS} to {MOST_DOUBLINGS} times: one of "
-                    f"{self.start[1]}x{self.start[0]} becomes {self.start[0] * 2**MOST_DOUBLINGS} pixels high at most, "
-                    f"not {self.side}."
+                    f"dcgan doubles a first block {FEWEST_DOUBLINGS} to {MOST_DOUBLINGS} times: from one of "
+                    f"{self.start[1]}x{self.start[0]} it makes images {least} to {most} pixels high, not {self.side}."
                 )
         check_channels("dcgan", self.channels)
         if not (
