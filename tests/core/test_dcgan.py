@@ -219,7 +219,7 @@ def test_a_side_that_it_cannot_make_is_refused_with_those_it_can(side):
         (384, (6, 6), "24 to 192 pixels high, not 384"),
         (64, (4, 17), "one of 4x17 never has"),
         (64, (0, 4), "one of 0x4 never has"),
-        (64, (4,), "are not two numbers"),
+        (64, (4,), "one of 4 never has"),
     ],
     ids=str,
 )

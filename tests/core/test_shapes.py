@@ -18,7 +18,6 @@ from gan_core.metrics import measuring
 from gan_core.metrics.features import Extractor
 from gan_core.projection import ProjectionConfig, projecting
 from gan_core.training import checkpoint
-from gan_core.training.adversarial import AdversarialRun
 
 SIZES = pytest.mark.parametrize("size", [(16, 24), (24, 16), (20, 20)], ids=["wide", "tall", "square of 20"])
 BATCH = 5
@@ -100,14 +99,6 @@ def test_a_run_from_before_there_was_a_start_is_resumed(tmp_path):
     finish(dataset, config_for(tmp_path / "older", steps=4, resume=True))
     first, second = (learned(tmp_path / name) for name in ("straight", "older"))
     assert [name for name in first if not torch.equal(first[name], second[name])] == []
-
-
-def test_gamma_grows_with_the_number_of_pixels(tmp_path):
-    gammas = [
-        AdversarialRun(noise(size), config_for(tmp_path / str(size[1])), torch.device("cpu"))._gamma
-        for size in ((32, 32), (32, 64), (64, 64))
-    ]
-    assert gammas == [0.25, 0.5, 1.0]
 
 
 @pytest.mark.parametrize(
