@@ -29,6 +29,7 @@ from .objectives import OBJECTIVES
 from .reconstruction import LIKELIHOODS, LOSSES
 from .training import PRESETS, Progress, TrainConfig, train
 from .training.devices import best_device
+from .training.recipes import AUTO
 from .transform import Transform
 
 DEFAULT_KIMG = 1000
@@ -113,10 +114,10 @@ DEMO_KIMG = 500
 )
 @click.option(
     "--preset",
-    type=click.Choice(list(PRESETS)),
+    type=click.Choice([*PRESETS, AUTO]),
     default=next(iter(PRESETS)),
     show_default=True,
-    help="Network and recipe.",
+    help="Network and recipe; auto chooses a GAN's by a look at the images.",
 )
 @click.option(
     "--size",
@@ -506,19 +507,29 @@ def _train_to_the_end(
     """Trains with a bar, and draws the chart of losses, however it ends."""
     folder = Path(config.folder)
     progress: Progress | None = None
+    told = 0
     try:
         with closing(train(dataset, config, device, start)) as steps:
             progress = next(steps)  # what cannot begin is said before a bar is drawn
+            told = _tell(progress, told)
             with tqdm(total=1.0, bar_format="{l_bar}{bar}| {elapsed}<{remaining} {postfix}", desc=folder.name) as bar:
                 for progress in steps:
                     bar.set_postfix_str(str(progress), refresh=False)
                     bar.update(progress.fraction - bar.n)
+                    told = _tell(progress, told)
     except KeyboardInterrupt:
         click.echo(f"\nStopped; what was learned is kept in {folder}, and --resume goes on with it.", err=True)
         raise click.exceptions.Exit(130) from None
     finally:
         if progress and progress.history:
             charts.loss_chart(progress.history, progress.panels, folder / "loss.png", folder.name)
+
+
+def _tell(progress: Progress, told: int) -> int:
+    """Prints the run's remarks from that one on, above a bar. Returns how many there are."""
+    for remark in progress.remarks[told:]:
+        tqdm.write(remark)
+    return len(progress.remarks)
 
 
 def _say_where(folder: Path, *names: str) -> None:

@@ -97,6 +97,7 @@ class Run(ABC):
         self.pending: list[Tensor] = []  # values of these names since the last record
         self.diverged = False
         self.turn = 0  # of a step
+        self.remarks: list[str] = []
         self.shown = self.choose_shown()
 
         with seeded(self.seed):
@@ -289,6 +290,7 @@ class Run(ABC):
             "images": self.images,
             "steps": self.steps,
             "seed": self.seed,
+            "preset": self.config.preset,
             "architecture": self.architecture.name,
             "network": asdict(self.network),
             "columns": names,
