@@ -228,6 +228,10 @@ PRESETS: Mapping[str, Recipe] = {**GAN_PRESETS, **VAE_PRESETS}
 """Recipes by name, the best for most first. docs/recipes.md says what each is for and what was measured."""
 
 
+AUTO = "auto"
+"""The preset that stands for the one that a look at the data asks for: see probe.py."""
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """One training: where it is kept, how long it may take, and where it leaves the preset."""
@@ -235,7 +239,7 @@ class TrainConfig:
     folder: str | Path
     """The run's own folder. Its generator, checkpoint, history and samples are kept there."""
     preset: str = next(iter(PRESETS))
-    """One of PRESETS."""
+    """One of PRESETS, or AUTO for the GAN that the data ask for."""
     kimg: float | None = None
     """Stop when this many thousand real images have been shown, over the whole life of the run."""
     minutes: float | None = None
@@ -276,7 +280,7 @@ class TrainConfig:
     def recipe(self) -> Recipe:
         """The preset with this config's changes. Raises InputError for a setting that cannot be."""
         if self.preset not in PRESETS:
-            raise InputError(f'There is no preset "{self.preset}"; the presets are {", ".join(PRESETS)}.')
+            raise InputError(f'There is no preset "{self.preset}"; the presets are {", ".join([*PRESETS, AUTO])}.')
         preset = PRESETS[self.preset]
         changes = {name: getattr(self, name) for name in _CHANGES if getattr(self, name) is not None}
         foreign = next((name for name in changes if not hasattr(preset, name)), None)
@@ -299,6 +303,9 @@ class TrainConfig:
 
     def check(self) -> None:
         """Raises InputError, in one sentence, for settings that no training can start with."""
+        if self.preset == AUTO:
+            # Which preset it will be, the data say, and it is checked again; what none of them can have is said now.
+            return replace(self, preset=next(iter(GAN_PRESETS)), gamma=None).check()
         recipe = self.recipe
         if isinstance(recipe, AdversarialRecipe):
             _check_adversarial(recipe)
