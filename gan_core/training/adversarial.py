@@ -231,7 +231,7 @@ class AdversarialRun(Run):
         if not self.by_differences:
             return gradient_penalty(seen.logits, seen.images)
         random = self.torch_random(PENALTY, *self.moment, seen.place)
-        coins = torch.randint(0, 2, seen.images.shape, device=self.device, generator=random)
+        coins = torch.randint(0, 2, seen.images.shape, generator=random, device=self.device, dtype=torch.float32)
         moved = self.judged(seen.images + DIFFERENCE * (2 * coins - 1), seen.labels, seen.place, sloped=False)
         return difference_penalty(seen.logits, moved.logits, DIFFERENCE)
 
