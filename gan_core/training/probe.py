@@ -73,7 +73,7 @@ class Probe:
             return None
         return (
             f"{self.duplicates:,} of {self.looked_at:,} images that were looked at are the same as another, or nearly: "
-            "what is there often is learned by heart first, so take all but one of each away."
+            "what is there often is learned by heart first. Where they are copies, keep one of each."
         )
 
 
