@@ -52,6 +52,9 @@ class Architecture:
     draws: bool = False
     """Whether the generator draws something of its own while it trains, such as noise maps: it is then called as
     module(z, labels, random), with a torch.Generator on the device of z. Without one it draws nothing."""
+    self_supervised: bool = False
+    """Whether the discriminator can be taught what it sees besides what it says: module.self_supervision(images
+    [N, C, H, W], random) -> a loss, a scalar, for real images; random is a torch.Generator on their device."""
     styles: Callable[[Any], tuple[int, int]] | None = None
     """config -> w_dim, num_ws: length and number of the styles, for a style-based family."""
     encodes: bool = False

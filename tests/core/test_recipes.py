@@ -12,9 +12,10 @@ import torch
 from safetensors.torch import load_file
 
 import gan_core
-from gan_core import ImageDataset, InputError, TrainConfig, train
+from gan_core import ImageDataset, InputError, TrainConfig, path_length, train
 from gan_core.architectures import by_name
 from gan_core.objectives import ESTIMATES, OBJECTIVES, PENALTIES
+from gan_core.path_length import path_lengths
 from gan_core.training import averaging, checkpoint, recipes
 from gan_core.training.adversarial import AdversarialRun
 from gan_core.training.recipes import GAN_PRESETS, AdversarialRecipe
@@ -43,6 +44,17 @@ KINDS = {
         average_kimg=Schedule(0.0, 0.1, kimg=0.04),
         augment="ada",
         augment_p=Schedule(0.0, 0.5, kimg=0.04),
+    ),
+    "StyleGAN2": AdversarialRecipe(
+        "stylegan2",
+        {"base": 64, "largest": 8, "latent_size": 8, "w_dim": 8, "mapping_layers": 1},
+        learning_rate=2e-3,
+        betas=(0.0, 0.99),
+        batch_size=BATCH,
+        penalty="r1",
+        penalty_every=3,
+        path_length=2.0,
+        augment="ada",
     ),
 }
 EVERY_KIND = pytest.mark.parametrize("kind", KINDS)
@@ -301,6 +313,40 @@ def test_lecam_holds_logits_near_the_mean_of_the_other_kind_before(labelled_imag
         0.99 * before + 0.01 * logits.mean().item() for before, logits in ((0.7, real_logits), (-0.9, fake_logits))
     ]
     assert [mean.item() for mean in run.logit_means] == pytest.approx(after)
+
+
+# Path length.
+
+
+def test_a_style_based_generator_takes_a_step_for_the_length_of_its_paths(labelled_images, tmp_path, use, monkeypatch):
+    use(KINDS["StyleGAN2"])
+    run = begun(labelled_images, tmp_path)
+    asked = []
+
+    def lengths(images, styles, random):
+        asked.append((images.shape, styles.shape))
+        return path_lengths(images, styles, random)
+
+    monkeypatch.setattr(path_length, "path_lengths", lengths)
+    learn, losses = run.learn, []
+    monkeypatch.setattr(run, "learn", lambda player, loss: (losses.append((player, loss.item())), learn(player, loss)))
+    before = run.path_mean
+    for _ in range(5):
+        run.advance()
+    assert asked == [((2, 3, 16, 16), (2, run.generator.num_ws, 8))] * 2  # after the first step and the fifth
+    steps = [loss for player, loss in losses if player is run.players["generator"]]
+    assert len(steps) == 5 + 2
+    assert before.item() == 0 < run.path_mean.item()
+    (group,) = run.players["generator"].optimizer.param_groups
+    assert group["lr"] == pytest.approx(2e-3 * 4 / 5)
+
+
+def test_the_mean_of_path_lengths_begins_at_zero_where_a_checkpoint_has_none(labelled_images, tmp_path, use):
+    use(replace(KINDS["StyleGAN2"], path_length=0.0))
+    stopped_after(labelled_images, config_for(tmp_path), 1)
+    assert "path_mean" not in state_of(tmp_path)
+    use(KINDS["StyleGAN2"])
+    assert begun(labelled_images, tmp_path, resume=True).path_mean.item() == 0
 
 
 # Networks that have something of their own.
