@@ -551,6 +551,13 @@ def test_a_run_ends_with_its_best_generator_where_kid_no_longer_improves(
     assert torch.equal(last.samples(), best.decode(gan_core.sample_noise(best, range(64))))
 
 
+def test_oblong_images_that_are_see_through_and_of_several_classes_are_looked_at_too(looks, pixel_kid, tmp_path):
+    pixels = np.random.RandomState(0).randint(0, 256, (520, 16, 24, 4), np.uint8)
+    dataset = ImageDataset(pixels, "oblong", "0" * 64, np.arange(520, dtype=np.int64) % 3, ("a", "b", "c"))
+    last = finish(dataset, config_for(tmp_path, steps=4, measure_kimg=0.02))
+    assert {"diversity", "distance", "held_out_score", "kid"} <= last.record.values.keys()
+
+
 def test_kid_is_that_of_held_out_images_where_there_are_enough(tmp_path):
     pixels = np.random.RandomState(0).randint(0, 256, (1000, 16, 16, 1), np.uint8)
     run = AdversarialRun(ImageDataset.from_images(pixels), config_for(tmp_path), torch.device("cpu"))
