@@ -14,6 +14,7 @@ from ..augment import Adaptive, ada, diffaugment
 from ..dataset import ImageDataset
 from ..generator import Generator
 from ..objectives import OBJECTIVES, Objective, gradient_penalty
+from ..parallel import World
 from .devices import seeded
 from .history import Record
 from .recipes import AdversarialRecipe, TrainConfig
@@ -39,10 +40,15 @@ class AdversarialRun(Run):
     }
 
     def __init__(
-        self, dataset: ImageDataset, config: TrainConfig, device: torch.device, start: Generator | None = None
+        self,
+        dataset: ImageDataset,
+        config: TrainConfig,
+        device: torch.device,
+        start: Generator | None = None,
+        world: World | None = None,
     ):
         self.adaptive = Adaptive()
-        super().__init__(dataset, config, device, start)
+        super().__init__(dataset, config, device, start, world)
         self.discriminator = self.players["discriminator"].module
 
     def build(self, start: Generator | None) -> dict[str, nn.Module]:
@@ -63,7 +69,7 @@ class AdversarialRun(Run):
         values = self.generator_step(real, labels)
         if self.recipe.augment == "ada":
             values["augment_p"] = torch.tensor(self.adaptive.p, device=self.device)
-            self.adaptive.observe(self.sign, len(real))
+            self.adaptive.observe(self.world.mean(self.sign), self.recipe.batch_size)
         return values
 
     def augmented(self, images: Tensor, place: int) -> Tensor:
@@ -73,7 +79,7 @@ class AdversarialRun(Run):
         """
         if self.recipe.augment == "none":
             return images
-        random = self.random(AUGMENT, self.steps, place)
+        random = self.world.stream(self.random(AUGMENT, self.steps, place))
         if self.recipe.augment == "ada":
             return ada(images.float(), self.adaptive.p, random)
         return diffaugment(images.float(), random)

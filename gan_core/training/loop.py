@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..dataset import ImageDataset
 from ..generator import Generator
+from ..parallel import World
 from .adversarial import AdversarialRun
 from .devices import best_device, cpu_threads, usable
 from .history import Panels, Record
@@ -25,6 +26,7 @@ def train(
     config: TrainConfig,
     device: torch.device | str | None = None,
     start: Generator | None = None,
+    world: World | None = None,
 ) -> Steps:
     """Trains a generator, one step at a time, and keeps it in the folder that the config names.
 
@@ -34,25 +36,29 @@ def train(
 
     device: None for CUDA or MPS where there is one, else the CPU.
     start: the VAE that is gone on from, for a preset that tunes one. It is left as it is.
+    world: the processes that train together, which all call this alike; see gan_core.parallel. None for this one alone.
 
     Raises InputError for settings and data that do not fit, before anything is written, and TrainingDiverged where a
     loss or weight is no longer finite; the last good checkpoint then stays.
     """
     config.check()
     kind = AdversarialRun if isinstance(config.recipe, AdversarialRecipe) else VariationalRun
-    run = kind(dataset, config, usable(device) if device is not None else best_device(), start)
+    world = world or World(device=device)
+    device = device or world.device
+    run = kind(dataset, config, usable(device) if device is not None else best_device(), start, world)
     # A script may end without closing the iterator. Python would do it later, when torch is already half gone.
     atexit.register(run.close)
-    try:
-        yield Progress.of(run)
-        run.started = time.monotonic()  # so that any budget of minutes is enough for one step
-        while not run.finished:
-            with cpu_threads(run.recipe.cpu_threads):
-                run.advance()
+    with world.listening():
+        try:
             yield Progress.of(run)
-    finally:
-        atexit.unregister(run.close)
-        run.close()
+            run.started = time.monotonic()  # so that any budget of minutes is enough for one step
+            while not world.any(run.finished):
+                with cpu_threads(run.recipe.cpu_threads):
+                    run.advance()
+                yield Progress.of(run)
+        finally:
+            atexit.unregister(run.close)
+            run.close()
 
 
 @dataclass(frozen=True)

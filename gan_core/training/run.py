@@ -25,6 +25,7 @@ from ..errors import InputError, TrainingDiverged
 from ..files import check_writable
 from ..generator import Generator
 from ..latents import Latent, sample_noise
+from ..parallel import World
 from . import averaging, checkpoint
 from . import history as histories
 from .checkpoint import Checkpoint
@@ -70,15 +71,23 @@ class Run(ABC):
     losses: ClassVar[Mapping[str, str]]
     """The values that must stay finite and below MAX_LOSS, and what each is in a sentence."""
 
-    def __init__(self, dataset: ImageDataset, config: TrainConfig, device: torch.device, start: Generator | None):
+    def __init__(
+        self,
+        dataset: ImageDataset,
+        config: TrainConfig,
+        device: torch.device,
+        start: Generator | None,
+        world: World | None = None,
+    ):
         """Starts anew or resumes, as the config says. Raises InputError where either cannot be."""
         self.dataset, self.config, self.device = dataset, config, device
+        self.world = world or World()
         self.recipe: Recipe = config.recipe
         self.folder = Path(config.folder)
         self.architecture, self.network = self._design(start)
         self._check_data()
-        check_writable(self.folder)
-        found = checkpoint.read(self.folder)
+        self.world.check_batch(self.recipe.batch_size)
+        found = self._found()
         if found and not config.resume:
             raise InputError(f"{self.folder} already holds a run: resume it, or choose another name for the new one.")
         if found:
@@ -103,6 +112,9 @@ class Run(ABC):
         self.average: Any = copy.deepcopy(self.generator).eval().requires_grad_(False)
         if found:
             self._restore(found)
+        self._check_alike()
+        for player in self.players.values():
+            self.world.unite(player.module)
 
         self.latents: Latent | None = None
         self.order = (-1, np.empty(0, np.int64))  # epoch, its permutation
@@ -162,26 +174,30 @@ class Run(ABC):
         if list(values) != self.names:  # a player has joined
             self._record()
             self.names = list(values)
-        self.pending.append(torch.stack([value.float() for value in values.values()]))
+        self.pending.append(self.world.mean(torch.stack([value.float() for value in values.values()])))
         self.steps += 1
         self.images += self.recipe.batch_size
         half_life = 1000 * self.recipe.average_kimg
         averaging.update(self.average, self.generator, self.recipe.batch_size, self.images, half_life)
         if self.steps % RECORD_STEPS == 0 or self.steps < RECORD_STEPS:
             self._record()
-        if time.monotonic() - self.checkpointed > CHECKPOINT_SECONDS:
+        if self.world.any(time.monotonic() - self.checkpointed > CHECKPOINT_SECONDS):
             self.checkpoint()
 
     def learn(self, player: Player, loss: Tensor) -> None:
         """Moves a player by one step against the gradient of its loss."""
         player.optimizer.zero_grad()
         loss.backward()
+        self.world.average(player.module)
         player.optimizer.step()
 
     def next_batch(self) -> tuple[Tensor, Tensor | None]:
-        """Real images [N, C, H, W] in [-1, 1] and their labels [N], on the device."""
+        """Real images [N, C, H, W] in [-1, 1] and their labels [N], on the device: this process's of the batch."""
         indices = self._indices(self.images, self.recipe.batch_size)
         mirrored = self.random(MIRROR, self.steps).random(len(indices)) < 0.5 if self.dataset.mirror else None
+        if mirrored is not None:
+            mirrored = self.world.share(mirrored)
+        indices = self.world.share(indices)
         return self.images_at(indices, mirrored), self._labels_at(indices)
 
     def images_at(self, indices: np.ndarray, mirrored: np.ndarray | None = None) -> Tensor:
@@ -189,9 +205,10 @@ class Run(ABC):
         return self.to_device(self.dataset.batch(indices, mirrored)).float().div_(127.5).sub_(1)
 
     def noise(self, *shape: int) -> Tensor:
-        """Normal numbers of this step."""
-        noise = self.random(NOISE, self.steps).standard_normal(shape, np.float32)
-        return self.to_device(torch.from_numpy(noise))
+        """Normal numbers of this step. The first axis counts the images of this process."""
+        count, *others = shape
+        noise = self.random(NOISE, self.steps).standard_normal((count * self.world.size, *others), np.float32)
+        return self.to_device(torch.from_numpy(self.world.share(noise)))
 
     def random(self, *purpose: int) -> np.random.Generator:
         """A stream that depends on the seed and the purpose alone: nothing has to be kept to resume it."""
@@ -246,9 +263,15 @@ class Run(ABC):
     def checkpoint(self) -> None:
         """Writes the run's checkpoint, its generator, its history and a grid of what it can do.
 
-        Raises TrainingDiverged, and leaves the files as they are, where the run is no longer sound.
+        Of several processes only the first writes. Raises TrainingDiverged, and leaves the files as they are, where the
+        run is no longer sound.
         """
         self._record()
+        if self.world.leads:
+            self._write()
+        self.checkpointed, self.images_kept = time.monotonic(), self.images
+
+    def _write(self) -> None:
         tensors = checkpoint.module_tensors(self.average, "average")
         for name, player in self.players.items():
             tensors |= checkpoint.module_tensors(player.module, name)
@@ -272,10 +295,10 @@ class Run(ABC):
         histories.write_csv(self.history, self.folder / "history.csv")
         sheet = self.folder / "samples" / f"{self.images / 1000:08.1f}kimg.png"
         pictures.save_png(pictures.grid(*self.preview()), sheet)
-        self.checkpointed, self.images_kept = time.monotonic(), self.images
 
     def close(self) -> None:
         """Writes the last checkpoint, unless nothing was learned since the one before or what was learned is broken."""
+        self.world = self.world.apart()  # another process may have ended before, and will then never answer
         if self.images > self.images_kept and not self.diverged:
             self.checkpoint()
 
@@ -328,6 +351,30 @@ class Run(ABC):
                 + (f", or set the batch size to {count} or less." if count > 1 else ".")
             )
 
+    def _found(self) -> Checkpoint | None:
+        """The folder's checkpoint. The first process reads it for all, as others may be on machines without it."""
+        found = None
+        if self.world.leads:
+            check_writable(self.folder)
+            found = checkpoint.read(self.folder)
+        state = self.world.first(lambda: found and found.state)
+        return state and Checkpoint(state, self.world.first_tensors(found.tensors if found else {}))
+
+    def _check_alike(self) -> None:
+        """Raises InputError unless all processes begin with the same."""
+        networks = [self.average, *(player.module for player in self.players.values())]
+        self.world.check_alike(
+            {
+                "images": [self.dataset.fingerprint.encode()],
+                "settings": [repr((self.recipe, self.seed, self.dataset.mirror)).encode()],
+                "weights": (
+                    tensor.cpu().contiguous().numpy().tobytes()
+                    for network in networks
+                    for tensor in network.state_dict().values()
+                ),
+            }
+        )
+
     def _check_resumable(self, state: dict[str, Any]) -> None:
         wanted = {"architecture": self.architecture.name, **asdict(self.network), **self.identity}
         had = {"architecture": state["architecture"], **state["network"]}
@@ -379,7 +426,7 @@ class Run(ABC):
         means = torch.stack(self.pending).mean(dim=0).tolist()
         self.pending.clear()
         values = dict(zip(self.names, means, strict=True))
-        self.history.append(Record(self.images, values | self.measured()))
+        self.history.append(Record(self.images, values | self.world.first(self.measured)))
         losses = {name: values[name] for name in self.losses if name in values}
         worst = max(losses, key=lambda name: abs(losses[name]) if math.isfinite(losses[name]) else math.inf)
         if not abs(losses[worst]) <= self.largest_loss:
