@@ -22,20 +22,24 @@ from torch import nn
 from gan_core import ImageDataset, InputError, Progress, TrainConfig, train
 from gan_core.errors import ProcessLost
 from gan_core.parallel import World, joined
+from gan_core.training.recipes import GAN_PRESETS, PRESETS
 
 BATCH = 6
 """Of both processes together; does not divide the 32 images, so that batches cross from one epoch to the next."""
 
 STEPS = 4
 
+PRESETS["lazy"] = replace(
+    GAN_PRESETS["dcgan_small"], penalty="r1_r2", penalty_every=2, penalty_estimate="finite", learning_rate=1e-4
+)
+
 ALIKE = {
-    "relativistic": {"objective": "relativistic"},
-    "log": {"objective": "log"},
-    "hinge": {"objective": "hinge"},
-    "diffaugment": {"objective": "relativistic", "augment": "diffaugment"},
-    "ada": {"objective": "relativistic", "augment": "ada"},
-    "vae": {"preset": "conv_vae"},
-    "judged_vae": {"preset": "conv_vae", "adversarial_kimg": 0.0},
+    "relativistic": {"objective": "relativistic", "augment": "ada"},
+    "log": {"objective": "log", "augment": "diffaugment"},
+    "hinge": {"objective": "hinge", "lecam": 0.1},
+    "wgan": {"objective": "wgan", "kimg": 2 * 5 * BATCH / 1000},
+    "lazy": {"preset": "lazy"},
+    "vae": {"preset": "conv_vae", "adversarial_kimg": 0.0},
 }
 """Trainings whose weights are compared with those of one process."""
 
