@@ -22,7 +22,7 @@ from torch import nn
 from gan_core import ImageDataset, InputError, Progress, TrainConfig, train
 from gan_core.errors import ProcessLost
 from gan_core.parallel import World, joined
-from gan_core.training.recipes import GAN_PRESETS, PRESETS
+from gan_core.training.recipes import GAN_PRESETS, PRESETS, AdversarialRecipe
 
 BATCH = 6
 """Of both processes together; does not divide the 32 images, so that batches cross from one epoch to the next."""
@@ -31,6 +31,12 @@ STEPS = 4
 
 PRESETS["lazy"] = replace(
     GAN_PRESETS["dcgan_small"], penalty="r1_r2", penalty_every=2, penalty_estimate="finite", learning_rate=1e-4
+)
+PRESETS["styles"] = AdversarialRecipe(
+    "stylegan2",
+    {"base": 64, "largest": 8, "latent_size": 4, "w_dim": 4, "mapping_layers": 2},
+    penalty_every=2,
+    path_length=2.0,
 )
 
 ALIKE = {
@@ -108,6 +114,7 @@ def main(folder: Path, world: World) -> None:
 
     for name, changes in ALIKE.items():
         same(name, **changes)
+    same("styles", preset="styles")  # whose networks draw noise by themselves, other numbers than one process
 
     # Norms of one process, and of both.
     norms = nn.Sequential(nn.BatchNorm2d(3))

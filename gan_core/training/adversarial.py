@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .. import path_length
 from ..architectures import Architecture, size_of
 from ..augment import Adaptive, ada, diffaugment
 from ..dataset import ImageDataset
@@ -30,7 +31,7 @@ from ..parallel import World
 from .devices import all_digits_of_float32, seeded
 from .history import Record
 from .recipes import AdversarialRecipe, TrainConfig
-from .run import AUGMENT, DRAWS, PENALTY, SUPERVISION, Run
+from .run import AUGMENT, DRAWS, PATHS, PENALTY, SUPERVISION, Run
 from .schedule import at
 
 BY_HEART = 0.8
@@ -49,6 +50,10 @@ DIFFERENCE = 0.01
 """How far each value of an image in [-1, 1] is moved for a slope by finite differences. With 0.003 the estimate's
 gradient is noisier, and from 0.03 on it is another one: there the pixels of an even background cross the corners of
 leaky ReLUs together. Measured on digits, in float32."""
+
+PATHS_EVERY, PATHS_SHARE = 4, 2
+"""Steps between two regularisations of the path length, and how many times smaller their batch is (Karras et al. 2020a,
+appendix B)."""
 
 LECAM_DECAY = 0.99
 """What the running means of LeCam keep of themselves at each batch."""
@@ -84,6 +89,7 @@ class AdversarialRun(Run):
     ):
         self.adaptive = Adaptive()
         self.logit_means: tuple[Tensor, Tensor] | None = None  # of real and of generated images, lately
+        self.path_mean = torch.zeros((), device=device)
         super().__init__(dataset, config, device, start, world)
         self.discriminator: Any = self.players["discriminator"].module
 
@@ -100,8 +106,10 @@ class AdversarialRun(Run):
         return {"normalisation": self.recipe.normalisation}
 
     def regularised_every(self, name: str) -> int | None:
+        if name == "generator":
+            return PATHS_EVERY if self.recipe.path_length else None
         lazy = self.recipe.gradient_penalty != "none" and self.recipe.penalty_every > 1
-        return self.recipe.penalty_every if name == "discriminator" and lazy else None
+        return self.recipe.penalty_every if lazy else None
 
     @property
     def turns(self) -> int:
@@ -117,6 +125,8 @@ class AdversarialRun(Run):
             if self.adapts:
                 self.adaptive.observe(self.world.mean(self.sign), self.recipe.batch_size)
         values = self.generator_step(real, labels)
+        if self.recipe.path_length and self.steps % PATHS_EVERY == 0:
+            self.path_length_step(labels)
         self.turn = 0
         if self.recipe.augment == "ada":
             values["augment_p"] = torch.tensor(p, device=self.device)
@@ -266,10 +276,26 @@ class AdversarialRun(Run):
             "real_sign": self.sign,
         }
 
+    @torch.enable_grad()
+    def path_length_step(self, labels: Tensor | None) -> None:
+        """Teaches a style-based G to move all its images alike for a step of their styles."""
+        count = max(1, self.recipe.batch_size // self.world.size // PATHS_SHARE)
+        random = self.torch_random(PATHS, *self.own_moment)
+        z = torch.randn(count, self.network.latent_size, generator=random, device=self.device)
+        with self.autocast():
+            styles = self.generator.mixed_styles(z, None if labels is None else labels[:count], random)
+            images = self.generator.synthesis(styles, self.generator.fresh_noise(count, random)).float()
+        lengths = path_length.path_lengths(images, styles, random)
+        loss, mean = path_length.penalty(lengths, self.path_mean)
+        self.path_mean = self.world.mean(mean)
+        self.learn(self.players["generator"], self.recipe.path_length * PATHS_EVERY * loss)
+
     def kept(self) -> dict[str, Any]:
         state: dict[str, Any] = {"ada": self.adaptive.state} if self.adapts else {}
         if self.logit_means is not None:
             state["logit_means"] = [float(mean) for mean in self.logit_means]
+        if self.recipe.path_length:
+            state["path_mean"] = float(self.path_mean)
         return state
 
     def restore_kept(self, state: Mapping[str, Any]) -> None:
@@ -278,6 +304,8 @@ class AdversarialRun(Run):
         if self.recipe.lecam and "logit_means" in state:
             real, fake = (torch.tensor(float(mean), device=self.device) for mean in state["logit_means"])
             self.logit_means = real, fake
+        if self.recipe.path_length and "path_mean" in state:
+            self.path_mean = torch.tensor(float(state["path_mean"]), device=self.device)
 
     def facts(self) -> dict[str, Any]:
         facts: dict[str, Any] = {"objective": self.recipe.objective, "augment": self.recipe.augment}

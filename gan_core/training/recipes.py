@@ -123,6 +123,32 @@ GAN_PRESETS = {
         batch_size=32,
         augment="ada",
     ),
+    "stylegan2_small": AdversarialRecipe(
+        "stylegan2",
+        {"base": 1024, "largest": 64, "latent_size": 64, "w_dim": 64, "mapping_layers": 2},
+        learning_rate=2e-3,
+        betas=(0.0, 0.99),
+        batch_size=32,
+        average_kimg=15.0,
+        cpu_threads=1,
+        penalty="r1",
+        gamma=0.2,
+        penalty_every=16,
+        augment="ada",
+    ),
+    # For one GPU (Karras et al. 2020, appendix; gamma as they begin with it: 2e-4 times pixels, over the batch).
+    "stylegan2": AdversarialRecipe(
+        "stylegan2",
+        {"base": 16384, "mapping_layers": 2},
+        learning_rate=2.5e-3,
+        betas=(0.0, 0.99),
+        batch_size=32,
+        penalty="r1",
+        gamma=2e-4 * 64**2 / 32,
+        penalty_every=16,
+        path_length=2.0,
+        augment="ada",
+    ),
 }
 
 VAE_PRESETS = {

@@ -71,7 +71,7 @@ def learned(folder: Path) -> dict[str, torch.Tensor]:
     return {name: tensor for name, tensor in tensors.items() if name != "history" and "_optimizer" not in name}
 
 
-@pytest.mark.parametrize("name", [*ALIKE, "resumed"])
+@pytest.mark.parametrize("name", [*ALIKE, "styles", "resumed"])
 def test_gradients_and_weights_are_the_same_in_both_processes_bit_for_bit(together, name):
     first, second = (load_file(together / f"{name}.{rank}.safetensors") for rank in range(2))
     assert any(key.endswith(".grad") for key in first)
