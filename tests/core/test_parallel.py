@@ -47,7 +47,7 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for rank in range(2)
     ]
     try:
-        said = [process.communicate(timeout=120)[1] for process in started]
+        said = [process.communicate(timeout=300)[1] for process in started]
     finally:
         for process in started:
             process.kill()
