@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict
@@ -30,6 +31,7 @@ from .parallel import World, joined
 from .reconstruction import LIKELIHOODS, LOSSES
 from .training import PRESETS, Progress, TrainConfig, train
 from .training.devices import best_device
+from .training.recipes import ON_TROUBLE
 from .transform import Transform
 
 DEFAULT_KIMG = 1000
@@ -154,6 +156,14 @@ DEMO_KIMG = 500
     type=click.Path(path_type=Path),
     help="The VAE that finetune_decoder goes on from: of ours, a TAESD or an AutoencoderKL.",
 )
+@click.option(
+    "--on-trouble",
+    type=click.Choice(ON_TROUBLE),
+    default=ON_TROUBLE[0],
+    show_default=True,
+    help="Where a GAN collapses or diverges: stop at the best it made, soften (go back, on more gently), or ignore it.",
+)
+@click.option("--patience-kimg", type=float, help="Stop when a GAN's KID has not improved for so many thousand images.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Decides first weights, noise and order.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out.")
 @click.option(
@@ -200,6 +210,8 @@ def train_command(data: Path, out: Path, **options: Any) -> None:
                 "adversarial_kimg",
                 "free_bits",
                 "augment",
+                "on_trouble",
+                "patience_kimg",
             )
         },
     )
@@ -514,7 +526,11 @@ def _train_to_the_end(
         with closing(train(dataset, config, start=start, world=world)) as steps:
             progress = next(steps)  # what cannot begin is said before a bar is drawn
             with tqdm(total=1.0, bar_format=bar_format, desc=folder.name, disable=not world.leads) as bar:
+                said = 0
                 for progress in steps:
+                    for remark in progress.remarks[said:] if world.leads else []:
+                        bar.write(remark, file=sys.stderr)
+                    said = len(progress.remarks)
                     bar.set_postfix_str(str(progress), refresh=False)
                     bar.update(progress.fraction - bar.n)
     except KeyboardInterrupt:

@@ -101,10 +101,19 @@ class World:
         return fact
 
     def first(self, ask: Callable[[], Any]) -> Any:
-        """What the first process answers, as JSON keeps it. It alone is asked: the clock is its own, and the files."""
+        """What the first process answers, as JSON keeps it. It alone is asked: the clock is its own, and the files.
+
+        While it thinks it is alone: whatever it calls then waits for no other.
+        """
         if self.size == 1:
             return ask()
-        answer = json.dumps(ask()).encode() if self.leads else b""
+        answer = b""
+        if self.leads:
+            size, self.size = self.size, 1
+            try:
+                answer = json.dumps(ask()).encode()
+            finally:
+                self.size = size
         length = torch.tensor([len(answer)])
         with _lost():
             torch.distributed.broadcast(length, 0)
@@ -146,8 +155,9 @@ class World:
 
     def sum(self, tensor: Tensor) -> Tensor:
         """The sum over all processes, in place, the same in each of them bit for bit."""
-        with _lost():
-            torch.distributed.all_reduce(tensor)
+        if self.size > 1:
+            with _lost():
+                torch.distributed.all_reduce(tensor)
         return tensor
 
     @torch.no_grad()

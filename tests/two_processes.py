@@ -8,13 +8,14 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
@@ -22,12 +23,17 @@ from torch import nn
 from gan_core import ImageDataset, InputError, Progress, TrainConfig, train
 from gan_core.errors import ProcessLost
 from gan_core.parallel import World, joined
+from gan_core.training import run, watch, watched
 from gan_core.training.recipes import GAN_PRESETS, PRESETS, AdversarialRecipe
+from gan_core.training.watch import Verdict
 
 BATCH = 6
-"""Of both processes together; does not divide the 32 images, so that batches cross from one epoch to the next."""
+"""Of both processes together; does not divide the 20 images, so that batches cross from one epoch to the next."""
 
 STEPS = 4
+
+WATCHED = 96
+"""Images of which some are held out."""
 
 PRESETS["lazy"] = replace(
     GAN_PRESETS["dcgan_small"], penalty="r1_r2", penalty_every=2, penalty_estimate="finite", learning_rate=1e-4
@@ -50,10 +56,10 @@ ALIKE = {
 """Trainings whose weights are compared with those of one process."""
 
 
-def dataset() -> ImageDataset:
-    """32 images of noise in colour, 16x16, in 2 classes, that may be mirrored."""
-    pixels = np.random.RandomState(3).randint(0, 256, (32, 16, 16, 3), np.uint8)
-    labels = np.arange(32, dtype=np.int64) % 2
+def dataset(count: int = 20) -> ImageDataset:
+    """Images of noise in colour, 16x16, in 2 classes, that may be mirrored."""
+    pixels = np.random.RandomState(3).randint(0, 256, (count, 16, 16, 3), np.uint8)
+    labels = np.arange(count, dtype=np.int64) % 2
     return ImageDataset(pixels, "noise", "0" * 64, labels, ("even", "odd"), mirror=True)
 
 
@@ -62,8 +68,8 @@ def config(folder: Path, steps: int = STEPS, **changes: Any) -> TrainConfig:
     return TrainConfig(folder, **{**settings, **changes})
 
 
-def finished(config: TrainConfig, world: World | None = None) -> Progress:
-    *_, last = train(dataset(), config, "cpu", world=world)
+def finished(config: TrainConfig, world: World | None = None, count: int = 20) -> Progress:
+    *_, last = train(dataset(count), config, "cpu", world=world)
     return last
 
 
@@ -94,6 +100,19 @@ def _networks(progress: Progress) -> dict[str, torch.Tensor]:
     return {key: value.clone().contiguous() for key, value in found.items()}
 
 
+@contextmanager
+def patched() -> Iterator[None]:
+    """Looks at a run after every 2 steps, and sees what there is to be seen."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (run, watched):
+            patch.setattr(module, "RECORDED_EVERY", 2 * BATCH)
+        patch.setattr(watched.WatchedRun, "fewest_to_hold_out", WATCHED)
+        collapse = Verdict("collapse", "Samples are all alike.")
+        patch.setattr(watch, "sound", lambda history: True)
+        patch.setattr(watch, "verdict", lambda history, shown: collapse if history[-1].images >= 4 * BATCH else None)
+        yield
+
+
 def _refusal(attempt: Callable[[], object]) -> str:
     try:
         attempt()
@@ -107,8 +126,8 @@ def main(folder: Path, world: World) -> None:
     # Only the first process is on a machine that has the runs.
     here = folder if world.leads else folder / "elsewhere"
 
-    def same(name: str, **changes: Any) -> None:
-        last = finished(config(here / name, **changes), world)
+    def same(name: str, count: int = 20, **changes: Any) -> None:
+        last = finished(config(here / name, **changes), world, count)
         save_file(_networks(last), folder / f"{name}.{world.rank}.safetensors")
         found[name] = {"history": [[r.images, r.values] for r in last.history], "state": last.run.kept()}
 
@@ -138,6 +157,10 @@ def main(folder: Path, world: World) -> None:
         next(steps)
         time.sleep(0.3 * world.rank)
         found["clock"] = [progress.images for progress in steps][-1]
+
+    # One that is found to have collapsed, each time after 4 steps, and goes back to its last sound state, after 2.
+    with patched():
+        same("softened", count=WATCHED, steps=100, on_trouble="soften")
 
     # One is asked to stop, and both do.
     try:

@@ -19,6 +19,7 @@ from .history import Panels, Record
 from .recipes import AdversarialRecipe, TrainConfig
 from .run import Run
 from .variational import VariationalRun
+from .watch import Verdict
 
 
 def train(
@@ -38,8 +39,11 @@ def train(
     start: the VAE that is gone on from, for a preset that tunes one. It is left as it is.
     world: the processes that train together, which all call this alike; see gan_core.parallel. None for this one alone.
 
+    A GAN that runs into trouble does what `config.on_trouble` says (see WatchedRun), which may be to end early: the
+    last value then holds the best generator that there was, and `remarks` says why.
+
     Raises InputError for settings and data that do not fit, before anything is written, and TrainingDiverged where a
-    loss or weight is no longer finite; the last good checkpoint then stays.
+    loss or weight is no longer finite and nothing sound was kept to go back to; the last good checkpoint then stays.
     """
     config.check()
     kind = AdversarialRun if isinstance(config.recipe, AdversarialRecipe) else VariationalRun
@@ -96,6 +100,16 @@ class Progress:
     def history(self) -> list[Record]:
         """All records of the run, oldest first."""
         return self.run.history
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """What is wrong with the run as it stands, for a GAN; None where nothing is."""
+        return self.run.verdict
+
+    @property
+    def remarks(self) -> list[str]:
+        """What happened that a person should know, one sentence or two each, oldest first."""
+        return self.run.remarks
 
     @property
     def panels(self) -> Panels:

@@ -14,7 +14,7 @@ import torch
 import two_processes
 from safetensors.torch import load_file
 from torch import nn
-from two_processes import ALIKE, BATCH, STEPS, config, features, finished, normalised
+from two_processes import ALIKE, BATCH, STEPS, WATCHED, config, features, finished, normalised
 
 from gan_core import InputError
 from gan_core.parallel import WholeBatchNorm, World, joined
@@ -71,7 +71,7 @@ def learned(folder: Path) -> dict[str, torch.Tensor]:
     return {name: tensor for name, tensor in tensors.items() if name != "history" and "_optimizer" not in name}
 
 
-@pytest.mark.parametrize("name", [*ALIKE, "styles", "resumed"])
+@pytest.mark.parametrize("name", [*ALIKE, "styles", "softened", "resumed"])
 def test_gradients_and_weights_are_the_same_in_both_processes_bit_for_bit(together, name):
     first, second = (load_file(together / f"{name}.{rank}.safetensors") for rank in range(2))
     assert any(key.endswith(".grad") for key in first)
@@ -102,6 +102,19 @@ def test_records_are_of_the_images_of_both_processes(together, tmp_path, name):
 def test_a_run_goes_on_in_fewer_and_in_more_processes(together, tmp_path):
     finished(config(tmp_path / "alone", steps=6))
     assert_close(learned(together / "resumed"), learned(tmp_path / "alone"))
+
+
+def test_both_processes_answer_trouble_alike(together, tmp_path):
+    with two_processes.patched():
+        alone = finished(config(tmp_path / "alone", steps=100, on_trouble="soften"), count=WATCHED)
+    assert alone.images == 2 * BATCH, "it ends at its last sound state"
+    assert alone.run.kept()["softened"] == 3
+    for rank in range(2):
+        told = found(together, rank)["softened"]
+        assert told["state"] == alone.run.kept()
+        assert [images for images, _ in told["history"]] == [record.images for record in alone.history]
+        assert told["history"][-1][1].keys() == alone.history[-1].values.keys() >= {"held_out_score", "diversity"}
+    assert_close(learned(together / "softened"), learned(tmp_path / "alone"))
 
 
 def test_batch_norm_counts_the_images_of_both_processes(together):
