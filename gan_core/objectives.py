@@ -118,7 +118,8 @@ def lecam(real: Tensor, fake: Tensor, real_mean: Tensor, fake_mean: Tensor) -> T
 
 def _gradients(logits: Tensor, images: Tensor) -> Tensor:
     """Each logit's gradient at its image, [N, C, H, W]."""
-    # The sum over the batch gives every image its own gradient, as no logit depends on another image.
+    # The sum over the batch gives every image its own gradient where no logit depends on another image; where one does
+    # a little, by a minibatch's standard deviation, it is the sum that StyleGAN2 penalises too.
     return torch.autograd.grad(logits.sum(), images, create_graph=True)[0]
 
 
@@ -138,7 +139,7 @@ class Objective:
     normalisation: str
     """What the discriminator's layers are normalised with: "batch", "spectral" or "none"."""
     penalty: str = "none"
-    """One of PENALTIES. They need a discriminator whose logits each depend on one image only."""
+    """One of PENALTIES. They need a discriminator without batch norm."""
     relativistic: bool = False
     """Whether the generator's loss needs logits of real images too."""
     anchored: bool = True

@@ -232,7 +232,8 @@ class AdversarialRun(WatchedRun):
             return gradient_penalty(seen.logits, seen.images)
         random = self.torch_random(PENALTY, *self.moment, seen.place)
         shape = self.recipe.batch_size, *seen.images.shape[1:]
-        coins = self.world.share(torch.randint(0, 2, shape, device=self.device, generator=random))
+        coins = torch.randint(0, 2, shape, generator=random, device=self.device, dtype=torch.float32)
+        coins = self.world.share(coins)
         moved = self.judged(seen.images + DIFFERENCE * (2 * coins - 1), seen.labels, seen.place, sloped=False)
         return difference_penalty(seen.logits, moved.logits, DIFFERENCE)
 
@@ -299,8 +300,7 @@ class AdversarialRun(WatchedRun):
         if self.recipe.lecam and "logit_means" in state:
             real, fake = (torch.tensor(float(mean), device=self.device) for mean in state["logit_means"])
             self.logit_means = real, fake
-        if self.recipe.path_length and "path_mean" in state:
-            self.path_mean = torch.tensor(float(state["path_mean"]), device=self.device)
+        self.path_mean = torch.tensor(float(state.get("path_mean", 0.0)), device=self.device)
 
     def facts(self) -> dict[str, Any]:
         facts: dict[str, Any] = {"objective": self.recipe.objective, "augment": self.recipe.augment}

@@ -273,6 +273,8 @@ class TrainConfig:
             raise InputError(f'The precision is "auto" or "fp32", not "{self.precision}".')
         if self.on_trouble not in ON_TROUBLE:
             raise InputError(f'On trouble a run can {", ".join(ON_TROUBLE)}; "{self.on_trouble}" is none of them.')
+        if isinstance(recipe, VariationalRecipe) and self.patience_kimg is not None:
+            raise InputError(f"{self.preset} trains a VAE, which has no KID to be patient for: leave patience_kimg.")
         for name in ("measure_kimg", "patience_kimg"):
             value = getattr(self, name)
             if value is not None and not value > 0:

@@ -591,6 +591,7 @@ def test_kid_measured_by_the_clock_costs_little_of_the_time(many):
         ({"on_trouble": "panic"}, 'On trouble a run can stop, soften, ignore; "panic" is none of them'),
         ({"measure_kimg": 0}, "measure_kimg is more than 0"),
         ({"patience_kimg": -1}, "patience_kimg is more than 0"),
+        ({"patience_kimg": 5, "preset": "conv_vae"}, "conv_vae trains a VAE, which has no KID to be patient for"),
         ({"patience_kimg": float("nan")}, "patience_kimg is more than 0"),
     ],
     ids=str,
