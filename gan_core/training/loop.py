@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import time
 from collections import abc
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from ..parallel import World
 from .adversarial import AdversarialRun
 from .devices import best_device, cpu_threads, usable
 from .history import Panels, Record
+from .probe import settled
 from .recipes import AdversarialRecipe, TrainConfig
 from .run import Run
 from .variational import VariationalRun
@@ -46,10 +47,19 @@ def train(
     loss or weight is no longer finite and nothing sound was kept to go back to; the last good checkpoint then stays.
     """
     config.check()
-    kind = AdversarialRun if isinstance(config.recipe, AdversarialRecipe) else VariationalRun
-    world = world or World(device=device)
+    world = world or World()
     device = device or world.device
-    run = kind(dataset, config, usable(device) if device is not None else best_device(), start, world)
+    chosen = usable(device) if device is not None else best_device()
+
+    def settle() -> tuple[str, list[str]]:
+        whole, remarks = settled(config, dataset, chosen)
+        return whole.preset, remarks
+
+    preset, remarks = world.first(settle)
+    config = replace(config, preset=preset)
+    kind = AdversarialRun if isinstance(config.recipe, AdversarialRecipe) else VariationalRun
+    run = kind(dataset, config, chosen, start, world)
+    run.remarks[:0] = remarks
     # A script may end without closing the iterator. Python would do it later, when torch is already half gone.
     atexit.register(run.close)
     with world.listening():
