@@ -15,6 +15,8 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from gan_core import ImageDataset, InputError, image_files
@@ -293,6 +295,12 @@ def test_the_fingerprint_of_a_folder_of_squares_is_what_it_was():
 )
 def test_a_size_is_written_as_a_side_or_as_width_x_height(text, size):
     assert image_files.parse_size(text) == size
+
+
+@given(height=st.integers(8, 40), width=st.integers(8, 40), fit=st.sampled_from(sorted(image_files.FITS)))
+def test_a_size_as_it_is_written_is_the_size_that_pictures_come_to(height, width, fit):
+    size = image_files.parse_size(f"{width}x{height}")
+    assert image_files.fitted(thirds(across=True), size, 3, fit).shape == (height, width, 3)
 
 
 @pytest.mark.parametrize("text", ["", "big", "64x", "x64", "64x64x3", "-64", "6.4", "64 96", "1234567"])
