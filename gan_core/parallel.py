@@ -258,7 +258,7 @@ def joined(device: str | None = None) -> Iterator[World]:
 
     store, rank, size = next(rendezvous("env://"))
     local_rank = int(os.environ.get("LOCAL_RANK", rank))
-    own = _own_device(device, local_rank)
+    own = own_device(device, local_rank)
     if own.type == "cuda":
         torch.cuda.set_device(own)
     # What is said in words goes by gloo, so that no GPU has to come to rest for it.
@@ -269,7 +269,8 @@ def joined(device: str | None = None) -> Iterator[World]:
     torch.distributed.destroy_process_group()  # after an error others may still wait, and this would wait for them
 
 
-def _own_device(device: str | None, local_rank: int) -> torch.device:
+def own_device(device: str | None, local_rank: int) -> torch.device:
+    """The device of the process of that number on its machine. Raises InputError where it has none of its own."""
     wanted = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if wanted.type not in ("cpu", "cuda") or wanted.index is not None:
         raise InputError(f'Several processes train on "cuda", a GPU for each, or on "cpu", not on "{device}".')

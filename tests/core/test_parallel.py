@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ import numpy as np
 import pytest
 import torch
 import two_processes
+from click.testing import CliRunner
 from safetensors.torch import load_file
 from torch import nn
 from two_processes import ALIKE, BATCH, STEPS, WATCHED, config, features, finished, normalised
 
-from gan_core import InputError
-from gan_core.parallel import WholeBatchNorm, World, joined
+from gan_core import InputError, cli
+from gan_core.parallel import WholeBatchNorm, World, joined, own_device
 from gan_core.training import checkpoint
 
 CLOSE = {"rtol": 2e-3, "atol": 2e-5}
@@ -189,6 +191,25 @@ def test_a_process_that_nobody_launched_is_alone(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "4")  # as some cluster may have set it for another purpose
     with joined() as world:
         assert (world.rank, world.size, world.leads, world.speaks()) == (0, 1, True, True)
+
+
+def test_a_process_that_does_not_lead_is_silent_and_leaves_no_file(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(cli, "joined", lambda device: nullcontext(World(rank=1, device="cpu")))
+    options = ["train", str(photos), "--out", str(tmp_path / "run"), "--size", "16", "--batch", "4", "--kimg", "0.008"]
+    result = CliRunner().invoke(cli.main, [*options, "--preset", "dcgan_small"])
+    assert (result.exit_code, result.output) == (0, "")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("device", ["cuda:1", "mps"])
+def test_a_device_that_not_every_process_can_have_is_refused(device):
+    with pytest.raises(InputError, match="a GPU for each"):
+        own_device(device, local_rank=0)
+
+
+def test_too_few_gpus_are_refused():
+    with pytest.raises(InputError, match="too few for process 100 of this machine"):
+        own_device("cuda", local_rank=99)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
