@@ -76,7 +76,7 @@ class Quality:
         start = time.monotonic()
         extractor = self.prepare()
         if self.real is None:
-            self.real = looked_at(extractor, self.indices, self.dataset.side, self.dataset.batch)
+            self.real = looked_at(extractor, self.indices, max(self.dataset.size), self.dataset.batch)
         labels: list[int] | None = None
         if self.dataset.labels is not None and generator.classes == self.dataset.classes:
             labels = [int(label) for label in np.resize(self.dataset.labels[self.indices], MADE)]
@@ -86,7 +86,7 @@ class Quality:
             images = generator.decode(sample_noise(generator, seeds.tolist(), labels=chosen))
             return torch.from_numpy(to_pixels(images)).permute(0, 3, 1, 2)
 
-        found = kid(self.real, looked_at(extractor, np.arange(MADE), self.dataset.side, made))
+        found = kid(self.real, looked_at(extractor, np.arange(MADE), max(self.dataset.size), made))
         self.ended = time.monotonic()
         self.cost = self.ended - start
         return found
@@ -94,7 +94,11 @@ class Quality:
     def as_metrics(self, found: KID) -> list[dict[str, Any]]:
         """What the card of the generator that was measured says of it."""
         assert self.extractor
-        how = {"extractor": self.extractor.name, "resolution": self.extractor.side_for(self.dataset.side), "n": MADE}
+        how = {
+            "extractor": self.extractor.name,
+            "resolution": self.extractor.side_for(max(self.dataset.size)),
+            "n": MADE,
+        }
         return [
             {"name": "kid", "value": found.value, **how},
             {"name": "kid_standard_error", "value": found.standard_error, **how},

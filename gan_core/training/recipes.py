@@ -228,11 +228,11 @@ PRESETS: Mapping[str, Recipe] = {**GAN_PRESETS, **VAE_PRESETS}
 """Recipes by name, the best for most first. docs/recipes.md says what each is for and what was measured."""
 
 
-ON_TROUBLE = ("stop", "soften", "ignore")
-"""What a run can do about trouble."""
-
 AUTO = "auto"
 """The preset that stands for the one that a look at the data asks for: see probe.py."""
+
+ON_TROUBLE = ("stop", "soften", "ignore")
+"""What a run can do about trouble."""
 
 
 @dataclass(frozen=True)

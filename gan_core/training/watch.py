@@ -47,8 +47,13 @@ WON = 1e-3
 LATELY = 12_000
 """Images over whose mean what every step says is judged, as it is coarse in one record."""
 
-WORSE_LOOKS, WORSE = 3, 1.3
-"""KID has become worse where so many measurements since the best are all this many times it."""
+WORSE_LOOKS, WORSE, ERRORS = 3, 1.3, 2
+"""KID has become worse where so many measurements in a row are all this many times the best before, and above it by so
+many of its standard errors."""
+
+AS_VARIED, AS_NEAR, NEAR = 0.8, 1.5, FAR / 2
+"""A sound state has this share of the greatest diversity that the run had, and lies at most at so many times the least
+distance, or at the last one."""
 
 
 @dataclass(frozen=True)
@@ -82,18 +87,19 @@ def sound(history: Sequence[Record]) -> bool:
         return False
     diversities = [look.values["diversity"] for look in looks]
     distances = [look.values["distance"] for look in looks]
-    return (
-        diversities[-1] > STUCK
-        and diversities[-1] > 0.8 * max(diversities)
-        and distances[-1] < max(FAR / 2, 1.5 * min(distances))
-    )
+    varied = diversities[-1] > max(STUCK, AS_VARIED * max(diversities))
+    return varied and distances[-1] < max(NEAR, AS_NEAR * min(distances))
 
 
 def worsened(history: Sequence[Record]) -> bool:
     """Whether KID is clearly worse than it was: in each of the last WORSE_LOOKS measurements."""
-    measured = [record.values["kid"] for record in history if "kid" in record.values]
+    measured = [record.values for record in history if "kid" in record.values]
     before, last = measured[:-WORSE_LOOKS], measured[-WORSE_LOOKS:]
-    return bool(before) and min(last) > WORSE * max(0.0, min(before))
+    if not before:
+        return False
+    best = min(before, key=lambda values: values["kid"])
+    allowed = max((WORSE - 1) * best["kid"], ERRORS * best.get("kid_standard_error", 0.0))
+    return min(values["kid"] for values in last) > best["kid"] + allowed
 
 
 def _collapse(history: Sequence[Record]) -> Verdict | None:
@@ -103,9 +109,9 @@ def _collapse(history: Sequence[Record]) -> Verdict | None:
         return None
     had = max(_medians(looks, "diversity"))
     if now < ALIKE and now < FALLEN * had:
-        seen = f"samples vary {now:.0%} as much as real images, after {had:.0%} before"
+        seen = f"samples vary {now:.1%} as much as real images, after {had:.1%} before"
     elif (before := _half_way(looks, "diversity")) is not None and had < STUCK and now <= GROWN * before:
-        seen = f"samples vary only {now:.0%} as much as real images, and no more than half the images ago"
+        seen = f"samples vary only {now:.1%} as much as real images, and no more than half the images ago"
     else:
         return None
     return Verdict(

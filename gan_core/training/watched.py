@@ -154,7 +154,7 @@ class WatchedRun(Run):
             self.best = {"images": self.images, "kid": found.value}
             replace(made, card={**made.card, "metrics": quality.as_metrics(found)}).save(self.folder / BEST)
         self.kid = found.value
-        return {"kid": found.value}
+        return {"kid": found.value, "kid_standard_error": found.standard_error}
 
     # What is seen, and what is done about it.
 

@@ -77,7 +77,7 @@ def test_a_healthy_run_raises_no_alarm(diversity, distance):
 def test_samples_that_no_longer_vary_are_a_collapse_and_the_sentence_says_what_was_seen_and_what_to_do():
     found = watch.verdict(course([0.5, 0.8, 0.9, 0.9, 0.9, 0.3, 0.1, 0.1, 0.1]), 10_000)
     assert found.kind == "collapse"
-    assert "samples vary 10% as much as real images, after 90% before. Lower the learning rate" in str(found)
+    assert "samples vary 10.0% as much as real images, after 90.0% before. Lower the learning rate" in str(found)
 
 
 def test_samples_that_never_began_to_vary_are_a_collapse():
@@ -145,13 +145,15 @@ def test_a_record_that_a_checkpoint_cut_in_two_changes_no_verdict(signs, cut):
 
 
 def test_kid_has_become_worse_only_where_several_measurements_say_so():
-    def measured(*values: float) -> list[Record]:
-        return [Record(1000 * i, {"kid": value}) for i, value in enumerate(values)]
+    def measured(*values: float, error: float = 0.01) -> list[Record]:
+        return [Record(1000 * i, {"kid": value, "kid_standard_error": error}) for i, value in enumerate(values)]
 
     assert not watch.worsened([])
     assert not watch.worsened(measured(0.1, 0.2, 0.3))
     assert not watch.worsened(measured(0.1, 0.2, 0.11, 0.3))
     assert watch.worsened(measured(0.3, 0.1, 0.2, 0.2, 0.3))
+    assert not watch.worsened(measured(0.3, 0.1, 0.2, 0.2, 0.3, error=0.1)), "that may be chance"
+    assert not watch.worsened(measured(0.02, -0.001, 0.01, 0.008, 0.009)), "all of these are about none"
 
 
 def test_only_a_state_that_is_as_good_as_any_before_is_sound():
@@ -547,6 +549,13 @@ def test_a_run_ends_with_its_best_generator_where_kid_no_longer_improves(
     for generator in (last.generator, gan_core.load(tmp_path / "run" / "generator.safetensors")):
         assert_same(generator.module.state_dict(), best.module.state_dict())
     assert torch.equal(last.samples(), best.decode(gan_core.sample_noise(best, range(64))))
+
+
+def test_oblong_images_that_are_see_through_and_of_several_classes_are_looked_at_too(looks, pixel_kid, tmp_path):
+    pixels = np.random.RandomState(0).randint(0, 256, (520, 16, 24, 4), np.uint8)
+    dataset = ImageDataset(pixels, "oblong", "0" * 64, np.arange(520, dtype=np.int64) % 3, ("a", "b", "c"))
+    last = finish(dataset, config_for(tmp_path, steps=4, measure_kimg=0.02))
+    assert {"diversity", "distance", "held_out_score", "kid"} <= last.record.values.keys()
 
 
 def test_kid_is_that_of_held_out_images_where_there_are_enough(tmp_path):
