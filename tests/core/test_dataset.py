@@ -21,7 +21,7 @@ from PIL import Image
 
 from gan_core import ImageDataset, InputError, image_files
 from gan_core.dataset import fingerprint_of_folder, reading
-from gan_core.examples import digits
+from gan_core.examples import digits, portraits
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -822,3 +822,13 @@ def test_ten_thousand_digits_ship_with_the_project():
 
 def test_labels_are_part_of_the_fingerprint():
     assert digits(labels=True).fingerprint != digits().fingerprint
+
+
+def test_the_portraits_are_273_different_pictures_of_one_kind():
+    dataset = portraits()
+    assert dataset.images.shape == (273, 64, 64, 3)
+    assert len({image.tobytes() for image in dataset.images}) == 273
+    assert (dataset.images[:, 0, 0] == 255).all(), "on white: no tile is cut from two"
+    assert portraits((32, 48)).images.shape == (273, 32, 48, 3)
+    with pytest.raises(InputError, match="turn labels off"):
+        portraits(labels=True)
