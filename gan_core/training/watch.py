@@ -163,7 +163,8 @@ def _overfitting(history: Sequence[Record], shown: int) -> Verdict | None:
     told = f"r_v {statistics.median(looks):.2f}" if held_out else f"r_t {sign:.2f}"
     return Verdict(
         "overfitting",
-        f"The discriminator begins to know the images by heart ({told}): add images, mirror them, or choose ada.",
+        f"The discriminator begins to know the images by heart ({told}): add images, and turn on mirror "
+        "and ada where they are off.",
     )
 
 

@@ -128,7 +128,7 @@ def test_nothing_is_judged_before_enough_images_were_shown(diversity, distance):
 def test_a_discriminator_that_is_sure_of_images_seen_many_times_knows_them_by_heart():
     sure = course(real_sign=0.95, real_score=2.0, fake_score=-2.0)
     assert kind(sure, shown=300) == "overfitting"
-    assert "by heart (r_t 0.95): add images, mirror them, or choose ada" in str(watch.verdict(sure, 300))
+    assert "by heart (r_t 0.95): add images, and turn on mirror" in str(watch.verdict(sure, 300))
     assert kind(sure, shown=40_000) is None, "each was seen once or twice"
     assert kind(course(real_sign=0.75, real_score=2.0, fake_score=-2.0), shown=300) is None
     assert kind(course(real_sign=0.95, real_score=0.4, fake_score=0.35), shown=300) is None, "both score alike"
