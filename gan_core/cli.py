@@ -137,6 +137,8 @@ DEMO_KIMG = 500
     type=click.Choice(AUGMENTS),
     help="How images are changed before the discriminator sees them.  [default: the preset's]",
 )
+@click.option("--gamma", type=float, help="Weight of R1 and R2 at 64x64 pixels.  [default: the preset's]")
+@click.option("--lecam", type=float, help="Weight of LeCam, which helps with few images.  [default: the preset's]")
 @click.option(
     "--reconstruction",
     type=click.Choice(list(LOSSES)),
@@ -199,6 +201,8 @@ def train_command(data: Path, out: Path, **options: Any) -> None:
                 "adversarial_kimg",
                 "free_bits",
                 "augment",
+                "gamma",
+                "lecam",
             )
         },
     )

@@ -206,12 +206,12 @@ class Generator:
             raise InputError(f'The noise is "const", "random" or "none", not "{noise}".')
         if noise != "const":
             self._has("noise", "noise maps, so its noise cannot be changed")
-            sides = self.config.noise_sides
+            sizes = self.config.noise_sizes
             if noise == "random" and not 0 <= noise_seed <= noise_seed + count - 1 <= LAST_SEED:
                 raise InputError(f"The noise seeds of {count} images from {noise_seed} on pass {LAST_SEED}.")
             controls["noise"] = lambda part: [
                 maps.to(self.device)
-                for maps in noise_maps(sides, [] if noise == "none" else range(noise_seed, noise_seed + count)[part])
+                for maps in noise_maps(sizes, [] if noise == "none" else range(noise_seed, noise_seed + count)[part])
             ]
         if transform is not None:
             self._has("transform", "coordinates, so its pictures cannot be moved or turned: only StyleGAN3's can")

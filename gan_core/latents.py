@@ -191,15 +191,15 @@ def to_space(generator: Generator, latent: Latent, space: str | None = None) -> 
     return latent
 
 
-def noise_maps(sides: Sequence[int], seeds: Sequence[int]) -> list[Tensor]:
-    """Noise for the layers of a style-based generator: for each side r maps [N, 1, r, r] of normal numbers.
+def noise_maps(sizes: Sequence[tuple[int, int]], seeds: Sequence[int]) -> list[Tensor]:
+    """Noise for the layers of a style-based generator: for each height and width maps [N, 1, h, w] of normal numbers.
 
     Those of an image depend on its seed alone. Without seeds, maps of zero that broadcast to any number of images.
     """
     if not seeds:
-        return [torch.zeros(1, 1, 1, 1) for _ in sides]
+        return [torch.zeros(1, 1, 1, 1) for _ in sizes]
     streams = [np.random.RandomState(seed) for seed in seeds]
-    drawn = [[stream.randn(1, side, side).astype(np.float32) for side in sides] for stream in streams]
+    drawn = [[stream.randn(1, *size).astype(np.float32) for size in sizes] for stream in streams]
     return [torch.from_numpy(np.stack(maps)) for maps in zip(*drawn, strict=True)]
 
 

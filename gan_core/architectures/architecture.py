@@ -94,16 +94,17 @@ def start_for(height: int, width: int) -> tuple[int, int]:
 
 def check_start(family: str, side: int, start: tuple[int, int]) -> None:
     """Raises InputError unless a first block of that height and width becomes an image of that height by doubling."""
-    doublings, rest = divmod(side, start[0]) if start[0] else (0, 1)
+    two = len(start) == 2
+    doublings, rest = divmod(side, start[0]) if two and start[0] else (0, 1)
     if (
-        not all(SMALLEST_START <= length <= LARGEST_START for length in start)
+        not (two and all(SMALLEST_START <= length <= LARGEST_START for length in start))
         or rest
         or doublings < 2
         or doublings & (doublings - 1)
     ):
         raise InputError(
             f"{family} doubles a first block of {SMALLEST_START} to {LARGEST_START} pixels in height and width until "
-            f"it is an image; one of {start[0]}x{start[1]} never has a height of {side}."
+            f"it is an image; one of {'x'.join(map(str, start))} never has a height of {side}."
         )
 
 

@@ -3,24 +3,27 @@
 A mapping network turns noise z into a style w, and the synthesis network grows a learned 4x4 block into an image. Each
 of its convolutions is modulated by a style: input channels are scaled by it, and outputs rescaled to unit variance.
 Small noise maps add what is random in a picture, such as where each hair lies; every resolution adds to the image
-through a 1x1 convolution of its own.
+through a 1x1 convolution of its own. The discriminator walks back in residual blocks, and is told at its end how much
+the images beside one another differ.
 
-The tensors have the names that NVIDIA's networks give them, since that is how such generators are known and shared.
+The generator's tensors have the names that NVIDIA's networks give them, since that is how they are known and shared.
 """
 
 import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import InputError
-from .architecture import Architecture, Shapes, as_vectors, check_channels
+from .architecture import Architecture, Shapes, as_vectors, check_channels, check_start, size_of
 
-SIDES = tuple(2**power for power in range(3, 13))
+SMALLEST_SIDE, LARGEST_SIDE = 8, 4096
+"""Of the height and width of an image."""
 
 LARGEST = 2**16
 """Of every number in a config but the side, so that one from a file cannot ask for a network beyond all bounds."""
@@ -28,15 +31,24 @@ LARGEST = 2**16
 MAPPING_RATE = 0.01
 """Learning rate of the mapping network relative to the rest, built into its weights (Karras et al. 2019, app. C)."""
 
+MIXING = 0.9
+"""Of the images in training, the share that is made of two styles (Karras et al. 2019, sec. 3.1)."""
+
+W_AVG_HALF_LIFE = 11_000
+"""Images after which a style's share of w_avg has halved: 0.998 for each batch of 32, as the authors' own has it."""
+
+GROUP = 4
+"""Images whose differences the discriminator is told (Karras et al. 2020a, app. B)."""
+
 
 @dataclass(frozen=True)
 class StyleGAN2Config:
     side: int
-    """Height and width of the images: a power of two from 8 to 4096."""
+    """Height of the images, from 8 to 4096: that of the first block, doubled again and again."""
     channels: int
     """1 grey, 3 RGB, 4 RGBA."""
     widths: tuple[int, ...]
-    """Features at 4x4, 8x8 and so on up to the image's side."""
+    """Features of the first block, of that with twice its side and so on up to the image's."""
     classes: int = 0
     """Number of class labels; 0 for a generator without."""
     latent_size: int = 512
@@ -46,18 +58,22 @@ class StyleGAN2Config:
     mapping_layers: int = 8
     clamp: int = 256
     """Features are kept within plus and minus this, for half precision's sake; 0 for no bounds."""
+    start: tuple[int, int] = (4, 4)
+    """Height and width of the first block."""
 
     def __post_init__(self) -> None:
-        if self.side not in SIDES:
+        check_start("stylegan2", self.side, self.start)
+        height, width = size_of(self)
+        if not (min(height, width) >= SMALLEST_SIDE and max(height, width) <= LARGEST_SIDE):
             raise InputError(
-                f"stylegan2 makes images whose side is a power of two from {SIDES[0]} to {SIDES[-1]} pixels, "
-                f"not {self.side}."
+                f"stylegan2 makes images of {SMALLEST_SIDE} to {LARGEST_SIDE} pixels in height and width, not "
+                f"{width}x{height}."
             )
         check_channels("stylegan2", self.channels)
-        if len(self.widths) != len(self.sides) or not all(1 <= width <= LARGEST for width in self.widths):
+        if len(self.widths) != len(self.sizes) or not all(1 <= width <= LARGEST for width in self.widths):
             raise InputError(
-                f"stylegan2 needs a width of 1 to {LARGEST} for each of the {len(self.sides)} sides from 4 to "
-                f"{self.side}, not {list(self.widths)}."
+                f"stylegan2 needs a width of 1 to {LARGEST} for each of the {len(self.sizes)} heights from "
+                f"{self.start[0]} to {self.side}, not {list(self.widths)[:65]}."
             )
         if not (1 <= self.latent_size <= LARGEST and 1 <= self.w_dim <= LARGEST and 0 <= self.classes <= LARGEST):
             raise InputError(
@@ -71,19 +87,26 @@ class StyleGAN2Config:
             )
 
     @property
-    def sides(self) -> list[int]:
-        """Sides of the blocks, from 4 to the image's."""
-        return [2**power for power in range(2, self.side.bit_length())]
+    def sizes(self) -> list[tuple[int, int]]:
+        """Height and width of the blocks, from the first to the image's."""
+        height, width = self.start
+        doublings = (self.side // height).bit_length()
+        return [(height * 2**power, width * 2**power) for power in range(doublings)]
+
+    @property
+    def names(self) -> list[str]:
+        """Of the blocks: b4, b8 and so on, after the sides that they have where the first is 4x4."""
+        return [f"b{4 * 2**power}" for power in range(len(self.sizes))]
 
     @property
     def num_ws(self) -> int:
         """Number of styles: one for each convolution, and one for the last block's image."""
-        return 2 * len(self.sides)
+        return 2 * len(self.sizes)
 
     @property
-    def noise_sides(self) -> list[int]:
-        """Side of each convolution's noise map, in order."""
-        return [4, *(side for side in self.sides[1:] for _ in range(2))]
+    def noise_sizes(self) -> list[tuple[int, int]]:
+        """Height and width of each convolution's noise map, in order."""
+        return [self.sizes[0], *(size for size in self.sizes[1:] for _ in range(2))]
 
 
 def widths(side: int, base: int = 32768, largest: int = 512) -> tuple[int, ...]:
@@ -91,16 +114,64 @@ def widths(side: int, base: int = 32768, largest: int = 512) -> tuple[int, ...]:
     return tuple(min(base // 2**power, largest) for power in range(2, side.bit_length()))
 
 
+def design(
+    side: int,
+    start: tuple[int, int],
+    channels: int,
+    classes: int,
+    base: int = 32768,
+    largest: int = 512,
+    latent_size: int = 512,
+    w_dim: int = 512,
+    mapping_layers: int = 8,
+) -> StyleGAN2Config:
+    """The networks for images of some size. base, largest: as for `widths`; a first block of any shape counts as 4x4.
+
+    Raises InputError for a size that a first block of that shape does not grow to.
+    """
+    check_start("stylegan2", side, start)
+    return StyleGAN2Config(
+        side, channels, widths(4 * side // start[0], base, largest), classes, latent_size, w_dim, mapping_layers,
+        start=start,
+    )  # fmt: skip
+
+
 class StyleGAN2Generator(nn.Module):
     def __init__(self, config: StyleGAN2Config):
         super().__init__()
-        self.num_ws = config.num_ws
+        self.num_ws, self.noise_sizes = config.num_ws, config.noise_sizes
+        self.mixing = MIXING
         self.mapping = Mapping(config.latent_size, config.w_dim, config.classes, config.mapping_layers)
         self.synthesis = Synthesis(config)
 
-    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """z: [N, latent_size], labels: [N] class numbers or [N, classes] weights. Returns images [N, C, side, side]."""
-        return self.synthesis(self.mapping(z, labels).unsqueeze(1).expand(-1, self.num_ws, -1))
+    def forward(self, z: Tensor, labels: Tensor | None = None, random: torch.Generator | None = None) -> Tensor:
+        """z: [N, latent_size], labels: [N] class numbers or [N, classes] weights. Returns images [N, C, H, W].
+
+        random, on the device of z: while it trains, for fresh noise and for the mixing of styles; it moves w_avg then.
+        """
+        if random is None:
+            return self.synthesis(self.mapping(z, labels).unsqueeze(1).expand(-1, self.num_ws, -1))
+        return self.synthesis(self.mixed_styles(z, labels, random), self.fresh_noise(len(z), random))
+
+    def mixed_styles(self, z: Tensor, labels: Tensor | None, random: torch.Generator) -> Tensor:
+        """Styles to train with, of which w_avg takes note: from some layer on those of another z, for `mixing` of the
+        images (Karras et al. 2019, sec. 3.1).
+
+        z: [N, latent_size], labels: [N]. Returns [N, num_ws, w_dim].
+        """
+        w = self.mapping(z, labels)
+        self.mapping.observe(w)
+        other = self.mapping(torch.randn(z.shape, generator=random, device=random.device), labels)
+        chance, place = torch.rand(2, len(z), 1, generator=random, device=random.device)
+        # One style at least is the first z's, and one the other's.
+        first = 1 + (place * (self.num_ws - 1)).floor()  # [N, 1]
+        layers = torch.arange(self.num_ws, device=random.device)
+        mixed = (chance < self.mixing) & (layers >= first)  # [N, num_ws]
+        return torch.where(mixed[:, :, None], other[:, None], w[:, None])
+
+    def fresh_noise(self, count: int, random: torch.Generator) -> list[Tensor]:
+        """Noise maps for so many images, as the synthesis network takes them."""
+        return [torch.randn(count, 1, *size, generator=random, device=random.device) for size in self.noise_sizes]
 
 
 class Mapping(nn.Module):
@@ -128,24 +199,29 @@ class Mapping(nn.Module):
             x = functional.leaky_relu(self.get_submodule(f"fc{i}")(x), 0.2) * math.sqrt(2)
         return x
 
+    @torch.no_grad()
+    def observe(self, w: Tensor) -> None:
+        """Moves w_avg towards the mean of new styles [N, w_dim]."""
+        self.w_avg.lerp_(w.mean(dim=0), 1 - 0.5 ** (len(w) / W_AVG_HALF_LIFE))
+
 
 class Synthesis(nn.Module):
     def __init__(self, config: StyleGAN2Config):
         super().__init__()
-        self.sides = config.sides
+        self.names = config.names
         inputs = 0
-        for side, outputs in zip(config.sides, config.widths, strict=True):
-            self.add_module(f"b{side}", Block(inputs, outputs, side, config))
+        for name, size, outputs in zip(config.names, config.sizes, config.widths, strict=True):
+            self.add_module(name, Block(inputs, outputs, size, config))
             inputs = outputs
 
     def forward(self, styles: Tensor, noise: Sequence[Tensor] | None = None) -> Tensor:
-        """styles: [N, num_ws, w_dim]. noise: a map [N or 1, 1, r, r] for each convolution, in the order of the config's
-        noise_sides, or one that broadcasts to it; None for those that are stored. Returns images [N, C, side, side]."""
+        """styles: [N, num_ws, w_dim]. noise: a map [N or 1, 1, h, w] for each convolution, in the order of the config's
+        noise_sizes, or one that broadcasts to it; None for those that are stored. Returns images [N, C, H, W]."""
         maps = iter(noise) if noise is not None else None
         x, image = None, None
-        for i, side in enumerate(self.sides):
+        for i, name in enumerate(self.names):
             # The image of one block takes the style of the next one's first convolution.
-            x, image = self.get_submodule(f"b{side}")(x, image, styles[:, max(2 * i - 1, 0) : 2 * i + 2], maps)
+            x, image = self.get_submodule(name)(x, image, styles[:, max(2 * i - 1, 0) : 2 * i + 2], maps)
         assert image is not None
         return image
 
@@ -153,20 +229,20 @@ class Synthesis(nn.Module):
 class Block(nn.Module):
     """One resolution: twice the side of the last, two convolutions, and what they add to the image."""
 
-    def __init__(self, inputs: int, outputs: int, side: int, config: StyleGAN2Config):
+    def __init__(self, inputs: int, outputs: int, size: tuple[int, int], config: StyleGAN2Config):
         super().__init__()
         if inputs:
-            self.conv0 = Convolution(inputs, outputs, side, config, up=True)
+            self.conv0 = Convolution(inputs, outputs, size, config, up=True)
         else:
-            self.const = nn.Parameter(torch.randn(outputs, side, side))
-        self.conv1 = Convolution(outputs, outputs, side, config)
+            self.const = nn.Parameter(torch.randn(outputs, *size))
+        self.conv1 = Convolution(outputs, outputs, size, config)
         self.torgb = ToRGB(outputs, config)
         self.first = not inputs
 
     def forward(
         self, x: Tensor | None, image: Tensor | None, styles: Tensor, noise: Iterator[Tensor] | None
     ) -> tuple[Tensor, Tensor]:
-        """styles: [N, 2 or 3, w_dim]. Returns features and image of the block's side."""
+        """styles: [N, 2 or 3, w_dim]. Returns features and image of the block's size."""
         if x is None:
             x = self.const.expand(len(styles), -1, -1, -1).contiguous(memory_format=torch.channels_last)
         else:
@@ -181,12 +257,12 @@ class Convolution(nn.Module):
 
     noise_const: Tensor
 
-    def __init__(self, inputs: int, outputs: int, side: int, config: StyleGAN2Config, up: bool = False):
+    def __init__(self, inputs: int, outputs: int, size: tuple[int, int], config: StyleGAN2Config, up: bool = False):
         super().__init__()
         self.up, self.clamp = up, config.clamp
         self.affine = Linear(config.w_dim, inputs, bias=1.0)
         self.weight = nn.Parameter(torch.randn(outputs, inputs, 3, 3))
-        self.register_buffer("noise_const", torch.randn(side, side))
+        self.register_buffer("noise_const", torch.randn(*size))
         self.noise_strength = nn.Parameter(torch.zeros([]))
         self.bias = nn.Parameter(torch.zeros(outputs))
 
@@ -197,17 +273,18 @@ class Convolution(nn.Module):
         scale = demodulation(self.weight, style) * math.sqrt(2)  # [N, outputs]
         bias = self.bias * math.sqrt(2)
         added = self.noise_const[None, None] if noise is None else next(noise)
-        added = added * (self.noise_strength * math.sqrt(2))  # [N or 1, 1, r, r]
+        added = added * (self.noise_strength * math.sqrt(2))  # [N or 1, 1, h, w]
         if len(x) == 1 and x.numel() > self.weight.numel():
             # Scaled weights: fewer numbers to go through than features, where an image is large.
             weight = self.weight * (scale[0, :, None] * style[0])[:, :, None, None]
             x = self._convolved(x, weight, bias).add_(added)
         else:
             # One convolution for the whole batch: scaled features, and not a weight for every image.
-            x = self._convolved(x * style[:, :, None, None], self.weight)
+            x = self._convolved(x * style[:, :, None, None].to(x.dtype), self.weight)
             # Channels last in memory, as the features are: the sum would turn them round.
-            added = (added.movedim(1, 3) + bias).movedim(3, 1)  # [N or 1, O, r, r]
-            x = torch.addcmul(added, x, scale[:, :, None, None])
+            added = (added.movedim(1, 3) + bias).movedim(3, 1)  # [N or 1, O, h, w]
+            # In the features' type, which is a shorter one where a training computes in it.
+            x = torch.addcmul(added.to(x.dtype), x, scale[:, :, None, None].to(x.dtype))
         x = functional.leaky_relu_(x, 0.2)
         if not self.clamp:
             return x
@@ -235,12 +312,16 @@ class ToRGB(nn.Module):
         style = self.affine(w) / math.sqrt(self.weight.shape[1])
         # So few outputs that a weight for each image is cheaper than scaled features.
         weight = self.weight.flatten(1) * style[:, None, :]  # [N, channels, inputs]
-        image = (weight @ x.flatten(2)).unflatten(2, x.shape[2:]) + self.bias[:, None, None]
+        # The image is added up in full precision, also where a training computes in a shorter one.
+        image = (weight @ x.flatten(2)).to(weight.dtype).unflatten(2, x.shape[2:]) + self.bias[:, None, None]
         return image.clamp(-self.clamp, self.clamp) if self.clamp else image
 
 
 class Linear(nn.Module):
-    """A dense layer with an equalised learning rate: weights are kept at unit scale (Karras et al. 2018)."""
+    """A dense layer with an equalised learning rate: weights are kept at unit scale (Karras et al. 2018).
+
+    It computes in full precision under autocast too: styles are few numbers, and each of them counts.
+    """
 
     def __init__(self, inputs: int, outputs: int, bias: float = 0.0, rate: float = 1.0):
         super().__init__()
@@ -250,7 +331,100 @@ class Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         weight = self.weight * (self.rate / math.sqrt(self.weight.shape[1]))
-        return functional.linear(x, weight, self.bias * self.rate)
+        with torch.autocast(x.device.type, enabled=False):
+            return functional.linear(x.to(weight.dtype), weight, self.bias * self.rate)
+
+
+class StyleGAN2Discriminator(nn.Module):
+    """Residual blocks that halve the image (Karras et al. 2020a, sec. 4.1), and the deviation within small groups of
+    images, which shows where a generator makes them all alike (Karras et al. 2018, sec. 3).
+
+    So a logit depends on the images beside its own. The gradient of the sum of the logits, by which R1 and R2 measure
+    an image, then holds what the image does to its neighbours' logits too: that is what the authors penalise.
+    """
+
+    def __init__(self, config: StyleGAN2Config, normalisation: str = "none"):
+        """normalisation: "none", as the equalised learning rate stands in for it."""
+        super().__init__()
+        assert normalisation == "none", normalisation
+        self.classes = config.classes
+        widths = config.widths[::-1]
+        first = config.sizes[0]
+        self.from_image = EqualisedConv(config.channels, widths[0], 1, gain=math.sqrt(2))
+        self.blocks = nn.ModuleList(HalveSide(narrow, wide) for narrow, wide in pairwise(widths))
+        self.conv = EqualisedConv(widths[-1] + 1, widths[-1], 3, gain=math.sqrt(2))
+        self.dense = Linear(widths[-1] * first[0] * first[1], widths[-1])
+        self.head = Linear(widths[-1], 1)
+        self.embed = Linear(config.classes, widths[-1]) if config.classes else None
+
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        """images: [N, C, H, W] in [-1, 1], labels: [N] class numbers or [N, classes]. Returns logits [N] in float32."""
+        x = functional.leaky_relu_(self.from_image(images), 0.2)
+        for block in self.blocks:
+            x = block(x)
+        with torch.autocast(x.device.type, enabled=False):
+            x = x.to(self.head.weight.dtype)
+            deviation = minibatch_deviation(x)[:, None, None, None].expand(-1, 1, *x.shape[2:])
+            x = functional.leaky_relu_(self.conv(torch.cat([x, deviation], dim=1)), 0.2)
+            x = functional.leaky_relu_(self.dense(x.flatten(1)), 0.2) * math.sqrt(2)  # [N, widths[-1]]
+            logits = self.head(x).squeeze(1)
+            if self.embed is not None:
+                assert labels is not None
+                # How well its features agree with the label (projection: Miyato & Koyama 2018), at unit scale.
+                agreement = self.embed(as_vectors(labels, self.classes).to(x.dtype)) * math.sqrt(self.classes) * x
+                logits = logits + agreement.sum(dim=1) / math.sqrt(x.shape[1])
+            return logits
+
+
+class HalveSide(nn.Module):
+    """A residual block to half the height and width, each of whose branches adds half of the output's variance."""
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__()
+        self.conv0 = EqualisedConv(inputs, inputs, 3, gain=math.sqrt(2))
+        self.conv1 = EqualisedConv(inputs, outputs, 3, gain=1.0)  # sqrt 2 of the leaky ReLU, sqrt 1/2 of the sum
+        self.skip = EqualisedConv(inputs, outputs, 1, gain=math.sqrt(0.5), bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: [N, inputs, 2H, 2W]. Returns [N, outputs, H, W]."""
+        y = functional.leaky_relu_(self.conv0(x), 0.2)
+        y = functional.leaky_relu_(self.conv1(blurred(y, padding=2), stride=2, padding=0), 0.2)
+        return y + self.skip(blurred(x, padding=1, stride=2))
+
+
+class EqualisedConv(nn.Module):
+    """A convolution with an equalised learning rate: weights are kept at unit scale (Karras et al. 2018)."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, gain: float, bias: bool = True):
+        """gain: of all that comes out, such as a leaky ReLU's behind it."""
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
+        self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
+        self.gain = gain
+
+    def forward(self, x: Tensor, stride: int = 1, padding: int | None = None) -> Tensor:
+        """padding: None keeps height and width, but for the stride."""
+        kernel = self.weight.shape[2]
+        weight = self.weight * (self.gain / math.sqrt(self.weight[0].numel()))
+        bias = None if self.bias is None else self.bias * self.gain
+        return functional.conv2d(x, weight, bias, stride, kernel // 2 if padding is None else padding)
+
+
+def minibatch_deviation(x: Tensor) -> Tensor:
+    """How far the features of the images in a group lie apart: their standard deviation, averaged over all places.
+
+    Groups are of GROUP neighbours in the batch, or fewer where it cannot be divided so; an image alone has next to 0.
+
+    x: [N, C, H, W]. Returns [N], the same number for all of a group.
+    """
+    count = len(x)
+    groups = math.ceil(count / GROUP)
+    group = torch.arange(count, device=x.device) * groups // count  # of sizes that differ by 1 at most
+    together = (group[:, None] == group).to(x.dtype)
+    mean = together / together.sum(dim=1, keepdim=True)  # [N, N], times values: their group's mean
+    values = x.flatten(1)
+    variance = mean @ (values - mean @ values).square()
+    return (variance + 1e-8).sqrt().mean(dim=1)
 
 
 def normalised(x: Tensor) -> Tensor:
@@ -261,10 +435,11 @@ def normalised(x: Tensor) -> Tensor:
 def demodulation(weight: Tensor, style: Tensor) -> Tensor:
     """What keeps the outputs of a modulated convolution at unit variance (Karras et al. 2020a, eq. 3).
 
-    weight: [O, I, k, k], style: [N, I]. Returns factors [N, O].
+    weight: [O, I, k, k], style: [N, I]. Returns factors [N, O], in full precision under autocast too.
     """
     weight = weight.flatten(2)
-    return (style.square() @ torch.einsum("oik,oik->io", weight, weight) + 1e-8).rsqrt()
+    with torch.autocast(style.device.type, enabled=False):
+        return (style.square() @ torch.einsum("oik,oik->io", weight, weight) + 1e-8).rsqrt()
 
 
 # The filter [1, 3, 3, 1] / 4 along one side: what zeros between samples become is twice the neighbours' mean.
@@ -281,8 +456,22 @@ def smoothed(x: Tensor, bias: Tensor | None) -> Tensor:
 def doubled(image: Tensor) -> Tensor:
     """An image at twice the side. [N, C, H, W] -> [N, C, 2H, 2W]."""
     channels = image.shape[1]
-    kernel = torch.outer(_SMOOTH, _SMOOTH).to(image)
-    return functional.conv_transpose2d(image, kernel.expand(channels, 1, 4, 4), stride=2, padding=1, groups=channels)
+    kernel = torch.outer(_SMOOTH, _SMOOTH).to(image).expand(channels, 1, 4, 4)
+    with torch.autocast(image.device.type, enabled=False):
+        return functional.conv_transpose2d(image, kernel, stride=2, padding=1, groups=channels)
+
+
+def blurred(x: Tensor, padding: int, stride: int = 1) -> Tensor:
+    """The filter [1, 3, 3, 1] along both sides, with a gain of 1, which leaves nothing that fewer samples cannot hold.
+
+    x: [N, C, H, W]. Returns [N, C, H + 2 padding - 3, W + 2 padding - 3], or every stride-th of it.
+    """
+    channels = x.shape[1]
+    if stride > 1 and x.device.type == "cpu" and x.dtype == torch.bfloat16:
+        x = x.float()  # the gradient of such a convolution is ten times as slow in bfloat16 there
+    kernel = (torch.outer(_SMOOTH, _SMOOTH) / 4).to(x).expand(channels, 1, 4, 4)
+    with torch.autocast(x.device.type, enabled=False):
+        return functional.conv2d(x, kernel, stride=stride, padding=padding, groups=channels)
 
 
 def is_original(shapes: Shapes) -> bool:
@@ -323,20 +512,24 @@ def _detect(shapes: Shapes) -> bool:
 
 def _config_from(shapes: Shapes) -> StyleGAN2Config:
     sides = _sides(shapes)
+    if sides != [4 * 2**power for power in range(len(sides))]:
+        raise InputError("its blocks do not double their side from one to the next.")
     convolutions = [shapes.get(f"synthesis.b{side}.conv1.weight", ()) for side in sides]
+    height, width = shapes["synthesis.b4.const"][1:]
     to_image = shapes[f"synthesis.b{sides[-1]}.torgb.weight"]
     if any(len(shape) != 4 for shape in (*convolutions, to_image)):
         raise InputError("its blocks are not those of a StyleGAN2 with images added up over the resolutions.")
     w_dim, inputs = shapes["mapping.fc0.weight"]
     embedding = shapes.get("mapping.embed.weight", (0, 0))
     return StyleGAN2Config(
-        side=sides[-1],
+        side=height * sides[-1] // 4,
         channels=to_image[0],
         widths=tuple(shape[0] for shape in convolutions),
         classes=embedding[1],
         latent_size=inputs - embedding[0],
         w_dim=w_dim,
         mapping_layers=sum(bool(re.fullmatch(r"mapping\.fc\d+\.weight", name)) for name in shapes),
+        start=(height, width),
     )
 
 
@@ -344,8 +537,11 @@ ARCHITECTURE = Architecture(
     name="stylegan2",
     config=StyleGAN2Config,
     generator=StyleGAN2Generator,
+    discriminator=StyleGAN2Discriminator,
     detect=_detect,
     config_from=_config_from,
+    design=design,
+    draws=True,
     styles=lambda config: (config.w_dim, config.num_ws),
     controls=frozenset({"noise"}),
 )

@@ -3,21 +3,35 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..architectures import Architecture
+from .. import path_length
+from ..architectures import Architecture, size_of
 from ..augment import Adaptive, ada, diffaugment
 from ..dataset import ImageDataset
 from ..generator import Generator
-from ..objectives import OBJECTIVES, Objective, gradient_penalty
-from .devices import seeded
+from ..objectives import (
+    OBJECTIVES,
+    Objective,
+    between,
+    difference_penalty,
+    gradient_penalty,
+    lecam,
+    unit_slope_penalty,
+)
+from .devices import all_digits_of_float32, seeded
 from .history import Record
 from .recipes import AdversarialRecipe, TrainConfig
-from .run import AUGMENT, Run
+from .run import AUGMENT, DRAWS, PATHS, PENALTY, SUPERVISION, Run
+from .schedule import at
 
 BY_HEART = 0.8
 """From this r_t on the discriminator begins to know the images by heart."""
@@ -27,6 +41,32 @@ FIRST_IMAGES, FIRST_PASSES = 20_000, 10
 
 RECORDS_OF_SIGN = 8
 """Records over whose mean r_t is judged, as it is coarse in one."""
+
+UNIT_SLOPE = 10.0
+"""Weight of WGAN-GP's penalty (Gulrajani et al. 2017, sec. 4)."""
+
+DIFFERENCE = 0.01
+"""How far each value of an image in [-1, 1] is moved for a slope by finite differences. With 0.003 the estimate's
+gradient is noisier, and from 0.03 on it is another one: there the pixels of an even background cross the corners of
+leaky ReLUs together. Measured on digits, in float32."""
+
+PATHS_EVERY, PATHS_SHARE = 4, 2
+"""Steps between two regularisations of the path length, and how many times smaller their batch is (Karras et al. 2020a,
+appendix B)."""
+
+LECAM_DECAY = 0.99
+"""What the running means of LeCam keep of themselves at each batch."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A batch of images [N, C, H, W] and what the discriminator says of them, [N]."""
+
+    images: Tensor
+    labels: Tensor | None
+    place: int
+    """Which of its step's batches it is, that augmentation changes each in its own way."""
+    logits: Tensor
 
 
 class AdversarialRun(Run):
@@ -42,11 +82,13 @@ class AdversarialRun(Run):
         self, dataset: ImageDataset, config: TrainConfig, device: torch.device, start: Generator | None = None
     ):
         self.adaptive = Adaptive()
+        self.logit_means: tuple[Tensor, Tensor] | None = None  # of real and of generated images, lately
+        self.path_mean = torch.zeros((), device=device)
         super().__init__(dataset, config, device, start)
-        self.discriminator = self.players["discriminator"].module
+        self.discriminator: Any = self.players["discriminator"].module
 
     def build(self, start: Generator | None) -> dict[str, nn.Module]:
-        generator, discriminator = _built(self.architecture, self.network, self.objective.normalisation)
+        generator, discriminator = _built(self.architecture, self.network, self.recipe.normalisation)
         return {"generator": generator, "discriminator": discriminator}
 
     @property
@@ -55,16 +97,50 @@ class AdversarialRun(Run):
 
     @property
     def identity(self) -> dict[str, str]:
-        return {"normalisation": self.objective.normalisation}
+        return {"normalisation": self.recipe.normalisation}
+
+    def regularised_every(self, name: str) -> int | None:
+        if name == "generator":
+            return PATHS_EVERY if self.recipe.path_length else None
+        lazy = self.recipe.gradient_penalty != "none" and self.recipe.penalty_every > 1
+        return self.recipe.penalty_every if lazy else None
+
+    @property
+    def turns(self) -> int:
+        return self.recipe.turns
 
     def step(self) -> dict[str, Tensor]:
-        real, labels = self.next_batch()
-        self.discriminator_step(real, labels)
+        p = self.augment_p
+        for turn in range(self.turns):
+            self.turn = turn
+            real, labels = self.next_batch()
+            with all_digits_of_float32() if self.by_differences else nullcontext():
+                self.discriminator_step(real, labels)
+            if self.adapts:
+                self.adaptive.observe(self.sign, len(real))
         values = self.generator_step(real, labels)
+        if self.recipe.path_length and self.steps % PATHS_EVERY == 0:
+            self.path_length_step(labels)
+        self.turn = 0
         if self.recipe.augment == "ada":
-            values["augment_p"] = torch.tensor(self.adaptive.p, device=self.device)
-            self.adaptive.observe(self.sign, len(real))
+            values["augment_p"] = torch.tensor(p, device=self.device)
         return values
+
+    @property
+    def by_differences(self) -> bool:
+        """Whether R1 and R2 are estimated by finite differences."""
+        return self.recipe.penalty_estimate == "finite" and self.recipe.gradient_penalty in ("r1", "r1_r2")
+
+    @property
+    def adapts(self) -> bool:
+        """Whether the p of ada follows the discriminator, and no schedule."""
+        return self.recipe.augment == "ada" and self.recipe.augment_p is None
+
+    @property
+    def augment_p(self) -> float:
+        """With which probability ada makes each of its changes."""
+        scheduled = self.recipe.augment_p
+        return self.adaptive.p if scheduled is None else at(scheduled, self.images)
 
     def augmented(self, images: Tensor, place: int) -> Tensor:
         """Images as the discriminator sees them.
@@ -73,33 +149,102 @@ class AdversarialRun(Run):
         """
         if self.recipe.augment == "none":
             return images
-        random = self.random(AUGMENT, self.steps, place)
+        random = self.random(AUGMENT, *self.moment, place)
         if self.recipe.augment == "ada":
-            return ada(images.float(), self.adaptive.p, random)
+            return ada(images.float(), self.augment_p, random)
         return diffaugment(images.float(), random)
+
+    def made(self, z: Tensor, labels: Tensor | None) -> Tensor:
+        """What the generator makes of z [N, latent_size] while it trains: [N, C, H, W]."""
+        if self.architecture.draws:
+            return self.generator(z, labels, self.torch_random(DRAWS, *self.moment))
+        return self.generator(z, labels)
 
     @torch.enable_grad()
     def discriminator_step(self, real: Tensor, labels: Tensor | None) -> None:
-        """Teaches D to tell x from G(z); G(z) is kept for the generator's step."""
+        """Teaches D to tell x from G(z); the last G(z) is kept for the generator's step."""
         self.discriminator.requires_grad_(True)
-        with self.autocast():
-            self.fake = self.generator(self.noise(len(real), self.network.latent_size), labels)
-            fake = self.fake.detach().float()
-            if self.objective.penalised:
-                real, fake = real.requires_grad_(), fake.requires_grad_()
-            # Penalties are of the gradient at the images themselves, so these are changed within the graph.
-            real_logits = self.discriminator(self.augmented(real, 0), labels)
-            fake_logits = self.discriminator(self.augmented(fake, 1), labels)
+        player, every = self.players["discriminator"], self.recipe.penalty_every
+        penalised = self.recipe.gradient_penalty != "none"
+        at_once = penalised and every == 1
+        sloped = at_once and not self.by_differences
+        with self.autocast(), torch.set_grad_enabled(self.turn == self.turns - 1):
+            self.fake = self.made(self.noise(len(real), self.network.latent_size), labels)
+        with self._precision() if at_once else self.autocast():
+            seen = [
+                self.judged(images, labels, place, sloped)
+                for place, images in enumerate((real, self.fake.detach().float()))
+            ]
+            real_logits, fake_logits = (batch.logits for batch in seen)
             loss = self.objective.loss(real_logits, fake_logits).discriminator
-        penalty: Tensor | float = 0.0
-        if self.objective.penalised:
-            penalty = self._gamma / 2 * (gradient_penalty(real_logits, real) + gradient_penalty(fake_logits, fake))
-        self.learn(self.players["discriminator"], loss + penalty)
+        cost = loss
+        if at_once:
+            cost = cost + self.penalty(*seen)
+        if self.recipe.lecam:
+            cost = cost + self.recipe.lecam * self._lecam(real_logits, fake_logits)
+        if self.recipe.self_supervision:
+            with self.autocast():
+                taught = self.discriminator.self_supervision(
+                    self.augmented(real, 0), self.torch_random(SUPERVISION, *self.moment)
+                )
+            cost = cost + self.recipe.self_supervision * taught
+        self.learn(player, cost)
+        if penalised and not at_once and (self.steps * self.turns + self.turn) % every == 0:
+            self.learn(player, every * self.penalty(*seen))
         self.real_logits = real_logits.detach()
         self.discriminator_loss, self.scores = loss.detach(), (real_logits.detach().mean(), fake_logits.detach().mean())
-        # A number added to all logits means nothing to a relativistic loss: there a real one is above its fake, or not.
-        sure = real_logits - fake_logits if self.objective.relativistic else real_logits
+        # Where a number added to all logits means nothing, a real one is above its fake, or not.
+        sure = real_logits if self.objective.anchored else real_logits - fake_logits
         self.sign = sure.detach().float().sign().mean()
+
+    def judged(self, images: Tensor, labels: Tensor | None, place: int, sloped: bool) -> Judged:
+        """What the discriminator says now of a batch [N, C, H, W].
+
+        sloped: whether its gradient at the images will be asked for.
+        """
+        # Penalties are of the gradient at the images themselves, so these are changed within the graph.
+        images = images.detach().requires_grad_(sloped)
+        return Judged(images, labels, place, self.discriminator(self.augmented(images, place), labels))
+
+    def penalty(self, real: Judged, fake: Judged) -> Tensor:
+        """Of the discriminator's gradient, with its weight: a scalar. It is judged anew where that is done lazily, as
+        the discriminator has learned since."""
+        kind = self.recipe.gradient_penalty
+        if kind == "wgan_gp":
+            shares = self.random(PENALTY, *self.moment).random(len(real.images), np.float32)
+            line = between(real.images.detach(), fake.images.detach(), self.to_device(torch.from_numpy(shares)))
+            with self.autocast():
+                seen = self.judged(line, real.labels, 4, sloped=True)
+            return UNIT_SLOPE * unit_slope_penalty(seen.logits, seen.images)
+        batches = [real, fake] if kind == "r1_r2" else [real]
+        if self.recipe.penalty_every > 1:
+            sloped = not self.by_differences
+            with self._precision():
+                batches = [self.judged(batch.images, batch.labels, batch.place, sloped) for batch in batches]
+        # A gradient summed over pixels grows with their number (Karras et al. 2020, appendix: gamma ~ pixels).
+        pixels = math.prod(size_of(self.network)) / 64**2
+        weight = at(self.recipe.gamma, self.images) * pixels / 2
+        return weight * torch.stack([self._steepness(batch) for batch in batches]).sum()
+
+    def _steepness(self, seen: Judged) -> Tensor:
+        """Squared length of the discriminator's gradient at the images, or an estimate of it: a scalar."""
+        if not self.by_differences:
+            return gradient_penalty(seen.logits, seen.images)
+        random = self.torch_random(PENALTY, *self.moment, seen.place)
+        coins = torch.randint(0, 2, seen.images.shape, generator=random, device=self.device, dtype=torch.float32)
+        moved = self.judged(seen.images + DIFFERENCE * (2 * coins - 1), seen.labels, seen.place, sloped=False)
+        return difference_penalty(seen.logits, moved.logits, DIFFERENCE)
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        """In which images are judged for a penalty: differences between logits would drown in bfloat16."""
+        return nullcontext() if self.by_differences else self.autocast()
+
+    def _lecam(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+        """LeCam's loss, and the running means moved on."""
+        now = real_logits.detach().mean(), fake_logits.detach().mean()
+        before = self.logit_means or now
+        self.logit_means = before[0].lerp(now[0], 1 - LECAM_DECAY), before[1].lerp(now[1], 1 - LECAM_DECAY)
+        return lecam(real_logits, fake_logits, *before)
 
     @torch.enable_grad()
     def generator_step(self, real: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
@@ -122,15 +267,45 @@ class AdversarialRun(Run):
             "real_sign": self.sign,
         }
 
+    @torch.enable_grad()
+    def path_length_step(self, labels: Tensor | None) -> None:
+        """Teaches a style-based G to move all its images alike for a step of their styles."""
+        count = max(1, self.recipe.batch_size // PATHS_SHARE)
+        random = self.torch_random(PATHS, *self.moment)
+        z = torch.randn(count, self.network.latent_size, generator=random, device=self.device)
+        with self.autocast():
+            styles = self.generator.mixed_styles(z, None if labels is None else labels[:count], random)
+            images = self.generator.synthesis(styles, self.generator.fresh_noise(count, random)).float()
+        lengths = path_length.path_lengths(images, styles, random)
+        loss, self.path_mean = path_length.penalty(lengths, self.path_mean)
+        self.learn(self.players["generator"], self.recipe.path_length * PATHS_EVERY * loss)
+
     def kept(self) -> dict[str, Any]:
-        return {"ada": self.adaptive.state} if self.recipe.augment == "ada" else {}
+        state: dict[str, Any] = {"ada": self.adaptive.state} if self.adapts else {}
+        if self.logit_means is not None:
+            state["logit_means"] = [float(mean) for mean in self.logit_means]
+        if self.recipe.path_length:
+            state["path_mean"] = float(self.path_mean)
+        return state
 
     def restore_kept(self, state: Mapping[str, Any]) -> None:
-        if self.recipe.augment == "ada" and "ada" in state:
+        if self.adapts and "ada" in state:
             self.adaptive = Adaptive.of(state["ada"])
+        if self.recipe.lecam and "logit_means" in state:
+            real, fake = (torch.tensor(float(mean), device=self.device) for mean in state["logit_means"])
+            self.logit_means = real, fake
+        if self.recipe.path_length and "path_mean" in state:
+            self.path_mean = torch.tensor(float(state["path_mean"]), device=self.device)
 
     def facts(self) -> dict[str, Any]:
-        return {"objective": self.recipe.objective, "augment": self.recipe.augment}
+        facts: dict[str, Any] = {"objective": self.recipe.objective, "augment": self.recipe.augment}
+        if self.recipe.gradient_penalty != "none":
+            facts["penalty"] = self.recipe.gradient_penalty
+        if self.recipe.gradient_penalty in ("r1", "r1_r2"):
+            facts["gamma"] = at(self.recipe.gamma, 0)
+        if self.recipe.lecam:
+            facts["lecam"] = self.recipe.lecam
+        return facts
 
     def in_words(self, record: Record) -> str:
         text = f"loss D {record.values['discriminator_loss']:.2f} G {record.values['generator_loss']:.2f}"
@@ -150,11 +325,6 @@ class AdversarialRun(Run):
             return False
         signs = [record.values.get("real_sign", 0.0) for record in self.history[-RECORDS_OF_SIGN:]]
         return sum(signs) / len(signs) > BY_HEART
-
-    @property
-    def _gamma(self) -> float:
-        # A gradient summed over pixels grows with their number (Karras et al. 2020, appendix: gamma ~ pixels).
-        return self.recipe.gamma * (self.network.side / 64) ** 2
 
 
 def build(architecture: Architecture, config: Any, normalisation: str, seed: int) -> tuple[nn.Module, nn.Module]:

@@ -51,6 +51,18 @@ def bf16_is_faster(device: torch.device) -> bool:
     return False
 
 
+@contextmanager
+def all_digits_of_float32() -> Iterator[None]:
+    """CUDA's convolutions, and products where that is allowed, take 10 binary digits of each number: here, all 23."""
+    convolutions, products = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = convolutions.allow_tf32, products.allow_tf32
+    convolutions.allow_tf32 = products.allow_tf32 = False
+    try:
+        yield
+    finally:
+        convolutions.allow_tf32, products.allow_tf32 = before
+
+
 def in_memory_format(module: nn.Module, memory_format: torch.memory_format) -> nn.Module:
     """The module, with its images' axes in that order in memory."""
     return module.to(memory_format=memory_format)  # type: ignore[call-overload] # torch's stub has it as positional

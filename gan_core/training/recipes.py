@@ -11,8 +11,9 @@ from .. import architectures
 from ..augment import AUGMENTS
 from ..errors import InputError
 from ..latents import LAST_SEED
-from ..objectives import OBJECTIVES
+from ..objectives import ESTIMATES, OBJECTIVES, PENALTIES
 from ..reconstruction import LOSSES
+from .schedule import Schedule, at
 
 
 @dataclass(frozen=True)
@@ -23,11 +24,11 @@ class Recipe:
     """None for that of the generator that is gone on from."""
     network: Mapping[str, int] = field(default_factory=dict)
     """Fields of the architecture's config that differ from its defaults."""
-    learning_rate: float = 5e-4
-    betas: tuple[float, float] = (0.5, 0.999)
+    learning_rate: float | Schedule = 5e-4
+    betas: tuple[float | Schedule, float | Schedule] = (0.5, 0.999)
     """Adam's."""
     batch_size: int = 64
-    average_kimg: float = 10.0
+    average_kimg: float | Schedule = 10.0
     """Half-life of the averaged (EMA) weights, in thousands of images."""
     cpu_threads: int | None = None
     """Threads of a step on the CPU; None for torch's own choice. A small network's threads wait for one another more
@@ -40,10 +41,50 @@ class AdversarialRecipe(Recipe):
 
     objective: str = "log"
     """One of OBJECTIVES."""
-    gamma: float = 1.0
-    """Weight of R1 and R2 at 64x64 pixels, for objectives that have them."""
+    penalty: str | None = None
+    """One of PENALTIES; None for what goes with the objective: see `gradient_penalty`."""
+    gamma: float | Schedule = 1.0
+    """Weight of R1 and R2 at 64x64 pixels."""
+    penalty_every: int = 1
+    """Steps between two penalties. From 2 on, the discriminator takes a step of its own for one (lazily: Karras et al.
+    2020, appendix B), so many times as heavy."""
+    penalty_estimate: str = "exact"
+    """One of ESTIMATES."""
+    path_length: float = 0.0
+    """Weight of a style-based generator's path length regularisation; 0 for none."""
+    lecam: float = 0.0
+    """Weight of LeCam's regularisation; 0 for none."""
+    discriminator_steps: int | None = None
+    """Batches that the discriminator learns from in a step; None for as many as go with the objective."""
+    self_supervision: float = 0.0
+    """Weight of what a discriminator that can supervise itself learns from real images beside the game."""
     augment: str = "none"
     """One of AUGMENTS: how images are changed before the discriminator sees them."""
+    augment_p: float | Schedule | None = None
+    """The p of ada; None for one that adapts itself."""
+
+    @property
+    def normalisation(self) -> str:
+        """What the discriminator's layers are normalised with: what goes with the objective, or nothing where the
+        recipe names a penalty; and its family's own where the family cannot have that."""
+        wanted = OBJECTIVES[self.objective].normalisation if self.penalty in (None, "none") else "none"
+        assert self.architecture, "a GAN begins with a network of its own"
+        possible = architectures.by_name(self.architecture).normalisations
+        return wanted if wanted in possible else possible[0]
+
+    @property
+    def gradient_penalty(self) -> str:
+        """One of PENALTIES: the recipe's, else the objective's. An objective that counts on a normalisation which the
+        family cannot have is given R1, as nothing else would keep its discriminator from growing ever steeper."""
+        if self.penalty is not None:
+            return self.penalty
+        of_objective = OBJECTIVES[self.objective].penalty
+        return "r1" if of_objective == self.normalisation == "none" else of_objective
+
+    @property
+    def turns(self) -> int:
+        """Batches that the discriminator learns from in a step."""
+        return self.discriminator_steps or OBJECTIVES[self.objective].discriminator_steps
 
 
 @dataclass(frozen=True)
@@ -82,6 +123,32 @@ GAN_PRESETS = {
         batch_size=32,
         augment="ada",
     ),
+    "stylegan2_small": AdversarialRecipe(
+        "stylegan2",
+        {"base": 1024, "largest": 64, "latent_size": 64, "w_dim": 64, "mapping_layers": 2},
+        learning_rate=2e-3,
+        betas=(0.0, 0.99),
+        batch_size=32,
+        average_kimg=15.0,
+        cpu_threads=1,
+        penalty="r1",
+        gamma=0.2,
+        penalty_every=16,
+        augment="ada",
+    ),
+    # For one GPU (Karras et al. 2020, appendix; gamma as they begin with it: 2e-4 times pixels, over the batch).
+    "stylegan2": AdversarialRecipe(
+        "stylegan2",
+        {"base": 16384, "mapping_layers": 2},
+        learning_rate=2.5e-3,
+        betas=(0.0, 0.99),
+        batch_size=32,
+        penalty="r1",
+        gamma=2e-4 * 64**2 / 32,
+        penalty_every=16,
+        path_length=2.0,
+        augment="ada",
+    ),
 }
 
 VAE_PRESETS = {
@@ -118,9 +185,10 @@ class TrainConfig:
     """Stop after so many minutes of this start."""
     batch_size: int | None = None
     learning_rate: float | None = None
-    """Adam's step size."""
+    """Adam's step size, which then stays as it is."""
     objective: str | None = None
-    """One of OBJECTIVES, for a GAN. These three, and the last five, are the preset's where None."""
+    """One of OBJECTIVES, for a GAN. Another than the preset's brings its own penalty along. These three, and the last
+    seven, are the preset's where None."""
     seed: int = 0
     """Decides the first weights, the noise and the order of the images. A resumed run keeps the one it has."""
     resume: bool = False
@@ -140,7 +208,12 @@ class TrainConfig:
     free_bits: float | None = None
     """Nats that each dimension of z may take for nothing."""
     augment: str | None = None
-    """One of gan_core.augment.AUGMENTS, for a GAN; the preset's where None."""
+    """One of gan_core.augment.AUGMENTS, for a GAN, as the others that follow. The p of another than the preset's adapts
+    itself."""
+    gamma: float | None = None
+    """Weight of R1 and R2 at 64x64 pixels, which then stays as it is."""
+    lecam: float | None = None
+    """Weight of LeCam's regularisation."""
 
     @property
     def recipe(self) -> Recipe:
@@ -155,6 +228,11 @@ class TrainConfig:
             raise InputError(f"{self.preset} trains a {kind}, which has no {foreign or 'latent_channels'} to be set.")
         if self.latent_channels is not None:
             changes["network"] = {**preset.network, self._latent_field(preset): self.latent_channels}
+        if isinstance(preset, AdversarialRecipe):
+            if changes.get("objective", preset.objective) != preset.objective:
+                changes |= {"penalty": None, "penalty_every": 1, "discriminator_steps": None}
+            if changes.get("augment", preset.augment) != preset.augment:
+                changes["augment_p"] = None
         return replace(preset, **changes)
 
     def _latent_field(self, preset: Recipe) -> str:
@@ -165,15 +243,18 @@ class TrainConfig:
     def check(self) -> None:
         """Raises InputError, in one sentence, for settings that no training can start with."""
         recipe = self.recipe
-        if isinstance(recipe, AdversarialRecipe) and recipe.objective not in OBJECTIVES:
-            raise InputError(f'There is no objective "{recipe.objective}"; the objectives are {", ".join(OBJECTIVES)}.')
-        if isinstance(recipe, AdversarialRecipe) and recipe.augment not in AUGMENTS:
-            raise InputError(f'There is no augmentation "{recipe.augment}"; there are {", ".join(AUGMENTS)}.')
+        if isinstance(recipe, AdversarialRecipe):
+            _check_adversarial(recipe)
+            if self.gamma is not None and recipe.gradient_penalty not in ("r1", "r1_r2"):
+                raise InputError(
+                    f"gamma is the weight of R1 and R2, which {self.preset} does not have with the objective "
+                    f"{recipe.objective}: leave it, or choose relativistic."
+                )
         if isinstance(recipe, VariationalRecipe):
             _check_variational(recipe)
         if recipe.batch_size < 2:
             raise InputError(f"A batch holds at least 2 images, not {recipe.batch_size}.")
-        if not 0 < recipe.learning_rate <= 1:
+        if not 0 < at(recipe.learning_rate, 0) <= 1:
             raise InputError(f"The learning rate is more than 0 and at most 1, not {recipe.learning_rate}.")
         if not 0 <= self.seed <= LAST_SEED:
             raise InputError(f"The seed lies between 0 and {LAST_SEED}; {self.seed} does not.")
@@ -196,8 +277,26 @@ _CHANGES = (
     "adversarial_kimg",
     "free_bits",
     "augment",
+    "gamma",
+    "lecam",
 )
 """What a config may change of a recipe."""
+
+
+def _check_adversarial(recipe: AdversarialRecipe) -> None:
+    if recipe.objective not in OBJECTIVES:
+        raise InputError(f'There is no objective "{recipe.objective}"; the objectives are {", ".join(OBJECTIVES)}.')
+    if recipe.augment not in AUGMENTS:
+        raise InputError(f'There is no augmentation "{recipe.augment}"; there are {", ".join(AUGMENTS)}.')
+    if recipe.gradient_penalty not in PENALTIES or recipe.penalty_estimate not in ESTIMATES:
+        raise InputError(
+            f'There is no penalty "{recipe.penalty}", {recipe.penalty_estimate}; there are {", ".join(PENALTIES)}, '
+            f"{' or '.join(ESTIMATES)}."
+        )
+    if not 0 <= at(recipe.gamma, 0) <= 1e6:
+        raise InputError(f"gamma is from 0 to a million, and mostly from 0.01 to 100, not {recipe.gamma:g}.")
+    if not 0 <= recipe.lecam <= 1000:
+        raise InputError(f"The weight of LeCam is from 0 to 1000, and mostly from 0.01 to 1, not {recipe.lecam:g}.")
 
 
 def _check_variational(recipe: VariationalRecipe) -> None:

@@ -31,6 +31,7 @@ from .checkpoint import Checkpoint
 from .devices import bf16_is_faster, in_memory_format, seeded
 from .history import Panels, Record
 from .recipes import Recipe, TrainConfig
+from .schedule import at
 
 RECORD_STEPS = 8
 """Steps between two records, after the first few. Reading a loss makes a GPU wait, so it is not done at every step."""
@@ -44,7 +45,7 @@ MAX_LOSS = 1e4
 SAMPLES = 64
 """Images in a run's grid of samples; their seeds are 0, 1, 2, ..."""
 
-NOISE, ORDER, MIRROR, HELD_OUT, FIT, AUGMENT = range(6)
+NOISE, ORDER, MIRROR, HELD_OUT, FIT, AUGMENT, DRAWS, PENALTY, SUPERVISION, PATHS = range(10)
 """Purposes of random streams."""
 
 _FIRST_COLUMNS = ("discriminator_loss", "generator_loss", "real_score", "fake_score")
@@ -57,6 +58,10 @@ class Player:
 
     module: nn.Module
     optimizer: Adam
+    share: float = 1.0
+    """k / (k + 1) for one that takes a step more after every k, for a regulariser alone, and else 1. By so much its
+    steps are shorter and its moments' memories longer, so that all in all it moves as without (Karras et al. 2020,
+    appendix B)."""
 
 
 class Run(ABC):
@@ -91,12 +96,13 @@ class Run(ABC):
         self.names: list[str] = []
         self.pending: list[Tensor] = []  # values of these names since the last record
         self.diverged = False
+        self.turn = 0  # of a step
         self.shown = self.choose_shown()
 
         with seeded(self.seed):
             networks = self.build(start)
         self.players = {
-            name: self._player(in_memory_format(module.to(device), torch.channels_last))
+            name: self._player(name, in_memory_format(module.to(device), torch.channels_last))
             for name, module in networks.items()
         }
         self.generator: Any = self.players["generator"].module
@@ -114,6 +120,15 @@ class Run(ABC):
     @abstractmethod
     def build(self, start: Generator | None) -> dict[str, nn.Module]:
         """Networks with fresh weights, drawn by torch's global generator, on the CPU; one is the "generator"."""
+
+    def regularised_every(self, name: str) -> int | None:
+        """Steps after which the player of that name takes one more, for a regulariser alone; None for never."""
+        return None
+
+    @property
+    def turns(self) -> int:
+        """Batches that are shown in a step."""
+        return 1
 
     @abstractmethod
     def step(self) -> dict[str, Tensor]:
@@ -164,9 +179,10 @@ class Run(ABC):
             self.names = list(values)
         self.pending.append(torch.stack([value.float() for value in values.values()]))
         self.steps += 1
-        self.images += self.recipe.batch_size
-        half_life = 1000 * self.recipe.average_kimg
-        averaging.update(self.average, self.generator, self.recipe.batch_size, self.images, half_life)
+        shown = self.turns * self.recipe.batch_size
+        self.images += shown
+        half_life = 1000 * at(self.recipe.average_kimg, self.images)
+        averaging.update(self.average, self.generator, shown, self.images, half_life)
         if self.steps % RECORD_STEPS == 0 or self.steps < RECORD_STEPS:
             self._record()
         if time.monotonic() - self.checkpointed > CHECKPOINT_SECONDS:
@@ -176,12 +192,15 @@ class Run(ABC):
         """Moves a player by one step against the gradient of its loss."""
         player.optimizer.zero_grad()
         loss.backward()
+        for group in player.optimizer.param_groups:
+            group["lr"] = at(self.recipe.learning_rate, self.images) * player.share
+            group["betas"] = tuple(at(beta, self.images) ** player.share for beta in self.recipe.betas)
         player.optimizer.step()
 
     def next_batch(self) -> tuple[Tensor, Tensor | None]:
         """Real images [N, C, H, W] in [-1, 1] and their labels [N], on the device."""
-        indices = self._indices(self.images, self.recipe.batch_size)
-        mirrored = self.random(MIRROR, self.steps).random(len(indices)) < 0.5 if self.dataset.mirror else None
+        indices = self._indices(self.images + self.turn * self.recipe.batch_size, self.recipe.batch_size)
+        mirrored = self.random(MIRROR, *self.moment).random(len(indices)) < 0.5 if self.dataset.mirror else None
         return self.images_at(indices, mirrored), self._labels_at(indices)
 
     def images_at(self, indices: np.ndarray, mirrored: np.ndarray | None = None) -> Tensor:
@@ -189,13 +208,22 @@ class Run(ABC):
         return self.to_device(self.dataset.batch(indices, mirrored)).float().div_(127.5).sub_(1)
 
     def noise(self, *shape: int) -> Tensor:
-        """Normal numbers of this step."""
-        noise = self.random(NOISE, self.steps).standard_normal(shape, np.float32)
+        """Normal numbers of this moment."""
+        noise = self.random(NOISE, *self.moment).standard_normal(shape, np.float32)
         return self.to_device(torch.from_numpy(noise))
 
     def random(self, *purpose: int) -> np.random.Generator:
         """A stream that depends on the seed and the purpose alone: nothing has to be kept to resume it."""
         return np.random.default_rng([self.seed, *purpose])
+
+    def torch_random(self, *purpose: int) -> torch.Generator:
+        """The like on the device, for what draws there."""
+        return torch.Generator(self.device).manual_seed(int(self.random(*purpose).integers(2**63)))
+
+    @property
+    def moment(self) -> tuple[int, ...]:
+        """The step, and which of its batches is shown, for a stream that is another for each."""
+        return (self.steps, self.turn) if self.turn else (self.steps,)
 
     def to_device(self, tensor: Tensor) -> Tensor:
         if self.device.type == "cuda":
@@ -353,10 +381,12 @@ class Run(ABC):
                 f"{self.folder / checkpoint.FILE} is damaged: it does not hold the whole of a run. Start a new one."
             ) from None
 
-    def _player(self, module: nn.Module) -> Player:
+    def _player(self, name: str, module: nn.Module) -> Player:
         fused = self.device.type in ("cpu", "cuda")
         learning = [parameter for parameter in module.parameters() if parameter.requires_grad]
-        return Player(module, Adam(learning, self.recipe.learning_rate, self.recipe.betas, fused=fused))
+        every = self.regularised_every(name)
+        # Its step size and betas are set anew at each step: see learn.
+        return Player(module, Adam(learning, fused=fused), every / (every + 1) if every else 1.0)
 
     def _labels_at(self, indices: np.ndarray) -> Tensor | None:
         labels = self.dataset.labels
@@ -400,7 +430,7 @@ class Run(ABC):
         )
         raise TrainingDiverged(
             f"Training {self.title} was stopped at {self.images / 1000:.1f} kimg, because {what}. {left} with a lower "
-            f"learning rate, such as {self.recipe.learning_rate / 4:.1g}, or another objective."
+            f"learning rate, such as {at(self.recipe.learning_rate, self.images) / 4:.1g}, or another objective."
         )
 
     def _card(self) -> dict[str, Any]:
@@ -414,7 +444,7 @@ class Run(ABC):
                 "preset": self.config.preset,
                 **self.facts(),
                 "batch_size": self.recipe.batch_size,
-                "learning_rate": self.recipe.learning_rate,
+                "learning_rate": at(self.recipe.learning_rate, 0),
                 "kimg": round(self.images / 1000, 3),
                 "seed": self.seed,
             },

@@ -303,7 +303,7 @@ def twin(dataset: ImageDataset, folder: Path, name: str, objective: str) -> Adve
 
 
 @EVERY_NAME
-@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("objective", ["log", "hinge", "relativistic"])
 def test_the_discriminator_sees_changed_images_and_is_penalised_at_the_images_themselves(
     labelled_images, tmp_path, name, objective
 ):
@@ -316,7 +316,7 @@ def test_the_discriminator_sees_changed_images_and_is_penalised_at_the_images_th
     seen = [change(images, run.random(5, 0, place)) for place, images in enumerate((real, fake))]
     real_logits, fake_logits = (other.discriminator(images, labels) for images in seen)
     loss = OBJECTIVES[objective].loss(real_logits, fake_logits).discriminator
-    if OBJECTIVES[objective].penalised:
+    if objective == "relativistic":
         gamma = 1 / 16  # 1 at 64x64 pixels, and these are 16x16
         loss = loss + gamma / 2 * (slopes(real_logits, real) + slopes(fake_logits, fake))
     loss.backward()
@@ -327,6 +327,7 @@ def test_the_discriminator_sees_changed_images_and_is_penalised_at_the_images_th
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_the_generator_learns_through_the_changes(labelled_images, tmp_path, name, objective):
     run, other = (make(labelled_images, tmp_path, name, objective) for make in (begun, twin))
+    run.turn = other.turn = run.turns - 1  # the generator learns after the last of a step's batches
     real, labels = run.next_batch()
     run.discriminator_step(real, labels)
     other.discriminator.load_state_dict(run.discriminator.state_dict())

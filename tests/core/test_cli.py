@@ -109,7 +109,8 @@ def test_every_option_of_train_reaches_the_training(photos, tmp_path):
     for i, picture in enumerate(sorted(photos.glob("*.png"))):
         picture.rename(photos / "ab"[i % 2] / picture.name)
     options = (
-        "--objective hinge --augment ada --seed 5 --learning-rate 0.001 --channels grey --fit pad --mirror --labels"
+        "--objective relativistic --gamma 0.5 --lecam 0.3 --augment ada --seed 5 --learning-rate 0.001 --channels grey "
+        "--fit pad --mirror --labels"
     )
     done("train", photos, "--out", tmp_path / "run", "--kimg", "0.004", *SMALL, *options.split(), "--precision", "fp32")
     generator = gan_core.load(tmp_path / "run" / "generator.safetensors")
@@ -118,8 +119,11 @@ def test_every_option_of_train_reaches_the_training(photos, tmp_path):
     assert generator.card["data"]["mirror"] is True
     assert generator.card["training"] == {
         "preset": "dcgan_small",
-        "objective": "hinge",
+        "objective": "relativistic",
         "augment": "ada",
+        "penalty": "r1_r2",
+        "gamma": 0.5,
+        "lecam": 0.3,
         "batch_size": 4,
         "learning_rate": 0.001,
         "kimg": 0.004,

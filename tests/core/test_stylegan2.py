@@ -55,6 +55,26 @@ def test_every_config_makes_images_and_is_recognised(side: int, channels: int, c
     assert ARCHITECTURE.styles and ARCHITECTURE.styles(config) == (7, 2 * len(config.widths))
 
 
+@pytest.mark.parametrize(("start", "side"), [((4, 6), 16), ((7, 7), 28), ((5, 3), 40)])
+def test_a_first_block_of_any_shape_grows_to_its_image(start: tuple[int, int], side: int) -> None:
+    blocks = (side // start[0]).bit_length()
+    config = replace(SMALL, side=side, start=start, widths=stylegan2.widths(4 * 2 ** (blocks - 1), 64, 8))
+    generator = generator_of(config)
+    width = side * start[1] // start[0]
+    latent = sample_noise(generator, range(2), 0.7)
+    for noise in ("const", "random", "none"):
+        assert generator.decode(latent, noise).shape == (2, 3, side, width)
+    shapes = shapes_of(generator.module)
+    assert shapes["synthesis.b4.const"][1:] == start and f"synthesis.b{4 * 2 ** (blocks - 1)}.conv1.weight" in shapes
+    assert detect(shapes) is ARCHITECTURE and ARCHITECTURE.config_from(shapes) == config
+
+
+def test_a_file_from_before_there_were_other_first_blocks_has_one_of_4x4() -> None:
+    config = StyleGAN2Config(16, 3, (8, 6, 4))
+    assert config.start == (4, 4) and config.names == ["b4", "b8", "b16"]
+    assert config.noise_sizes == [(4, 4), (8, 8), (8, 8), (16, 16), (16, 16)]
+
+
 def test_widths_are_counted_as_nvidia_counts_them() -> None:
     assert stylegan2.widths(256, base=16384) == (512, 512, 512, 512, 256, 128, 64)
     assert stylegan2.widths(1024) == (512, 512, 512, 512, 512, 256, 128, 64, 32)
@@ -64,7 +84,8 @@ def test_widths_are_counted_as_nvidia_counts_them() -> None:
     "change",
     [{"side": 12}, {"side": 2}, {"side": 8192}, {"channels": 2}, {"widths": (8, 6)}, {"widths": (8, 6, 0)},
      {"latent_size": 0}, {"w_dim": 2**17}, {"classes": -1}, {"mapping_layers": 0}, {"mapping_layers": 100},
-     {"clamp": -1}],
+     {"clamp": -1}, {"start": (4,)}, {"start": (4, 4, 4)}, {"start": (0, 4)}, {"start": (8, 8)}, {"start": (4, 17)},
+     {"side": 8, "start": (4, 2), "widths": (8, 6)}],
 )  # fmt: skip
 def test_a_config_that_cannot_be_is_refused_in_a_sentence(change: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=r"^stylegan2 .*\.$"):
