@@ -14,6 +14,14 @@ THREADS = click.option(
     help="Threads that torch computes with. With one, CPU seconds hold no waiting for other threads.",
 )
 
+CONTESTS = ("dcgan", "stylegan2-ada", "r3gan", "stylegan2-pytorch", "lightweight-gan", "mimicry")
+
+PEERS = click.option(
+    "--peers",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="A folder with the other programs and their Python; benchmarks/README.md says how to fill it.",
+)
+
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.pass_context
@@ -161,6 +169,18 @@ def few_command(minutes: float, seeds: tuple[int, ...], preset: str, sheets: Pat
     from . import few
 
     measure.report("few", few.run(minutes, seeds, preset, sheets), 1)
+
+
+@main.command("speed")
+@THREADS
+@PEERS
+@click.option("--only", multiple=True, type=click.Choice(CONTESTS), help="One of the programs; again for more.")
+@click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="Rounds, both in each.")
+def speed_command(threads: int, peers: Path | None, only: tuple[str, ...], rounds: int) -> None:
+    """A training step, against other programs'."""
+    from . import speed
+
+    measure.report("speed", speed.run(peers, only, rounds, threads), threads)
 
 
 if __name__ == "__main__":

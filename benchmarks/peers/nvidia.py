@@ -1,4 +1,4 @@
-"""`python -m benchmarks.peers.nvidia JOB`: the training loops of stylegan2-ada-pytorch and of R3GAN, which grew from it.
+"""`python -m benchmarks.peers.nvidia JOB`: the training loops of stylegan2-ada-pytorch and, grown from it, of R3GAN.
 
 Both are run as they stand, on a clone of their repository. They wait for their turn where they ask for the first image
 of a batch; the pictures with which they begin are left out. Without CUDA they use their operations' plain form.
@@ -42,9 +42,15 @@ def main(job: dict[str, Any]) -> None:
         return found
 
     def facts() -> dict[str, Any]:
-        networks = {name: sum(part.numel() for part in module.parameters()) for name, module in zip("GD", made, strict=True)}
+        networks = {
+            name: sum(part.numel() for part in module.parameters()) for name, module in zip("GD", made, strict=True)
+        }
         head = Path(job["repository"], ".git", "HEAD").read_text(encoding="utf-8").strip()
-        return {"parameters": sum(networks.values()), "networks": networks, "versions": {"torch": torch.__version__, "git": head}}
+        return {
+            "parameters": sum(networks.values()),
+            "networks": networks,
+            "versions": {"torch": torch.__version__, "git": head},
+        }
 
     data = importlib.import_module("training.dataset").ImageFolderDataset
     read, served = data.__getitem__, 0

@@ -37,7 +37,9 @@ def main(job: dict[str, Any]) -> None:
     config = _Changed(job["folder"], job["preset"], kimg=1e9, changes=changes)
     with closing(gan_core.train(dataset, config, "cpu")) as steps:
         run = next(steps).run
-        networks = {name: sum(part.numel() for part in player.module.parameters()) for name, player in run.players.items()}
+        networks = {
+            name: sum(part.numel() for part in player.module.parameters()) for name, player in run.players.items()
+        }
         facts = {
             "parameters": sum(networks.values()),
             "networks": networks,

@@ -25,7 +25,10 @@ class Turns:
         self.started: float | None = None
 
     def next_step(self, facts: Callable[[], dict[str, Any]]) -> None:
-        """Returns when a step may begin. facts: what the program is, asked for once. Ends the program with its input."""
+        """Returns when a step may begin; ends the program when its input ends.
+
+        facts: what the program is, asked for once.
+        """
         if self.left == 0:
             self._tell(facts() if self.started is None else self._taken())
             line = sys.stdin.readline()
@@ -44,7 +47,10 @@ class Turns:
     def _taken(self) -> dict[str, Any]:
         assert self.started is not None
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return {"cpu_s": time.process_time() - self.started, "peak_mb": peak / (1e6 if sys.platform == "darwin" else 1e3)}
+        return {
+            "cpu_s": time.process_time() - self.started,
+            "peak_mb": peak / (1e6 if sys.platform == "darwin" else 1e3),
+        }
 
     def _tell(self, what: dict[str, Any]) -> None:
         print(json.dumps(what), file=self.out, flush=True)
