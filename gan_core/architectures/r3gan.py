@@ -1,15 +1,17 @@
-"""R3GAN: a generator of plain residual blocks, without the tricks that GANs had gathered (Huang et al. 2024).
+"""R3GAN: networks of plain residual blocks, without the tricks that GANs had gathered (Huang et al. 2024).
 
-Noise scales the maps of a learned 4x4 basis. From stage to stage the side doubles, and in each stage the features pass
-through residual blocks: a 1x1 convolution to more of them, a grouped 3x3 one, and a 1x1 one back (ResNeXt's, with an
-inverted bottleneck). Nothing is normalised, modulated or made noisy within. That this trains is due to its first
-weights (Fix-up: Zhang, Dauphin & Ma 2019), by which every block begins as the identity. No tanh bounds the image.
+Noise scales the maps of a learned small basis, 4x4 for square images. From stage to stage the side doubles, and in each
+stage the features pass through residual blocks: a 1x1 convolution to more of them, a grouped 3x3 one, and a 1x1 one
+back (ResNeXt's, with an inverted bottleneck). Nothing is normalised, modulated or made noisy within. That this trains
+is due to its first weights (Fix-up: Zhang, Dauphin & Ma 2019), by which every block begins as the identity. No tanh
+bounds the image. The discriminator walks the same way back, with blocks of its own.
 
-With classes, the label's embedding joins the noise.
+With classes, the label's embedding joins the noise, and the discriminator says how well its features agree with one
+(projection: Miyato & Koyama 2018).
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import TypeVar
@@ -19,12 +21,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import InputError
-from .architecture import Architecture, Shapes, as_vectors, check_channels
+from .architecture import LARGEST_START, SMALLEST_START, Architecture, Shapes, as_vectors, check_channels
 
-SIDES = tuple(2**power for power in range(2, 13))
+MOST_DOUBLINGS = 10
+"""Of the first block; of 4x4 features it makes images of 4096x4096."""
 
 LARGEST = 2**16
 """Of every number of features, so that a config from a file cannot ask for a network beyond all bounds."""
+
+GROUPED = 16
+"""Features in each group of the 3x3 convolutions of a network that is trained here, as in the published ones."""
 
 MOST_BLOCKS = 16
 """In one stage; the published networks have 2."""
@@ -33,11 +39,12 @@ MOST_BLOCKS = 16
 @dataclass(frozen=True)
 class R3GANConfig:
     side: int
-    """Height and width of the images: a power of two from 4 to 4096."""
+    """Height of the images: that of the first block, doubled up to 10 times."""
     channels: int
     """1 grey, 3 RGB, 4 RGBA."""
     widths: tuple[int, ...]
-    """Features at 4x4, 8x8 and so on up to the image's side: one number for each stage, as in the next two."""
+    """Features in the first block, at twice its side and so on up to the image's: one number for each stage, as in the
+    next two."""
     groups: tuple[int, ...]
     """Groups of the 3x3 convolutions, which the paper calls cardinality."""
     blocks: tuple[int, ...]
@@ -50,19 +57,27 @@ class R3GANConfig:
     """Length of what a class label becomes beside z; 0 where there are no classes."""
     expansion: int = 2
     """How many times more features there are inside a block."""
+    start: tuple[int, int] = (4, 4)
+    """Height and width of the first block of features."""
 
     def __post_init__(self) -> None:
-        if self.side not in SIDES:
+        if len(self.start) != 2 or not all(SMALLEST_START <= length <= LARGEST_START for length in self.start):
             raise InputError(
-                f"r3gan makes images whose side is a power of two from {SIDES[0]} to {SIDES[-1]} pixels, "
-                f"not {self.side}."
+                f"r3gan begins with a block of {SMALLEST_START} to {LARGEST_START} pixels in height and width, not "
+                f"{list(self.start)}."
+            )
+        sides = [self.start[0] * 2**doublings for doublings in range(MOST_DOUBLINGS + 1)]
+        if self.side not in sides:
+            raise InputError(
+                f"r3gan doubles a first block of {self.start[0]} pixels in height, up to {sides[-1]} pixels, and never "
+                f"comes to {self.side}."
             )
         check_channels("r3gan", self.channels)
-        stages = SIDES.index(self.side) + 1
+        stages = sides.index(self.side) + 1
         if not len(self.widths) == len(self.groups) == len(self.blocks) == stages:
             raise InputError(
-                f"r3gan needs widths, groups and blocks for each of the {stages} sides from 4 to {self.side}, not for "
-                f"{len(self.widths)}, {len(self.groups)} and {len(self.blocks)}."
+                f"r3gan needs widths, groups and blocks for each of the {stages} sides from {sides[0]} to {self.side}, "
+                f"not for {len(self.widths)}, {len(self.groups)} and {len(self.blocks)}."
             )
         if not (
             all(1 <= width <= LARGEST for width in self.widths)
@@ -98,7 +113,7 @@ class R3GANGenerator(nn.Module):
         super().__init__()
         self.classes = config.classes
         self.embed = drawn(nn.Linear(config.classes, config.embedding, bias=False)) if config.classes else None
-        self.basis = nn.Parameter(torch.randn(config.widths[0], 4, 4))
+        self.basis = nn.Parameter(torch.randn(config.widths[0], *config.start))
         self.project = drawn(nn.Linear(config.latent_size + config.embedding, config.widths[0], bias=False))
         gain = first_gain(sum(config.blocks))
         inputs = 0
@@ -110,16 +125,48 @@ class R3GANGenerator(nn.Module):
         self.to_image = drawn(nn.Conv2d(config.widths[-1], config.channels, kernel_size=1, bias=False))
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """z: [N, latent_size], labels: [N] class numbers or [N, classes] weights. Returns images [N, C, side, side],
+        """z: [N, latent_size], labels: [N] class numbers or [N, classes] weights. Returns images [N, C, H, W],
         nominally in [-1, 1]."""
         if self.embed is not None:
             assert labels is not None
             z = torch.cat([z, self.embed(as_vectors(labels, self.classes))], dim=1)
-        x = self.project(z)[:, :, None, None] * self.basis  # [N, widths[0], 4, 4]
+        x = self.project(z)[:, :, None, None] * self.basis  # [N, widths[0], h, w]
         x = x.contiguous(memory_format=torch.channels_last)
         for stage in self.stages:
             x = stage(x)
         return self.to_image(x)
+
+
+class R3GANDiscriminator(nn.Module):
+    def __init__(self, config: R3GANConfig, normalisation: str = "none"):
+        """normalisation: "none", as the penalties R1 and R2 are what holds it."""
+        super().__init__()
+        assert normalisation == "none"
+        self.from_image = drawn(nn.Conv2d(config.channels, config.widths[-1], kernel_size=1, bias=False))
+        gain = first_gain(sum(config.blocks))
+        outputs = [0, *config.widths[:-1]]
+        plan = zip(outputs, config.widths, config.groups, config.blocks, strict=True)
+        self.stages = nn.ModuleList(
+            HalvingStage(width, narrow, [Block(width, config.expansion * width, groups, gain) for _ in range(blocks)])
+            for narrow, width, groups, blocks in reversed([*plan])
+        )
+        width = config.widths[0]
+        self.gather = drawn(nn.Conv2d(width, width, kernel_size=config.start, groups=width, bias=False))
+        self.head = drawn(nn.Linear(width, width if config.classes else 1, bias=False))
+        self.embed = nn.Embedding(config.classes, width) if config.classes else None
+        if self.embed is not None:
+            nn.init.normal_(self.embed.weight, 0.0, 1 / math.sqrt(width))
+
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        """images: [N, C, H, W] in [-1, 1], labels: [N] whole numbers. Returns logits [N] in float32, each of which
+        depends on its own image alone."""
+        x = self.from_image(images.contiguous(memory_format=torch.channels_last))
+        for stage in self.stages:
+            x = stage(x)
+        # Logits are compared with one another: bfloat16 would round away much of what is between them.
+        with torch.autocast(x.device.type, enabled=False):
+            x = self.head(self.gather(x.to(self.head.weight.dtype)).flatten(1))  # [N, widths[0]], or [N, 1]
+            return x.squeeze(1) if self.embed is None else (x * self.embed(labels)).sum(dim=1)
 
 
 class Stage(nn.Module):
@@ -139,6 +186,23 @@ class Stage(nn.Module):
         for block in self.blocks:
             x = block(x)
         return x
+
+
+class HalvingStage(nn.Module):
+    """The residual blocks at one side, from which `outputs` features of half the side go on; none from the last."""
+
+    def __init__(self, width: int, outputs: int, blocks: list["Block"]):
+        super().__init__()
+        self.blocks = nn.ModuleList(blocks)
+        self.halves = outputs > 0
+        self.resize = drawn(nn.Conv2d(width, outputs, kernel_size=1, bias=False)) if outputs not in (0, width) else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        for block in self.blocks:
+            x = block(x)
+        if self.halves:
+            x = halved(x)
+        return x if self.resize is None else self.resize(x)
 
 
 class Block(nn.Module):
@@ -163,9 +227,56 @@ _SMOOTH = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 4
 
 def doubled(x: Tensor) -> Tensor:
     """Features at twice the side, bilinearly; beyond the edges there are zeros. [N, C, H, W] -> [N, C, 2H, 2W]."""
+    return _resampled(functional.conv_transpose2d, x, gain=1.0)
+
+
+def halved(x: Tensor) -> Tensor:
+    """Features at half the side, smoothed by the same filter; beyond the edges there are zeros.
+    [N, C, 2H, 2W] -> [N, C, H, W]."""
+    return _resampled(functional.conv2d, x, gain=0.25)
+
+
+def _resampled(convolution: Callable[..., Tensor], x: Tensor, gain: float) -> Tensor:
+    """Each channel filtered by itself, in steps of two pixels."""
     channels = x.shape[1]
-    kernel = torch.outer(_SMOOTH, _SMOOTH).to(x)
-    return functional.conv_transpose2d(x, kernel.expand(channels, 1, 4, 4), stride=2, padding=1, groups=channels)
+    # In bfloat16 the CPU does this twenty times more slowly than in float32.
+    precise = x.float() if x.device.type == "cpu" and x.dtype == torch.bfloat16 else x
+    kernel = (gain * torch.outer(_SMOOTH, _SMOOTH)).to(precise).expand(channels, 1, 4, 4)
+    with torch.autocast("cpu", enabled=False):
+        return convolution(precise, kernel, stride=2, padding=1, groups=channels).to(x.dtype)
+
+
+def design(
+    side: int,
+    start: tuple[int, int],
+    channels: int,
+    classes: int,
+    base: int = 16384,
+    most: int = 512,
+    blocks: int = 2,
+    latent_size: int = 64,
+) -> R3GANConfig:
+    """The networks for images of some size: narrow where they are large, and of one width where they are small.
+
+    base: features times the side of a stage, counted as if the first were 4x4; the paper's networks have 24576.
+    most: features at most; the paper's have 768. Both are multiples of 8, base through all its halvings down to 8.
+    blocks: in each stage.
+
+    Raises InputError where no network is of that size.
+    """
+    stages = (side // start[0]).bit_length()
+    widths = tuple(min(most, max(8, base // (4 * 2**stage))) for stage in range(stages))
+    return R3GANConfig(
+        side,
+        channels,
+        widths,
+        groups=tuple(2 * width // GROUPED for width in widths),
+        blocks=(blocks,) * stages,
+        classes=classes,
+        latent_size=latent_size,
+        embedding=latent_size if classes else 0,
+        start=start,
+    )
 
 
 Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
@@ -235,7 +346,7 @@ def _original_names() -> Iterator[tuple[str, str]]:
     yield "Model.EmbeddingLayer.weight", "embed.weight"
     yield "Model.MainLayers.0.Layers.0.Basis", "basis"
     yield "Model.MainLayers.0.Layers.0.LinearLayer.weight", "project.weight"
-    for stage in range(len(SIDES)):
+    for stage in range(MOST_DOUBLINGS + 1):
         layers = f"Model.MainLayers.{stage}.Layers"
         yield f"{layers}.0.LinearLayer.Layer.weight", f"stages.{stage}.resize.weight"
         for block in range(MOST_BLOCKS):
@@ -259,7 +370,7 @@ def _config_from(shapes: Shapes) -> R3GANConfig:
     # One stage and one block more than there can be, so that too many are refused, not left out.
     numbers = (
         sum(f"stages.{stage}.blocks.{block}.mix.weight" in shapes for block in range(MOST_BLOCKS + 1))
-        for stage in range(len(SIDES) + 1)
+        for stage in range(MOST_DOUBLINGS + 2)
     )
     blocks = tuple(takewhile(bool, numbers))
     firsts = [f"stages.{stage}.blocks.0" for stage in range(len(blocks))]
@@ -267,8 +378,9 @@ def _config_from(shapes: Shapes) -> R3GANConfig:
     mixes = [_sizes(shapes, f"{first}.mix.weight", 4) for first in firsts]
     inputs = _sizes(shapes, "project.weight", 2)[1]
     embedding, classes = _sizes(shapes, "embed.weight", 2) if "embed.weight" in shapes else (0, 0)
+    _, height, width = _sizes(shapes, "basis", 3)
     return R3GANConfig(
-        side=2 ** (len(blocks) + 1),
+        side=height * 2 ** len(blocks) // 2,
         channels=_sizes(shapes, "to_image.weight", 4)[0],
         widths=tuple(width for _, width, *_ in expands),
         groups=tuple(features // part for features, part, *_ in mixes),
@@ -277,6 +389,7 @@ def _config_from(shapes: Shapes) -> R3GANConfig:
         latent_size=inputs - embedding,
         embedding=embedding,
         expansion=expands[0][0] // expands[0][1] if expands else 1,
+        start=(height, width),
     )
 
 
@@ -292,6 +405,8 @@ ARCHITECTURE = Architecture(
     name="r3gan",
     config=R3GANConfig,
     generator=R3GANGenerator,
+    discriminator=R3GANDiscriminator,
+    design=design,
     detect=_detect,
     config_from=_config_from,
 )

@@ -1,26 +1,34 @@
-"""R3GAN: equal to the authors' network, recognised in a file, and ready to be trained."""
+"""R3GAN: equal to the authors' network, recognised in a file, and trained."""
 
 import math
 import re
+from dataclasses import asdict
+from typing import TypeVar
 
 import golden
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 
-from gan_core import InputError
-from gan_core.architectures import ARCHITECTURES
+from gan_core import InputError, TrainConfig, generator, train, weights
+from gan_core.architectures import ARCHITECTURES, size_of, start_for
 from gan_core.architectures.r3gan import (
     ARCHITECTURE,
     LARGEST,
     MOST_BLOCKS,
     R3GANConfig,
+    R3GANDiscriminator,
     R3GANGenerator,
+    design,
     doubled,
     from_original,
+    halved,
     is_original,
 )
+from gan_core.objectives import gradient_penalty
+from gan_core.training.recipes import GAN_PRESETS
 
 CASES = golden.cases("r3gan")
 EVERY_CASE = pytest.mark.parametrize(
@@ -68,13 +76,24 @@ def shapes_of(module: torch.nn.Module) -> dict[str, tuple[int, ...]]:
     return {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
 
 
+Network = TypeVar("Network", R3GANGenerator, R3GANDiscriminator)
+
+
 def awake(config: R3GANConfig, dtype: torch.dtype = torch.float32) -> R3GANGenerator:
     """A generator whose blocks and biases are not zero any more, as after some training."""
-    generator = R3GANGenerator(config).to(dtype)
-    for parameter in generator.parameters():
+    return woken(R3GANGenerator(config).to(dtype))
+
+
+def judge(config: R3GANConfig, dtype: torch.dtype = torch.float32) -> R3GANDiscriminator:
+    """Such a discriminator."""
+    return woken(R3GANDiscriminator(config).to(dtype))
+
+
+def woken(network: Network) -> Network:
+    for parameter in network.parameters():
         if not parameter.any():
             torch.nn.init.normal_(parameter, 0, 0.3)
-    return generator
+    return network
 
 
 def inputs(config: R3GANConfig, count: int = 3) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -86,8 +105,9 @@ def configs(draw: st.DrawFn) -> R3GANConfig:
     stages = draw(st.integers(1, 4))
     classes = draw(st.integers(0, 3))
     groups, expansion = draw(st.tuples(*[st.integers(1, 3)] * stages)), draw(st.integers(1, 3))
+    start = draw(st.sampled_from([(4, 4), (4, 6), (7, 7), (5, 2), (16, 16)]))
     return R3GANConfig(
-        side=2 ** (stages + 1),
+        side=start[0] * 2 ** (stages - 1),
         channels=draw(st.sampled_from([1, 3, 4])),
         widths=tuple(draw(st.integers(1, 3)) * number for number in groups),
         groups=groups,
@@ -96,6 +116,7 @@ def configs(draw: st.DrawFn) -> R3GANConfig:
         latent_size=draw(st.integers(1, 9)),
         embedding=draw(st.integers(1, 5)) if classes else 0,
         expansion=expansion,
+        start=start,
     )
 
 
@@ -291,6 +312,10 @@ def test_too_many_stages_or_blocks_are_refused_not_left_out(stages, blocks):
         {"classes": 0},
         {"embedding": 0},
         {"embedding": LARGEST + 1},
+        *(
+            {"start": start}
+            for start in ((), (4,), (4, 4, 4), (4, 1), (1, 4), (17, 4), (4, 17), (0, 0), (8, 8), (5, 4))
+        ),
     ],
     ids=str,
 )
@@ -383,3 +408,172 @@ def test_gradients_are_right_to_the_second_order():
     weights = [parameter.detach().requires_grad_() for parameter in generator.parameters()]
     assert torch.autograd.gradcheck(images, (z, *weights))
     assert torch.autograd.gradgradcheck(images, (z, *weights), fast_mode=True)
+
+
+# The discriminator.
+
+
+@pytest.mark.parametrize("start", [(4, 4), (4, 6), (7, 5), (2, 3)])
+@pytest.mark.parametrize("classes", [0, 3])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_images_of_any_shape_are_made_and_judged(channels, classes, start):
+    config = R3GANConfig(
+        4 * start[0], channels, (8, 4, 4), (2, 1, 2), (1, 2, 1), classes, 5, 2 if classes else 0, start=start
+    )
+    z, labels = inputs(config)
+    images = awake(config)(z, labels)
+    assert images.shape == (3, channels, *size_of(config)) == (3, channels, 4 * start[0], 4 * start[1])
+    logits = judge(config)(images, labels)
+    assert logits.shape == (3,) and logits.dtype == torch.float32
+
+
+def test_a_logit_depends_on_its_own_image_alone():
+    discriminator, labels = judge(SMALL, torch.float64), torch.tensor([0, 1, 2])
+    images = torch.randn(3, 3, 16, 16, dtype=torch.float64, requires_grad=True)
+    logits = discriminator(images, labels)
+    for i, logit in enumerate(logits):
+        (gradient,) = torch.autograd.grad(logit, images, retain_graph=True)
+        assert [bool(each.any()) for each in gradient] == [i == j for j in range(3)]
+    alone = torch.cat([discriminator(images[i : i + 1], labels[i : i + 1]) for i in range(3)])
+    torch.testing.assert_close(logits, alone)
+
+
+def test_the_discriminators_gradients_are_right_to_the_second_order():
+    config = R3GANConfig(8, 1, (2, 4), (2, 1), (1, 1), classes=2, latent_size=2, embedding=2, start=(4, 2))
+    discriminator = judge(config, torch.float64)
+    names = [name for name, _ in discriminator.named_parameters()]
+    labels = torch.tensor([0, 1])
+
+    def logits(images: torch.Tensor, *weights: torch.Tensor) -> torch.Tensor:
+        return torch.func.functional_call(discriminator, dict(zip(names, weights, strict=True)), (images, labels))
+
+    def penalty(images: torch.Tensor, *weights: torch.Tensor) -> torch.Tensor:
+        return gradient_penalty(logits(images, *weights), images)
+
+    images = torch.randn(2, 1, 8, 4, dtype=torch.float64, requires_grad=True)
+    parameters = [parameter.detach().requires_grad_() for parameter in discriminator.parameters()]
+    assert torch.autograd.gradcheck(logits, (images, *parameters))
+    assert torch.autograd.gradcheck(penalty, (images, *parameters), fast_mode=True)
+
+
+def test_a_discriminator_judges_an_image_by_its_label_where_there_are_classes():
+    images = torch.randn(3, 3, 16, 16)
+    discriminator = judge(SMALL)
+    by_label = torch.stack([discriminator(images, torch.full((3,), label)) for label in range(3)])
+    assert not any(torch.allclose(by_label[i], by_label[i - 1]) for i in range(3))
+    plain = judge(R3GANConfig(16, 3, (4, 6, 8), (2, 3, 1), (1, 2, 1)))
+    assert torch.equal(plain(images), plain(images, torch.tensor([0, 1, 2])))
+
+
+def test_the_first_logit_is_linear_in_the_image():
+    discriminator = R3GANDiscriminator(R3GANConfig(16, 3, (4, 6, 8), (2, 3, 1), (1, 2, 1)))
+    one, other = torch.randn(2, 1, 3, 16, 16)
+    torch.testing.assert_close(discriminator(one + 2 * other), discriminator(one) + 2 * discriminator(other))
+
+
+def test_the_discriminators_first_weights_are_drawn_as_the_paper_says():
+    discriminator = R3GANDiscriminator(R3GANConfig(8, 3, (128, 256), (8, 16), (2, 3), classes=50, embedding=7))
+    block = discriminator.stages[0].blocks[0]
+    deviation = math.sqrt(2 / 1.04) * 5 ** (-1 / 4)
+    expected = [
+        (discriminator.from_image.weight, 1 / math.sqrt(3)),
+        (block.expand.weight, deviation / math.sqrt(256)),
+        (block.mix.weight, deviation / math.sqrt(32 * 9)),
+        (discriminator.stages[0].resize.weight, 1 / math.sqrt(256)),
+        (discriminator.gather.weight, 1 / 4),
+        (discriminator.head.weight, 1 / math.sqrt(128)),
+        (discriminator.embed.weight, 1 / math.sqrt(128)),
+    ]
+    for weight, std in expected:
+        assert weight.std().item() == pytest.approx(std, rel=0.1)
+    assert not block.contract.weight.any()
+
+
+def test_every_weight_of_the_discriminator_learns():
+    discriminator = judge(SMALL)
+    images = torch.randn(8, 3, 16, 16, requires_grad=True)
+    logits = discriminator(images, torch.arange(8) % 3)
+    (gradient_penalty(logits, images) + logits.square().sum()).backward()
+    weights = discriminator.named_parameters()
+    assert [name for name, weight in weights if weight.grad is None or not weight.grad.any()] == []
+
+
+def test_halving_is_doubling_the_other_way_round():
+    small, large = torch.randn(2, 3, 4, 5, dtype=torch.float64), torch.randn(2, 3, 8, 10, dtype=torch.float64)
+    torch.testing.assert_close((doubled(small) * large).sum(), 4 * (small * halved(large)).sum())
+    assert torch.equal(halved(torch.ones(1, 2, 8, 8))[:, :, 1:-1, 1:-1], torch.ones(1, 2, 2, 2))
+
+
+@pytest.mark.parametrize("resampled", [doubled, halved])
+def test_features_in_half_precision_are_filtered_in_full_and_come_back_as_they_were(resampled):
+    x = torch.randn(2, 3, 8, 8).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(resampled(x), resampled(x.float()).bfloat16())
+        assert resampled(x.float()).dtype == torch.float32
+
+
+# What a recipe makes of them.
+
+
+@pytest.mark.parametrize("published", [PUBLISHED[0], PUBLISHED[2], PUBLISHED[3]], ids=lambda config: str(config.side))
+def test_the_papers_numbers_design_the_papers_networks(published):
+    assert design(published.side, (4, 4), 3, 0, base=24576, most=768) == published
+
+
+@pytest.mark.parametrize("classes", [0, 10])
+@pytest.mark.parametrize("start", [(4, 4), (4, 7), (7, 5)])
+@pytest.mark.parametrize("doublings", [2, 3, 4, 5, 6])
+def test_a_network_is_designed_for_every_size(doublings, start, classes):
+    config = design(start[0] * 2**doublings, start, 4, classes, base=128, most=16, latent_size=5)
+    assert size_of(config) == (start[0] * 2**doublings, start[1] * 2**doublings)
+    z, labels = inputs(config, 1)
+    images = R3GANGenerator(config)(z, labels)
+    assert images.shape == (1, 4, *size_of(config))
+    assert R3GANDiscriminator(config)(images, labels).shape == (1,)
+
+
+def test_a_file_from_before_there_were_other_shapes_opens_as_it_did(tmp_path):
+    module = awake(SMALL)
+    config = asdict(SMALL)
+    del config["start"]
+    weights.write(tmp_path / "old.safetensors", module.state_dict(), "r3gan", config, {})
+    opened = generator.load(tmp_path / "old.safetensors")
+    assert opened.config == SMALL
+    z, labels = inputs(SMALL)
+    assert torch.equal(opened.module(z, labels), module(z, labels))
+
+
+PRESETS = [name for name, recipe in GAN_PRESETS.items() if recipe.architecture == "r3gan"]
+
+
+@pytest.mark.parametrize("side", [32, 64, 128, 256])
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_has_a_network_for_every_side(preset, side):
+    recipe = GAN_PRESETS[preset]
+    config = design(side, start_for(side, side), 3, 0, **recipe.network)
+    assert config.side == side
+    assert recipe.normalisation == "none" and recipe.gradient_penalty == "r1_r2"
+
+
+def test_the_presets_grow_from_a_desk_to_the_papers_scale():
+    sizes = []
+    for preset in ("r3gan_small", "r3gan", "r3gan_large"):
+        config = design(256, (4, 4), 3, 0, **GAN_PRESETS[preset].network)
+        sizes.append(sum(math.prod(shape) for shape in shapes_of(planned(config)).values()))
+    assert sizes[0] < 0.5e6 and 9e6 < sizes[1] < 13e6 and sizes[2] == pytest.approx(23.06e6, rel=1e-3)
+
+
+def test_a_run_that_was_stopped_reaches_the_same_weights_as_one_that_was_not(labelled_images, tmp_path):
+    def learned(name: str, *kimg: float) -> dict[str, torch.Tensor]:
+        for each in kimg:
+            config = TrainConfig(tmp_path / name, "r3gan_small", kimg=each, batch_size=5, resume=True)
+            *_, last = train(labelled_images, config, "cpu")
+        assert last.run.network.classes
+        tensors = load_file(tmp_path / name / "checkpoint.safetensors")
+        del tensors["history"]
+        return tensors
+
+    straight, stopped = learned("straight", 0.03), learned("stopped", 0.015, 0.03)
+    assert [name for name in straight if not torch.equal(straight[name], stopped[name])] == []
+    opened = generator.load(tmp_path / "stopped" / "generator.safetensors")
+    assert opened.architecture is ARCHITECTURE and opened.config.side == labelled_images.side
