@@ -3,6 +3,7 @@ generator's own samples are found again with a PSNR of more than 30 dB within a 
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -42,7 +43,7 @@ def _walk(rounds: int) -> Figures:
     seeds = range(SEEDS)
     frames = walk(generator, gan_core.sample_noise(generator, seeds), FRAMES)
     styles = frames.samples.squeeze(3).transpose(1, 2)
-    at_once = min(MOST_DECODED_AT_ONCE, PIXELS_DECODED_AT_ONCE // generator.config.side**2)
+    at_once = min(MOST_DECODED_AT_ONCE, PIXELS_DECODED_AT_ONCE // math.prod(generator.size))
 
     def walked() -> None:
         generator.decode(walk(generator, gan_core.sample_noise(generator, seeds), FRAMES))

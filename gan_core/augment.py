@@ -1,7 +1,7 @@
 """Augmentation within the game: the discriminator sees every image, real or made, only after a random change of it, and
 so cannot learn a few images by heart. The generator learns through the same changes, and does not learn to make them.
 
-Every function takes images [N, C, S, S] in [-1, 1], 1 grey, 3 RGB or 4 RGBA channels, and gives back as many of the
+Every function takes images [N, C, H, W] in [-1, 1], 1 grey, 3 RGB or 4 RGBA channels, and gives back as many of the
 same size and type (values may leave that range). Colours change alike over an image and never in its alpha channel;
 what moves, moves all channels. All is made of operations that can be differentiated twice, as gradient penalties need.
 What is drawn, is drawn for each image of its own from the numpy stream that is handed in: always the same numbers for
@@ -25,7 +25,7 @@ AUGMENTS = ("none", "diffaugment", "ada")
 """What a recipe may name."""
 
 TRANSLATION, CUTOUT = 1 / 8, 1 / 2
-"""In sides of the image: how far it moves by whole pixels at most, and the square that DiffAugment cuts out."""
+"""In heights and widths of the image: how far it moves by whole pixels at most, and what DiffAugment cuts out."""
 
 TARGET = 0.6
 """The r_t that ADA keeps (Karras et al. 2020, sec. 3)."""
@@ -44,9 +44,10 @@ def diffaugment(images: Tensor, random: np.random.Generator) -> Tensor:
     """DiffAugment (Zhao et al. 2020): colour, translation and cutout, each of them for every image.
 
     Brightness by -0.5 to 0.5 in values of [-1, 1], saturation times 0 to 2, contrast times 0.5 to 1.5; moved by up to
-    an eighth of a side; a square of half the side cut out, somewhere. What comes in from outside or is cut out is 0.
+    an eighth of a side; half the height and half the width cut out, somewhere. What comes in from outside or is cut out
+    is 0.
     """
-    side, channels = images.shape[-1], images.shape[1]
+    channels, height, width = images.shape[1:]
     draws = random.random((7, len(images)))
     with torch.autocast(images.device.type, enabled=False):
         colours, rest = _colours(images)
@@ -57,20 +58,21 @@ def diffaugment(images: Tensor, random: np.random.Generator) -> Tensor:
         mean = colours.mean(dim=(1, 2, 3), keepdim=True)
         colours = mean + (colours - mean) * (0.5 + contrast)
 
-        rows, inside_rows = _sources(draws[3], side)
-        columns, inside_columns = _sources(draws[4], side)
+        rows, inside_rows = _sources(draws[3], height)
+        columns, inside_columns = _sources(draws[4], width)
         kept = inside_rows[:, :, None] & inside_columns[:, None, :]
-        kept &= ~(_cut(draws[5], side)[:, :, None] & _cut(draws[6], side)[:, None, :])
+        kept &= ~(_cut(draws[5], height)[:, :, None] & _cut(draws[6], width)[:, None, :])
         whole = torch.cat([colours, rest], dim=1)
-        whole = whole.gather(2, _like(rows, images)[:, None, :, None].expand(-1, channels, -1, side))
-        whole = whole.gather(3, _like(columns, images)[:, None, None, :].expand(-1, channels, side, -1))
+        whole = whole.gather(2, _like(rows, images)[:, None, :, None].expand(-1, channels, -1, width))
+        whole = whole.gather(3, _like(columns, images)[:, None, None, :].expand(-1, channels, height, -1))
         return whole * _like(kept, images)[:, None]
 
 
 def ada(images: Tensor, p: float, random: np.random.Generator) -> Tensor:
     """The changes of ADA (Karras et al. 2020, appendix B): each is made of each image with probability p.
 
-    Pixel blitting: reversed left-right, turned by quarters, moved by whole pixels (up to an eighth of a side).
+    Pixel blitting: reversed left-right, turned by quarters (by halves where the image is no square, as a quarter
+    would not fit), moved by whole pixels (up to an eighth of a side).
     Geometry: resized, turned by any angle, resized in one direction, moved. Colour: brightness, contrast, luma
     reversed, hue and saturation. At p = 0 the images themselves are returned, and at any p those that nothing is drawn
     for come out as they were, bit for bit. What comes in from outside is mirrored at the edge; pixels are resampled
@@ -78,7 +80,7 @@ def ada(images: Tensor, p: float, random: np.random.Generator) -> Tensor:
 
     p: from 0 to 1.
     """
-    moves, shades = _moves(random, len(images), images.shape[-1], p), _shades(random, len(images), p)
+    moves, shades = _moves(random, len(images), (images.shape[2], images.shape[3]), p), _shades(random, len(images), p)
     moved, shaded = ((matrices != np.eye(len(matrices[0]))).any(axis=(1, 2)) for matrices in (moves, shades))
     with torch.autocast(images.device.type, enabled=False):
         if moved.any():
@@ -143,21 +145,27 @@ def _cut(draws: np.ndarray, side: int) -> np.ndarray:
     return (np.arange(side) >= first) & (np.arange(side) < first + size)
 
 
-def _moves(random: np.random.Generator, count: int, side: int, p: float) -> np.ndarray:
-    """Where in an image each of its new pixels comes from: [N, 3, 3], with the image's edges at -1 and 1."""
+def _moves(random: np.random.Generator, count: int, shape: tuple[int, int], p: float) -> np.ndarray:
+    """Where in an image each of its new pixels comes from: [N, 3, 3], with the image's edges at -1 and 1.
+
+    shape: height and width, in pixels.
+    """
+    height, width = shape
+    sides, aspect = np.array([[width], [height]]), width / height
+    turns = 4 if height == width else 2
     chances, uniform, normal = random.random((8, count)), random.random((6, count)), random.standard_normal((4, count))
     # Two turns of any angle, before and after the stretching; with probability p at least one of them is made.
     turned = 1 - math.sqrt(1 - p)
-    pixels = np.round((2 * uniform[2:4] - 1) * TRANSLATION * side)
+    pixels = np.round((2 * uniform[2:4] - 1) * TRANSLATION * sides)
     size, stretch = 2 ** (0.2 * normal[0]), 2 ** (0.2 * normal[1])
     changes = [
         (p, _scaled(1 - 2 * np.floor(2 * uniform[0]), 1)),
-        (p, _turned(np.pi / 2 * np.floor(4 * uniform[1]))),
-        (p, _shifted(pixels * 2 / side)),
+        (p, _turned(2 * np.pi / turns * np.floor(turns * uniform[1]), aspect)),
+        (p, _shifted(pixels * 2 / sides)),
         (p, _scaled(size, size)),
-        (turned, _turned(np.pi * (2 * uniform[4] - 1))),
+        (turned, _turned(np.pi * (2 * uniform[4] - 1), aspect)),
         (p, _scaled(stretch, 1 / stretch)),
-        (turned, _turned(np.pi * (2 * uniform[5] - 1))),
+        (turned, _turned(np.pi * (2 * uniform[5] - 1), aspect)),
         (p, _shifted(2 * TRANSLATION * normal[2:4])),
     ]
     # The way back from a new pixel undoes the last change first; all are as likely as what undoes them.
@@ -194,9 +202,10 @@ def _scaled(across: np.ndarray, down: np.ndarray | float) -> np.ndarray:
     return _times(across, np.diag([1.0, 0.0, 0.0])) + _times(down, np.diag([0.0, 1.0, 0.0])) + np.diag([0.0, 0.0, 1.0])
 
 
-def _turned(angle: np.ndarray) -> np.ndarray:
+def _turned(angle: np.ndarray, aspect: float) -> np.ndarray:
+    """aspect: width / height. What is 1 across is so many times as far in pixels as what is 1 down."""
     matrices = _scaled(np.cos(angle), np.cos(angle))
-    matrices[:, 0, 1], matrices[:, 1, 0] = -np.sin(angle), np.sin(angle)
+    matrices[:, 0, 1], matrices[:, 1, 0] = -np.sin(angle) / aspect, np.sin(angle) * aspect
     return matrices
 
 

@@ -20,7 +20,7 @@ from .errors import InputError, TrainingDiverged
 from .examples import digits
 from .files import next_free
 from .generator import Generator
-from .image_files import FITS
+from .image_files import FITS, parse_size
 from .importing import importing
 from .latents import parse_class_weights, parse_seeds, sample_noise
 from .likelihood import elbo, importance_weighted
@@ -29,6 +29,7 @@ from .objectives import OBJECTIVES
 from .reconstruction import LIKELIHOODS, LOSSES
 from .training import PRESETS, Progress, TrainConfig, train
 from .training.devices import best_device
+from .training.recipes import AUTO
 from .transform import Transform
 
 DEFAULT_KIMG = 1000
@@ -113,13 +114,17 @@ DEMO_KIMG = 500
 )
 @click.option(
     "--preset",
-    type=click.Choice(list(PRESETS)),
+    type=click.Choice([*PRESETS, AUTO]),
     default=next(iter(PRESETS)),
     show_default=True,
-    help="Network and recipe.",
+    help="Network and recipe; auto chooses a GAN's by a look at the images.",
 )
 @click.option(
-    "--size", type=int, default=64, show_default=True, help="Side of the images: 16, 28, 32, 64 or 128 pixels."
+    "--size",
+    default="64",
+    show_default=True,
+    callback=lambda context, option, text: parse_size(text),
+    help="Side of the images in pixels, such as 64, or their width and height, such as 96x64.",
 )
 @click.option(
     "--kimg",
@@ -161,7 +166,11 @@ DEMO_KIMG = 500
     "--channels", type=click.Choice(list(CHANNELS)), default="auto", show_default=True, help="Colours of the images."
 )
 @click.option(
-    "--fit", type=click.Choice(list(FITS)), default="crop", show_default=True, help="How images become square."
+    "--fit",
+    type=click.Choice(list(FITS)),
+    default="crop",
+    show_default=True,
+    help="How images of other proportions are fitted.",
 )
 @click.option("--mirror", is_flag=True, help="Also show every image left-right reversed.")
 @click.option("--labels", is_flag=True, help="Take the folder's sub-folders for classes.")
@@ -406,7 +415,11 @@ def info(weights: Path) -> None:
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Decides the draws.")
 @click.option(
-    "--fit", type=click.Choice(list(FITS)), default="crop", show_default=True, help="How images become square."
+    "--fit",
+    type=click.Choice(list(FITS)),
+    default="crop",
+    show_default=True,
+    help="How images of other proportions are fitted.",
 )
 def likelihood_command(weights: Path, data: Path, likelihood: str, samples: int, seed: int, fit: str) -> None:
     """Says how likely the VAE in the file WEIGHTS finds the images in the folder DATA, as JSON.
@@ -416,7 +429,7 @@ def likelihood_command(weights: Path, data: Path, likelihood: str, samples: int,
     """
     made = generator.load(weights)
     channels = {count: name for name, count in CHANNELS.items()}[made.config.channels]
-    images = _read(data, size=made.config.side, channels=channels, fit=fit).images
+    images = _read(data, size=made.size, channels=channels, fit=fit).images
     bound = elbo(made, images, likelihood, seed)
     facts = asdict(bound)
     del facts["of_each"]
@@ -438,7 +451,11 @@ def likelihood_command(weights: Path, data: Path, likelihood: str, samples: int,
     "--labels", is_flag=True, help="Take the folder's sub-folders for classes, and make them in its proportions."
 )
 @click.option(
-    "--fit", type=click.Choice(list(FITS)), default="crop", show_default=True, help="How images become square."
+    "--fit",
+    type=click.Choice(list(FITS)),
+    default="crop",
+    show_default=True,
+    help="How images of other proportions are fitted.",
 )
 @click.option("--save", is_flag=True, help="Write the figures into the card of the file WEIGHTS too.")
 def measure_command(weights: Path, data: Path, count: int, seed: int, labels: bool, fit: str, save: bool) -> None:
@@ -450,7 +467,7 @@ def measure_command(weights: Path, data: Path, count: int, seed: int, labels: bo
     """
     made = generator.load(weights)
     channels = {count: name for name, count in CHANNELS.items()}[made.config.channels]
-    dataset = _read(data, size=made.config.side, channels=channels, fit=fit, labels=labels)
+    dataset = _read(data, size=made.size, channels=channels, fit=fit, labels=labels)
     device = best_device()
     made.module.to(device)
     steps = measuring(made, dataset, count, seed, device)
@@ -494,19 +511,29 @@ def _train_to_the_end(
     """Trains with a bar, and draws the chart of losses, however it ends."""
     folder = Path(config.folder)
     progress: Progress | None = None
+    told = 0
     try:
         with closing(train(dataset, config, device, start)) as steps:
             progress = next(steps)  # what cannot begin is said before a bar is drawn
+            told = _tell(progress, told)
             with tqdm(total=1.0, bar_format="{l_bar}{bar}| {elapsed}<{remaining} {postfix}", desc=folder.name) as bar:
                 for progress in steps:
                     bar.set_postfix_str(str(progress), refresh=False)
                     bar.update(progress.fraction - bar.n)
+                    told = _tell(progress, told)
     except KeyboardInterrupt:
         click.echo(f"\nStopped; what was learned is kept in {folder}, and --resume goes on with it.", err=True)
         raise click.exceptions.Exit(130) from None
     finally:
         if progress and progress.history:
             charts.loss_chart(progress.history, progress.panels, folder / "loss.png", folder.name)
+
+
+def _tell(progress: Progress, told: int) -> int:
+    """Prints the run's remarks from that one on, above a bar. Returns how many there are."""
+    for remark in progress.remarks[told:]:
+        tqdm.write(remark)
+    return len(progress.remarks)
 
 
 def _say_where(folder: Path, *names: str) -> None:

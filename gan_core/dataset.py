@@ -1,4 +1,4 @@
-"""A folder of images, or a batch of them, as the 8-bit squares that training draws its batches from.
+"""A folder of images, or a batch of them, as the 8-bit rectangles of one size that training draws its batches from.
 
 Files are decoded once, into a cache on disk that is then mapped into memory: a batch is a slice, a set of any size
 costs no memory of its own, and the second start is immediate.
@@ -36,7 +36,7 @@ DECODED_TOGETHER = 64
 
 @dataclass(frozen=True, repr=False, eq=False)
 class ImageDataset:
-    """Square images of one size, in 8 bits, perhaps with a class label for each."""
+    """Images of one size, in 8 bits, perhaps with a class label for each."""
 
     images: np.ndarray
     """uint8 [N, H, W, C], often a read-only map of a file."""
@@ -62,7 +62,7 @@ class ImageDataset:
     @property
     def summary(self) -> str:
         """One line for people."""
-        text = f"{self.name}: {len(self):,} images {self.side}x{self.side}x{self.channels}"
+        text = f"{self.name}: {len(self):,} images {self.width}x{self.height}x{self.channels}"
         text += f", {self.classes} classes" if self.classes else ""
         text += f", {len(self.skipped)} files skipped" if self.skipped else ""
         return text
@@ -71,6 +71,11 @@ class ImageDataset:
     def side(self) -> int:
         """Their height, in pixels."""
         return self.images.shape[1]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width, in pixels."""
+        return self.height, self.width
 
     @property
     def height(self) -> int:
@@ -104,7 +109,7 @@ class ImageDataset:
     def from_images(
         cls,
         images: np.ndarray | Tensor,
-        size: int | None = None,
+        size: int | tuple[int, int] | None = None,
         channels: str = "auto",
         fit: str = "crop",
         mirror: bool = False,
@@ -113,7 +118,7 @@ class ImageDataset:
         """Makes a data set of pictures in memory.
 
         images: [N, H, W, C] with C = 1, 3 or 4: uint8, or floats in [0, 1].
-        size: side of the squares; None keeps the height of the images.
+        size: side of the squares, or height and width; None makes squares as high as the images are.
         channels, fit: as in from_folder; "auto" is grey where every picture is.
 
         Raises InputError for anything else.
@@ -127,20 +132,24 @@ class ImageDataset:
             raise InputError(f"A data set needs images of uint8, or floats from 0 to 1, not of {pixels.dtype}.")
         if pixels.dtype != np.uint8:
             pixels = (np.nan_to_num(pixels.astype(np.float32)).clip(0, 1) * 255).round().astype(np.uint8)
-        side = size or pixels.shape[1]
-        _check(side, channels, fit)
+        height, width = _height_and_width(size or pixels.shape[1])
+        _check(height, width, channels, fit)
         count = CHANNELS[channels] or _channels_of_pixels(pixels)
-        if pixels.shape[1:] != (side, side, count):
+        if pixels.shape[1:] != (height, width, count):
             # Pillow knows an image with one channel by its lack of a third axis.
             pictures = pixels[..., 0] if pixels.shape[3] == 1 else pixels
-            pixels = np.stack([image_files.fitted(Image.fromarray(picture), side, count, fit) for picture in pictures])
+            fitted = [image_files.fitted(Image.fromarray(one), (height, width), count, fit) for one in pictures]
+            pixels = np.stack(fitted)
+        elif count == 4:
+            # What cannot be seen is black, as in images that are read or resized, and not something to be learned.
+            pixels = np.where(pixels[..., 3:] > 0, pixels, 0).astype(np.uint8)
         return cls(pixels, name, fingerprint(pixels, None), mirror=mirror)
 
     @classmethod
     def from_folder(
         cls,
         folder: str | Path,
-        size: int = 64,
+        size: int | tuple[int, int] = 64,
         channels: str = "auto",
         fit: str = "crop",
         mirror: bool = False,
@@ -149,9 +158,10 @@ class ImageDataset:
     ) -> ImageDataset:
         """Reads every image in a folder and the folders within it.
 
-        size: side of the squares, in pixels.
-        channels: "grey", "RGB", "RGBA", or "auto": RGBA where images are see-through, grey where all are grey.
-        fit: "crop" the middle square, "pad" with white, or "stretch".
+        size: side of the squares, or height and width, in pixels.
+        channels: "grey", "RGB", "RGBA", or "auto": RGBA where images are see-through, grey where all are grey. Of RGBA
+        what cannot be seen is black, whatever colour the file hides there.
+        fit: "crop" to the middle, "pad" with white (with nothing, for RGBA), or "stretch".
         labels: whether the folder's sub-folders are classes.
         cache: where decoded images are kept; the default is the folder of that name in the home directory's cache.
 
@@ -175,7 +185,7 @@ class Reading:
 
 def reading(
     folder: str | Path,
-    size: int = 64,
+    size: int | tuple[int, int] = 64,
     channels: str = "auto",
     fit: str = "crop",
     mirror: bool = False,
@@ -184,19 +194,22 @@ def reading(
 ) -> Iterator[Reading]:
     """Does what ImageDataset.from_folder does, step by step, so that the caller can show progress or stop."""
     folder = Path(folder)
-    _check(size, channels, fit)
+    height, width = _height_and_width(size)
+    _check(height, width, channels, fit)
     files = _files_in(folder)
     classes = _classes(folder, files) if labels else ()
     name = folder.resolve().name
 
-    entry = _cache_entry(cache or default_cache(), folder, files, [size, channels, fit, labels])
+    # A square has the entry that it has always had.
+    settings: list[object] = [height if height == width else [height, width], channels, fit, labels]
+    entry = _cache_entry(cache or default_cache(), folder, files, settings)
     dataset = _open_cached(entry, name)
     if dataset is None:
         count = CHANNELS[channels] or image_files.channels_of_files([folder / file for file in files])
         partial = entry.with_name(f".{entry.name}.{uuid.uuid4().hex[:8]}.partial")
         try:
             partial.mkdir(parents=True)
-            yield from _decode(folder, files, classes, partial, size, count, fit)
+            yield from _decode(folder, files, classes, partial, (height, width), count, fit)
             _publish(partial, entry)
         except OSError as error:
             raise InputError(f"The images cannot be cached in {entry.parent}: {error.strerror or error}.") from error
@@ -218,13 +231,18 @@ def default_cache() -> Path:
     return Path(os.environ.get("GAN_CORE_CACHE") or Path.home() / ".cache" / "gan_core")
 
 
-def _check(size: int, channels: str, fit: str) -> None:
-    if not 8 <= size <= 4096:
-        raise InputError(f"Images can be 8 to 4096 pixels wide, not {size}.")
+def _height_and_width(size: int | tuple[int, int]) -> tuple[int, int]:
+    return size if isinstance(size, tuple) else (size, size)
+
+
+def _check(height: int, width: int, channels: str, fit: str) -> None:
+    bad = next((side for side in (height, width) if not 8 <= side <= 4096), None)
+    if bad is not None:
+        raise InputError(f"Images can be 8 to 4096 pixels high and wide, not {bad}.")
     if channels not in CHANNELS:
         raise InputError(f'Channels are {", ".join(CHANNELS)}; "{channels}" is none of them.')
     if fit not in image_files.FITS:
-        raise InputError(f'Images are made square by {", ".join(image_files.FITS)}; "{fit}" is none of them.')
+        raise InputError(f'Images are brought to their size by {", ".join(image_files.FITS)}; "{fit}" is none of them.')
 
 
 def _files_in(folder: Path) -> list[str]:
@@ -256,9 +274,15 @@ def _classes(folder: Path, files: Sequence[str]) -> tuple[str, ...]:
 
 
 def _decode(
-    folder: Path, files: Sequence[str], classes: Sequence[str], into: Path, size: int, channels: int, fit: str
+    folder: Path,
+    files: Sequence[str],
+    classes: Sequence[str],
+    into: Path,
+    size: tuple[int, int],
+    channels: int,
+    fit: str,
 ) -> Iterator[Reading]:
-    """Writes images.u8 (the squares, one after another) and index.json (what they are)."""
+    """Writes images.u8 (the pixels, one image after another) and index.json (what they are)."""
     labels: list[int] = []
     skipped: dict[str, str] = {}
     digest = hashlib.sha256()
@@ -288,7 +312,7 @@ def _decode(
     if classes:
         digest.update(np.asarray(labels, np.int64).tobytes())
     index = {
-        "shape": [count, size, size, channels],
+        "shape": [count, *size, channels],
         "labels": labels if classes else None,
         "class_names": list(classes),
         "skipped": skipped,

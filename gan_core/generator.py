@@ -43,8 +43,19 @@ class Generator:
     @property
     def summary(self) -> str:
         """One line for people."""
-        text = f"{self.title}: {self.architecture.name}, {self.config.side}x{self.config.side}x{self.config.channels}"
+        text = f"{self.title}: {self.architecture.name}, {self.size_in_words}x{self.config.channels}"
         return text + (f", {self.classes} classes" if self.classes else "")
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of its images, in pixels; for a spatial one, of those that it was trained on."""
+        return architectures.size_of(self.config)
+
+    @property
+    def size_in_words(self) -> str:
+        """Width x height, as people write it."""
+        height, width = self.size
+        return f"{width}x{height}"
 
     @property
     def title(self) -> str:
@@ -125,7 +136,7 @@ class Generator:
     def encode(self, images: Tensor) -> Latent:
         """The latents of pictures, for a VAE: where in z they most likely lie.
 
-        images: [B, C, H, W] in [-1, 1]. Of its own side, or of any height and width where the latent is spatial.
+        images: [B, C, H, W] in [-1, 1]. Of its own size, or of any height and width where the latent is spatial.
 
         Returns a latent in z on the device of the weights. Raises InputError for a generator without an encoder, and
         for images that it cannot take.
@@ -134,15 +145,14 @@ class Generator:
             raise InputError(
                 f"{self.title} is a {self.architecture.name} generator: it has no encoder, only VAEs have."
             )
-        side, channels = self.config.side, self.config.channels
-        spatial = self.architecture.spatial
-        if images.ndim != 4 or images.shape[1] != channels or not (spatial or images.shape[2:] == (side, side)):
+        channels, spatial = self.config.channels, self.architecture.spatial
+        if images.ndim != 4 or images.shape[1] != channels or not (spatial or images.shape[2:] == self.size):
             raise InputError(
                 f"{self.title} encodes images with {channels} channels"
                 + (
                     f", not of shape {list(images.shape)}."
                     if spatial
-                    else f" and a side of {side} pixels, not of shape {list(images.shape)}."
+                    else f" and a size of {self.size_in_words} pixels, not of shape {list(images.shape)}."
                 )
             )
         at_once = max(1, PIXELS_DECODED_AT_ONCE // (images.shape[2] * images.shape[3]))
@@ -152,7 +162,7 @@ class Generator:
 
     def _at_once(self, places: int) -> int:
         """How many latents are decoded in one pass, each with so many places."""
-        pixels = self.config.side**2
+        pixels = math.prod(self.size)
         if self.architecture.spatial:
             pixels = pixels * places // math.prod(self.latent_shape[1:])
         return max(1, min(MOST_DECODED_AT_ONCE, PIXELS_DECODED_AT_ONCE // max(1, pixels)))
@@ -286,6 +296,7 @@ class Generator:
             architecture=self.architecture.name,
             config=asdict(self.config),
             card=dict(self.card),
+            resolution=self.size_in_words,
         )
         return path
 

@@ -1,5 +1,6 @@
-"""From an image file, or a picture in memory, to the square of 8-bit pixels that a network is trained on."""
+"""From an image file, or a picture in memory, to the rectangle of 8-bit pixels that a network is trained on."""
 
+import re
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -7,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
+
+from .errors import InputError
 
 SUFFIXES = frozenset(
     [
@@ -40,8 +43,20 @@ PROBED = 256
 _big_image = threading.Lock()
 
 
-def read(path: Path, size: int, channels: int, fit: str) -> np.ndarray:
-    """Decodes one file. Returns uint8 [size, size, channels].
+def parse_size(text: str) -> tuple[int, int]:
+    """Height and width of images, in pixels, from what people write: "64" for squares, or width x height, "96x64".
+
+    Raises InputError for anything else.
+    """
+    numbers = re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", text.strip().lower(), re.ASCII)
+    if numbers is None:
+        raise InputError(f'A size is a side in pixels, such as 64, or width x height, such as 96x64; "{text}" is none.')
+    width, height = int(numbers[1]), int(numbers[2] or numbers[1])
+    return height, width
+
+
+def read(path: Path, size: tuple[int, int], channels: int, fit: str) -> np.ndarray:
+    """Decodes one file. size: height and width. Returns uint8 [height, width, channels].
 
     Transparency is laid on white unless there are 4 channels; EXIF rotation is applied; of an animation the first
     frame is taken. Raises whatever Pillow raises for a damaged file, ValueError for one too large.
@@ -50,18 +65,20 @@ def read(path: Path, size: int, channels: int, fit: str) -> np.ndarray:
         pixels = image.width * image.height
         if pixels > MAX_PIXELS:
             raise ValueError(f"it has {pixels:,} pixels, and more than {MAX_PIXELS:,} are refused")
-        # A JPEG can be decoded at a fraction of its size: twice what is needed keeps the resampling exact.
-        scale = 2 * size / min(image.size)
+        # A JPEG can be decoded at a fraction of its size: twice what is needed keeps the resampling exact. Which of
+        # its sides is the height is known only when it has been turned upright.
+        scale = 2 * max(size) / min(image.size)
         image.draft(None, (int(image.width * scale) + 1, int(image.height * scale) + 1))
         with _big_image if pixels > BIG_PIXELS else nullcontext():
             image.load()
             return fitted(_upright(image), size, channels, fit)
 
 
-def fitted(image: Image.Image, size: int, channels: int, fit: str) -> np.ndarray:
-    """Brings a picture to a square. Returns uint8 [size, size, channels]. fit: one of FITS."""
-    image = FITS[fit](_with_channels(_eight_bit(image), channels), size)
-    return np.asarray(image, np.uint8).reshape(size, size, channels)
+def fitted(image: Image.Image, size: tuple[int, int], channels: int, fit: str) -> np.ndarray:
+    """Brings a picture to a height and a width. Returns uint8 [height, width, channels]. fit: one of FITS."""
+    height, width = size
+    image = FITS[fit](_with_channels(_eight_bit(image), channels), (width, height))
+    return np.asarray(image, np.uint8).reshape(height, width, channels)
 
 
 def channels_of_files(paths: Sequence[Path]) -> int:
@@ -116,18 +133,23 @@ def _with_channels(image: Image.Image, channels: int) -> Image.Image:
     return image.convert("L" if channels == 1 else "RGB")
 
 
-def _crop(image: Image.Image, size: int) -> Image.Image:
-    return ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS)
+def _crop(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    return ImageOps.fit(image, size, Image.Resampling.LANCZOS)
 
 
-def _pad(image: Image.Image, size: int) -> Image.Image:
+def _pad(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     background = "#00000000" if image.mode == "RGBA" else "white"
-    return ImageOps.pad(image, (size, size), Image.Resampling.LANCZOS, color=background)
+    return ImageOps.pad(image, size, Image.Resampling.LANCZOS, color=background)
 
 
-def _stretch(image: Image.Image, size: int) -> Image.Image:
-    return image.resize((size, size), Image.Resampling.LANCZOS)
+def _stretch(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    return image.resize(size, Image.Resampling.LANCZOS)
 
 
-FITS: dict[str, Callable[[Image.Image, int], Image.Image]] = {"crop": _crop, "pad": _pad, "stretch": _stretch}
-"""How a picture that is not square becomes one: cut at the longer side, white (or clear) bars, or out of proportion."""
+FITS: dict[str, Callable[[Image.Image, tuple[int, int]], Image.Image]] = {
+    "crop": _crop,
+    "pad": _pad,
+    "stretch": _stretch,
+}
+"""How a picture comes to a width and a height, in Pillow's order: what is too long is cut off, bars are added (white or
+clear), or it is pulled out of proportion."""

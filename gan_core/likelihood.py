@@ -206,11 +206,11 @@ def _checked(
         images = torch.from_numpy(np.array(images)).movedim(-1, 1) if images.ndim == 4 else torch.empty(0)
     if images.ndim != 4 or images.dtype != torch.uint8 or not images.numel():
         raise InputError("Likelihoods are those of images in 8 bits, one or more.")
-    side, channels = generator.config.side, generator.config.channels
-    fits = generator.architecture.spatial or images.shape[2:] == (side, side)
+    channels = generator.config.channels
+    fits = generator.architecture.spatial or images.shape[2:] == generator.size
     if images.shape[1] != channels or not fits:
-        given = "x".join(map(str, (*images.shape[2:], images.shape[1])))
-        raise InputError(f"{generator.title} is for images of {side}x{side}x{channels}, not of {given}.")
+        given = "x".join(map(str, (images.shape[3], images.shape[2], images.shape[1])))
+        raise InputError(f"{generator.title} is for images of {generator.size_in_words}x{channels}, not of {given}.")
     return images
 
 

@@ -117,13 +117,13 @@ def projecting(
 ) -> Iterator[Projecting]:
     """Looks for the latents of pictures, one after another; yields after every step.
 
-    targets: [B, C, side, side] in [-1, 1], as encoding.pictures_for makes them. The generator that is given is never
+    targets: [B, C, H, W] in [-1, 1], as encoding.pictures_for makes them. The generator that is given is never
     changed: the work is done on a copy. On one machine the same seed finds the same latents.
 
     Raises InputError for pictures of another shape, for a space that the generator does not have, and for labels that
     it does not know.
     """
-    shape = (generator.config.channels, generator.config.side, generator.config.side)
+    shape = (generator.config.channels, *generator.size)
     if targets.ndim != 4 or targets.shape[1:] != shape or not len(targets):
         raise InputError(f"{generator.title} makes pictures of shape {list(shape)}, not {list(targets.shape[1:])}.")
     if not bool(targets.isfinite().all()):
@@ -238,7 +238,7 @@ def _searching(
 
 def _start(generator: Generator, target: Tensor, space: str, candidates: Latent) -> tuple[_Points, float]:
     """The candidates whose pictures are most alike, the best first, and the standard deviation of all."""
-    fit = PIXELS_DECODED_AT_ONCE // generator.config.side**2
+    fit = PIXELS_DECODED_AT_ONCE // math.prod(generator.size)
     part = max(1, min(MOST_DECODED_AT_ONCE, fit))
     losses = [_loss(generator.decode(candidates[i : i + part]), target) for i in range(0, len(candidates), part)]
     best = torch.cat(losses).argsort()[: max(1, min(STARTS, fit))].cpu()

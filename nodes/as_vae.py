@@ -96,7 +96,8 @@ class GeneratorAsVAE:
         with host.on_device(self.generator, self.memory_used_decode((1, self.latent_channels, *sides))):
             images = host.in_tiles(self._tile, samples, sides, overlap, self.upscale_ratio, self.output_channels)
         if tuple(samples.shape[1:]) == self.generator.latent_shape:
-            images = images[..., : self.generator.config.side, : self.generator.config.side]
+            height, width = self.generator.size
+            images = images[..., :height, :width]
         return _shown(images)
 
     def encode(self, pixels: Tensor) -> Tensor:

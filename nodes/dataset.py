@@ -12,14 +12,14 @@ CATEGORY = f"{host.CATEGORY}/data"
 
 
 def _shaping_inputs() -> list[io.Input]:
-    """What both nodes ask about how images become squares."""
+    """What both nodes ask about how images come to one size."""
     return [
         io.Int.Input(
             "size",
             default=64,
             min=8,
             max=1024,
-            tooltip="Side of the squares in pixels. dcgan learns 16, 28, 32, 64 or 128; smaller is faster.",
+            tooltip="Height of the images in pixels, and their width too where width is 0. Smaller is faster.",
         ),
         io.Combo.Input(
             "channels",
@@ -31,13 +31,29 @@ def _shaping_inputs() -> list[io.Input]:
             "fit",
             options=list(FITS),
             default="crop",
-            tooltip="How an image that is not square becomes one: crop its middle, pad it with white "
+            tooltip="How an image of other proportions is fitted: crop its middle, pad it with white "
             "(with nothing, for RGBA), or stretch it.",
         ),
         io.Boolean.Input(
             "mirror",
             default=False,
             tooltip="Also learn from every image left-right reversed. Right for faces and landscapes, wrong for text.",
+        ),
+    ]
+
+
+def _width_input() -> list[io.Input]:
+    """What both ask last: the width of images that are no squares."""
+    return [
+        io.Int.Input(
+            "width",
+            default=0,
+            min=0,
+            max=1024,
+            optional=True,
+            advanced=True,
+            tooltip="Width of the images in pixels, for some that are no squares, such as 96 with a size of 64. "
+            "0: squares.",
         ),
     ]
 
@@ -66,6 +82,7 @@ class LoadImageFolder(io.ComfyNode):
                     default=False,
                     tooltip="Take the sub-folders for classes, so that the generator can be asked for one of them.",
                 ),
+                *_width_input(),
             ],
             outputs=[IMAGE_DATASET.Output(display_name="dataset", tooltip="The images, ready to train on.")],
             hidden=[io.Hidden.unique_id],
@@ -82,13 +99,14 @@ class LoadImageFolder(io.ComfyNode):
             return "missing"  # execute says so
 
     @classmethod
-    def execute(cls, folder, size, channels, fit, mirror, labels) -> io.NodeOutput:
+    def execute(cls, folder, size, channels, fit, mirror, labels, width=0) -> io.NodeOutput:
         bar = host.NodeProgress(cls.hidden.unique_id)
+        height_and_width = size, width or size
         if folder == host.EXAMPLE_FOLDER:
-            dataset = examples.digits(size, channels, mirror, labels)
+            dataset = examples.digits(height_and_width, channels, mirror, labels)
         else:
             path = host.resolve_image_folder(folder)
-            for step in reading(path, size, channels, fit, mirror, labels, host.dataset_cache()):
+            for step in reading(path, height_and_width, channels, fit, mirror, labels, host.dataset_cache()):
                 bar.reading(step.done, step.total)
             dataset = step.dataset
         host.report_skipped(dataset)
@@ -108,14 +126,15 @@ class ImagesToDataset(io.ComfyNode):
             inputs=[
                 io.Image.Input("images", tooltip="A batch of images: the more, the better; a few hundred is a start."),
                 *_shaping_inputs(),
+                *_width_input(),
             ],
             outputs=[IMAGE_DATASET.Output(display_name="dataset", tooltip="The images, ready to train on.")],
             hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
-    def execute(cls, images, size, channels, fit, mirror) -> io.NodeOutput:
-        dataset = ImageDataset.from_images(images, size, channels, fit, mirror)
+    def execute(cls, images, size, channels, fit, mirror, width=0) -> io.NodeOutput:
+        dataset = ImageDataset.from_images(images, (size, width or size), channels, fit, mirror)
         host.NodeProgress(cls.hidden.unique_id).say(dataset.summary)
         return io.NodeOutput(dataset)
 

@@ -1,5 +1,6 @@
 """What every network family says of itself."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -51,6 +52,9 @@ class Architecture:
     draws: bool = False
     """Whether the generator draws something of its own while it trains, such as noise maps: it is then called as
     module(z, labels, random), with a torch.Generator on the device of z. Without one it draws nothing."""
+    self_supervised: bool = False
+    """Whether the discriminator can be taught what it sees besides what it says: module.self_supervision(images
+    [N, C, H, W], random) -> a loss, a scalar, for real images; random is a torch.Generator on their device."""
     styles: Callable[[Any], tuple[int, int]] | None = None
     """config -> w_dim, num_ws: length and number of the styles, for a style-based family."""
     encodes: bool = False
@@ -106,6 +110,26 @@ def check_start(family: str, side: int, start: tuple[int, int]) -> None:
             f"{family} doubles a first block of {SMALLEST_START} to {LARGEST_START} pixels in height and width until "
             f"it is an image; one of {'x'.join(map(str, start))} never has a height of {side}."
         )
+
+
+def proportions(height: int, width: int) -> tuple[int, int]:
+    """What `start` is in the config of a VAE, whose size needs no doubling: as height is to width, in whole numbers as
+    small as can be; (4, 4) for a square."""
+    common = math.gcd(height, width)
+    return (4, 4) if height == width else (height // common, width // common)
+
+
+def check_proportions(family: str, side: int, start: tuple[int, int], most: int) -> None:
+    """Raises InputError unless those proportions give a height of `side` a width in whole pixels, and both are 8 or
+    more, and no more than `most`."""
+    if len(start) != 2 or min(start) < 1 or max(start) > most or side * start[1] % start[0]:
+        raise InputError(
+            f"{family} makes pictures whose width is whole pixels: with a height of {side}, proportions of "
+            f"{list(start)} give none."
+        )
+    bad = next((length for length in (side, side * start[1] // start[0]) if not 8 <= length <= most), None)
+    if bad is not None:
+        raise InputError(f"{family} makes images with a side of 8 to {most} pixels, not {bad}.")
 
 
 def check_channels(family: str, channels: int) -> None:

@@ -1,7 +1,7 @@
 """conv_vae: the textbook variational autoencoder, of plain convolutions (Kingma & Welling 2014).
 
-The encoder halves a picture's side until it is 4 or less and says of it a normal distribution over z; the decoder walks
-the same way back. Sides that are no power of two go by halves that are rounded up: 28 by 14, 7 and 4.
+The encoder halves a picture until its shorter side is 4 or less and says of it a normal distribution over z; the
+decoder walks the same way back. Sides that are no power of two go by halves that are rounded up: 28 by 14, 7 and 4.
 """
 
 import math
@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..mixture import GaussianMixture
-from .architecture import Architecture, Shapes, check_channels
+from .architecture import Architecture, Shapes, check_channels, check_proportions, size_of
 
-SMALLEST_SIDE, LARGEST_SIDE = 8, 256
+LARGEST_SIDE = 256
+"""Of the height and width of the images."""
 
 LARGEST = 2**12
 """Of every other number in a config, so that one from a file cannot ask for a network beyond all bounds."""
@@ -30,7 +31,7 @@ LOG_VARIANCES = (-12.0, 8.0)
 @dataclass(frozen=True)
 class ConvVAEConfig:
     side: int
-    """Height and width of the images, 8 to 256."""
+    """Height of the images, 8 to 256."""
     channels: int
     """1 grey, 3 RGB, 4 RGBA."""
     classes: int = 0
@@ -43,12 +44,11 @@ class ConvVAEConfig:
     """Parts of the mixture that its posteriors are described by; 0 for none."""
     directions: int = 0
     """Dimensions in which those parts differ."""
+    start: tuple[int, int] = (4, 4)
+    """As height is to width."""
 
     def __post_init__(self) -> None:
-        if not SMALLEST_SIDE <= self.side <= LARGEST_SIDE:
-            raise InputError(
-                f"conv_vae makes images with a side of {SMALLEST_SIDE} to {LARGEST_SIDE} pixels, not {self.side}."
-            )
+        check_proportions("conv_vae", self.side, self.start, LARGEST_SIDE)
         check_channels("conv_vae", self.channels)
         if self.classes != 0:
             raise InputError(f"conv_vae is trained without classes: their number is 0, not {self.classes}.")
@@ -61,34 +61,36 @@ class ConvVAEConfig:
             raise InputError(f"A mixture has at least 1 direction and no more than z, not {self.directions}.")
 
     @property
-    def sides(self) -> list[int]:
-        """Sides of the blocks of features, largest first: from the image's to 4 or less."""
-        sides = [self.side]
-        while sides[-1] > 4:
-            sides.append((sides[-1] + 1) // 2)
-        return sides
+    def sizes(self) -> list[tuple[int, int]]:
+        """Heights and widths of the blocks of features, largest first: from the image's to a shorter side of 4 or
+        less."""
+        sizes = [size_of(self)]
+        while min(sizes[-1]) > 4:
+            height, width = sizes[-1]
+            sizes.append(((height + 1) // 2, (width + 1) // 2))
+        return sizes
 
     @property
     def widths(self) -> list[int]:
         """Features in each of those blocks, of which the first is the image."""
-        return [self.channels, *(self.width * min(8, 2**halvings) for halvings in range(len(self.sides) - 1))]
+        return [self.channels, *(self.width * min(8, 2**halvings) for halvings in range(len(self.sizes) - 1))]
 
 
 class ConvVAE(nn.Module):
-    """Called as a generator, it is the decoder: z [N, latent_size] -> images [N, C, side, side] in [-1, 1]."""
+    """Called as a generator, it is the decoder: z [N, latent_size] -> images [N, C, H, W] in [-1, 1]."""
 
     def __init__(self, config: ConvVAEConfig):
         super().__init__()
-        sides, widths = config.sides, config.widths
-        block = (sides[-1], sides[-1], widths[-1])
-        flat = widths[-1] * sides[-1] ** 2
+        sizes, widths = config.sizes, config.widths
+        block = (*sizes[-1], widths[-1])
+        flat = math.prod(block)
         halvings = [
             nn.Sequential(
-                nn.Conv2d(inputs, outputs, _kernel_size(side), stride=2, padding=1, bias=False),
+                nn.Conv2d(inputs, outputs, _kernel_size(size), stride=2, padding=1, bias=False),
                 nn.BatchNorm2d(outputs),
                 nn.ReLU(inplace=True),
             )
-            for side, (inputs, outputs) in zip(sides, pairwise(widths), strict=False)
+            for size, (inputs, outputs) in zip(sizes, pairwise(widths), strict=False)
         ]
         self.encoder = nn.Sequential(*halvings, Flatten(), nn.Linear(flat, 2 * config.latent_size))
         doublings = [
@@ -96,9 +98,9 @@ class ConvVAE(nn.Module):
                 Residual(inputs),
                 nn.BatchNorm2d(inputs),
                 nn.ReLU(inplace=True),
-                nn.ConvTranspose2d(inputs, outputs, _kernel_size(side), stride=2, padding=1, bias=side == sides[0]),
+                nn.ConvTranspose2d(inputs, outputs, _kernel_size(size), stride=2, padding=1, bias=size == sizes[0]),
             )
-            for side, (outputs, inputs) in zip(sides, pairwise(widths), strict=False)
+            for size, (outputs, inputs) in zip(sizes, pairwise(widths), strict=False)
         ]
         self.decoder = nn.Sequential(nn.Linear(config.latent_size, flat), Unflatten(block), *doublings[::-1])
         self.mixture = (
@@ -109,11 +111,11 @@ class ConvVAE(nn.Module):
         return torch.tanh(self.logits(z) / 2)
 
     def logits(self, z: Tensor) -> Tensor:
-        """Of each pixel's being white: z [N, latent_size] -> [N, C, side, side]. tanh(x / 2) is 2 sigmoid(x) - 1."""
+        """Of each pixel's being white: z [N, latent_size] -> [N, C, H, W]. tanh(x / 2) is 2 sigmoid(x) - 1."""
         return self.decoder(z)
 
     def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """images [N, C, side, side] in [-1, 1] -> mean and log variance of z, [N, latent_size]."""
+        """images [N, C, H, W] in [-1, 1] -> mean and log variance of z, [N, latent_size]."""
         mean, log_variance = self.encoder(images).float().chunk(2, dim=1)
         return mean, log_variance.clamp(*LOG_VARIANCES)
 
@@ -150,10 +152,11 @@ class Residual(nn.Module):
         return x + self.conv(torch.relu(self.norm(x)))
 
 
-def _kernel_size(side: int) -> int:
-    """The kernel between a block of this side and one of half of it: 4 meets every pixel equally often, and 3 is what
-    fits an odd side."""
-    return 3 if side % 2 else 4
+def _kernel_size(size: tuple[int, int]) -> tuple[int, int]:
+    """The kernel between a block of this height and width and one of half of them: 4 meets every pixel equally often,
+    and 3 is what fits an odd side."""
+    height, width = size
+    return 3 if height % 2 else 4, 3 if width % 2 else 4
 
 
 def _detect(shapes: Shapes) -> bool:
@@ -162,15 +165,21 @@ def _detect(shapes: Shapes) -> bool:
     named = {f"encoder.{stages + 1}.weight": 2, "decoder.0.weight": 2, f"decoder.{stages + 1}.3.bias": 1}
     return (
         1 <= stages <= MOST_STAGES
-        and all(len(shape) == 4 and shape[2] in (3, 4) for shape in halvings)
+        and all(len(shape) == 4 and {*shape[2:]} <= {3, 4} for shape in halvings)
         and all(len(shapes.get(name, ())) == dimensions for name, dimensions in named.items())
     )
 
 
 def _config_from(shapes: Shapes) -> ConvVAEConfig:
+    """Raises InputError for pictures that are no squares: nothing in the shapes says which side is the longer."""
     halvings = _halvings(shapes)
     flat, latent_size = shapes["decoder.0.weight"]
     side = math.isqrt(flat // max(1, halvings[-1][0]))
+    if side**2 != flat // max(1, halvings[-1][0]) or any(height != width for *_, height, width in halvings):
+        raise InputError(
+            "its pictures are no squares, and only our own header says how high and wide they are: save it with Save "
+            "Generator."
+        )
     for _, _, kernel_size, _ in reversed(halvings):
         side = 2 * side if kernel_size == 4 else 2 * side - 1
     components, directions = shapes.get("mixture.means", (0, 0))[:2]

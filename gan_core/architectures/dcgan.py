@@ -1,24 +1,34 @@
 """DCGAN: a generator and a discriminator of plain convolutions (Radford, Metz & Chintala 2016).
 
-The generator turns a vector of noise into a small, deep block of 4x4 features and doubles its side with transposed
-convolutions until it is an image. The discriminator walks the same way back. MNIST's digits, whose side of 28 is no
-power of two, go by 4, 7, 14 and 28.
+The generator turns a vector of noise into a small, deep block of features, 4x4 in the paper, and doubles its height and
+width with transposed convolutions until it is an image. The discriminator walks the same way back. Another first block
+makes images of other sizes: 6x6 for a side of 48, 4x6 for a height of 64 and a width of 96. MNIST's digits, whose side
+of 28 is no power of two, go by 4, 7, 14 and 28.
 
 With classes, the label's embedding joins the noise in the generator (Mirza & Osindero 2014), and the discriminator
 adds how well its features agree with the label (projection: Miyato & Koyama 2018).
 """
 
+import math
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from ..errors import InputError
-from .architecture import Architecture, Shapes, check_channels
+from .architecture import Architecture, Shapes, check_channels, check_start
 
 SIDES = (16, 28, 32, 64, 128)
+"""Of what a first block of 4x4 becomes."""
+
+FEWEST_DOUBLINGS, MOST_DOUBLINGS = 2, 5
+"""From the first block to the image."""
+
+SQUARE = (4, 4)
+"""The paper's first block."""
 
 LARGEST = 2**16
 """Of every other number in a config, so that one from a file cannot ask for a network beyond all bounds."""
@@ -30,7 +40,8 @@ MOST_CONVOLUTIONS = 32
 @dataclass(frozen=True)
 class DCGANConfig:
     side: int
-    """Height and width of the images: 16, 28, 32, 64 or 128."""
+    """Height of the images: 16, 28, 32, 64 or 128 for a first block of 4x4, and for others theirs, doubled two to five
+    times. The width is to it as the first block's width is to its height."""
     channels: int
     """1 grey, 3 RGB, 4 RGBA."""
     classes: int = 0
@@ -41,11 +52,21 @@ class DCGANConfig:
     """Features at half the image's side; they double with every halving, up to 8 times this."""
     refine: int = 0
     """Further convolutions in the generator at half the image's side; the paper has none."""
+    start: tuple[int, int] = SQUARE
+    """Height and width of the first block of features."""
 
     def __post_init__(self) -> None:
-        if self.side not in SIDES:
+        if self.start == SQUARE and self.side not in SIDES:
             sides = ", ".join(map(str, SIDES[:-1]))
             raise InputError(f"dcgan makes images with a side of {sides} or {SIDES[-1]} pixels, not {self.side}.")
+        if not self.by_seven:
+            check_start("dcgan", self.side, self.start)
+            least, most = (self.start[0] * 2**doublings for doublings in (FEWEST_DOUBLINGS, MOST_DOUBLINGS))
+            if not least <= self.side <= most:
+                raise InputError(
+                    f"dcgan doubles a first block {FEWEST_DOUBLINGS} to {MOST_DOUBLINGS} times: from one of "
+                    f"{self.start[1]}x{self.start[0]} it makes images {least} to {most} pixels high, not {self.side}."
+                )
         check_channels("dcgan", self.channels)
         if not (
             1 <= self.latent_size <= LARGEST
@@ -59,10 +80,15 @@ class DCGANConfig:
             )
 
     @property
+    def by_seven(self) -> bool:
+        """Whether the second block is not twice the first, but 7x7: that of MNIST's digits."""
+        return (self.side, self.start) == (28, SQUARE)
+
+    @property
     def sides(self) -> list[int]:
-        """Sides of the blocks of features, smallest first: from 4 to half the image's."""
+        """Heights of the blocks of features, smallest first: from the first block's to half the image's."""
         sides = [self.side // 2]
-        while sides[0] > 4:
+        while sides[0] > self.start[0]:
             sides.insert(0, (sides[0] + 1) // 2)
         return sides
 
@@ -76,11 +102,11 @@ class DCGANGenerator(nn.Module):
     def __init__(self, config: DCGANConfig):
         super().__init__()
         widths = config.widths
-        self.first_block = (widths[0], 4, 4)
+        self.first_block = (widths[0], *config.start)
         self.embed = nn.Embedding(config.classes, config.latent_size) if config.classes else None
         inputs = config.latent_size * (2 if config.classes else 1)
         # The paper's first transposed convolution meets a 1x1 image, where it is a matrix product.
-        self.project = nn.Linear(inputs, widths[0] * 16, bias=False)
+        self.project = nn.Linear(inputs, math.prod(self.first_block), bias=False)
         self.norm = nn.BatchNorm2d(widths[0])
         self.stages = nn.ModuleList(
             DoubleSide(wide, narrow, kernel_size(side))
@@ -91,13 +117,15 @@ class DCGANGenerator(nn.Module):
         self.apply(initialise)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """z: [N, latent_size], labels: [N] class numbers or [N, classes] weights. Returns images [N, C, side, side] in
-        [-1, 1]."""
+        """z: [N, latent_size], labels: [N] class numbers or [N, classes] weights.
+
+        Returns images [N, C, H, W] in [-1, 1].
+        """
         if self.embed is not None:
             assert labels is not None
             mixed = labels.is_floating_point()
             z = torch.cat([z, labels @ self.embed.weight if mixed else self.embed(labels)], dim=1)
-        x = self.project(z).unflatten(1, self.first_block)  # [N, widths[0], start, start]
+        x = self.project(z).unflatten(1, self.first_block)  # [N, widths[0], *start]
         x = self.norm(x).relu_()
         for stage in self.stages:
             x = stage(x)  # half the features, twice the side
@@ -138,12 +166,12 @@ class DCGANDiscriminator(nn.Module):
             HalveSide(narrow, wide, kernel_size(side), normalisation)
             for (narrow, wide), side in zip(pairwise(widths), config.sides[:0:-1], strict=True)
         )
-        self.head = wrap(nn.Linear(widths[-1] * 16, 1))
+        self.head = wrap(nn.Linear(widths[-1] * math.prod(config.start), 1))
         self.embed = nn.Embedding(config.classes, widths[-1]) if config.classes else None
         self.apply(initialise)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """images: [N, C, side, side] in [-1, 1], labels: [N] whole numbers. Returns logits [N] in float32."""
+        """images: [N, C, H, W] in [-1, 1], labels: [N] whole numbers. Returns logits [N] in float32."""
         x = nn.functional.leaky_relu(self.from_image(images), 0.2)
         for stage in self.stages:
             x = stage(x)  # twice the features, half the side
@@ -202,19 +230,34 @@ def _detect(shapes: Shapes) -> bool:
 
 
 def _config_from(shapes: Shapes) -> DCGANConfig:
-    inputs = shapes["project.weight"][1]
+    """Raises InputError for a first block that is no square: nothing in the shapes says what is its height."""
+    outputs, inputs = shapes["project.weight"]
     classes, embedding = shapes.get("embed.weight", (0, 0))
     convolutions = [name for name in shapes if name.startswith("stages.") and name.endswith(".conv.weight")]
     kernels = [shapes[name][-1] for name in convolutions]
     width, channels = shapes["to_image.weight"][:2]
+    places = outputs // max(1, shapes["norm.running_mean"][0])
+    start = math.isqrt(places)
+    if start**2 != places:
+        raise InputError(
+            f"its first block has {places} places and is no square, and only our own header says how high it is: save "
+            "it with Save Generator."
+        )
     return DCGANConfig(
-        side=28 if 3 in kernels else 4 * 2 ** (len(kernels) + 1),
+        side=28 if 3 in kernels else start * 2 ** (len(kernels) + 1),
         channels=channels,
         classes=classes,
         latent_size=inputs - embedding,
         width=width,
         refine=sum(name.startswith("refine.") and name.endswith(".conv.weight") for name in shapes),
+        start=(start, start),
     )
+
+
+def _design(side: int, start: tuple[int, int], **settings: Any) -> DCGANConfig:
+    """The network for images of that height. Squares of 28, MNIST's digits, go by 4 as they always have: one doubling
+    more than from 7."""
+    return DCGANConfig(side, start=SQUARE if (side, start) == (28, (7, 7)) else start, **settings)
 
 
 ARCHITECTURE = Architecture(
@@ -225,4 +268,5 @@ ARCHITECTURE = Architecture(
     normalisations=("batch", "spectral", "none"),
     detect=_detect,
     config_from=_config_from,
+    design=_design,
 )

@@ -12,35 +12,39 @@ no tanh. With classes, the label's embedding sets the gain and bias of every bat
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache, reduce
+from functools import reduce
 from itertools import count, takewhile
 from typing import TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import InputError
-from .architecture import Architecture, Shapes, as_vectors, check_channels
+from .architecture import Architecture, Shapes, as_vectors, check_channels, check_start
+from .fastgan_discriminator import FastGANDiscriminator
+from .fastgan_layers import Excitation, Layer, Noise, initialise
 
 SIDES = (64, 128, 256, 512, 1024)
+"""Of square images from a first block of 4x4, which is doubled four to eight times. With fewer doublings, no stage
+would have another whose side is a sixteenth of its own."""
 
 LARGEST = 2**16
 """Of every number of features, so that a config from a file cannot ask for a network beyond all bounds."""
 
-MOST_EXCITED = 512
-"""Side of the last stage whose channels are weighed by an earlier one; the first is a sixteenth of it, 32."""
+EXCITED = range(3, 7)
+"""The stages whose channels are weighed by the block of features that is doubled four times to theirs: in square
+images, those with sides of 64 to 512."""
 
 
 @dataclass(frozen=True)
 class FastGANConfig:
     side: int
-    """Height and width of the images: 64, 128, 256, 512 or 1024."""
+    """Height of the images: 64, 128, 256, 512 or 1024, and their width too, for a first block of 4x4."""
     channels: int
     """1 grey, 3 RGB, 4 RGBA."""
     widths: tuple[int, ...]
-    """Features at 4x4, 8x8 and so on up to the image's side."""
+    """Features in the first block, in that of twice its side, and so on up to the image's side."""
     convolutions: tuple[int, ...]
     """1 or 2 for each of those sides but the first. A stage of 2 adds noise."""
     classes: int = 0
@@ -50,23 +54,32 @@ class FastGANConfig:
     projected: int = 0
     """1 for Projected GAN's generator: z is normalised, and the image has a bias but no tanh.
 
-    FastGAN itself has a tanh at a side of 1024 only; at smaller ones, images are in [-1, 1] by training alone.
+    FastGAN itself has a tanh after eight doublings only, at a side of 1024; at smaller ones, images are in [-1, 1] by
+    training alone.
     """
+    start: tuple[int, int] = (4, 4)
+    """Height and width of the first block of features."""
 
     def __post_init__(self) -> None:
-        if self.side not in SIDES:
-            sides = ", ".join(map(str, SIDES[:-1]))
-            raise InputError(f"fastgan makes images with a side of {sides} or {SIDES[-1]} pixels, not {self.side}.")
+        if len(self.start) != 2:
+            raise InputError(f"fastgan needs a height and a width of its first block, not {list(self.start)}.")
+        heights = [side // SIDES[0] * 16 * self.start[0] for side in SIDES]
+        if self.side not in heights:
+            raise InputError(
+                f"fastgan makes images with a height of {', '.join(map(str, heights[:-1]))} or {heights[-1]} pixels, "
+                f"not {self.side}."
+            )
+        check_start("fastgan", self.side, self.start)
         check_channels("fastgan", self.channels)
         if len(self.widths) != len(self.sides) or not all(1 <= width <= LARGEST for width in self.widths):
             raise InputError(
-                f"fastgan needs a width of 1 to {LARGEST} for each of the {len(self.sides)} sides from 4 to "
-                f"{self.side}, not {list(self.widths)}."
+                f"fastgan needs a width of 1 to {LARGEST} for each of the {len(self.sides)} sides from "
+                f"{self.sides[0]} to {self.side}, not {list(self.widths)}."
             )
         if len(self.convolutions) != len(self.sides) - 1 or not all(number in (1, 2) for number in self.convolutions):
             raise InputError(
-                f"fastgan needs 1 or 2 convolutions for each of the {len(self.sides) - 1} sides from 8 to {self.side}, "
-                f"not {list(self.convolutions)}."
+                f"fastgan needs 1 or 2 convolutions for each of the {len(self.sides) - 1} sides from {self.sides[1]} "
+                f"to {self.side}, not {list(self.convolutions)}."
             )
         if not (1 <= self.latent_size <= LARGEST and 0 <= self.classes <= LARGEST):
             raise InputError(
@@ -78,12 +91,13 @@ class FastGANConfig:
 
     @property
     def sides(self) -> list[int]:
-        """Sides of the blocks of features, from 4 to the image's."""
-        return [2**power for power in range(2, self.side.bit_length())]
+        """Heights of the blocks of features, from the first one's to the image's."""
+        return [self.start[0] * 2**doublings for doublings in range((self.side // self.start[0]).bit_length())]
 
 
 def widths(side: int, base: int = 64) -> tuple[int, ...]:
-    """Features for each side as the paper counts them: base at 128x128. Projected GAN has a base of 128."""
+    """Features for each side from 4 to that of a square image, as the paper counts them: base at 128x128. Projected GAN
+    has a base of 128."""
     multiples = (16, 8, 4, 2, 2, 1, 1 / 2, 1 / 4, 1 / 8)
     return tuple(int(base * multiple) for multiple in multiples[: side.bit_length() - 2])
 
@@ -93,33 +107,54 @@ def convolutions(side: int) -> tuple[int, ...]:
     return tuple(2 - stage % 2 for stage in range(side.bit_length() - 3))
 
 
+def design(
+    side: int, start: tuple[int, int], channels: int, classes: int, base: int = 64, latent_size: int = 256
+) -> FastGANConfig:
+    """The paper's network for images of that height.
+
+    base: features where the first block has been doubled five times, at 128x128.
+
+    Raises InputError for images that it cannot make.
+    """
+    square = 4 * side // start[0]  # of a first block of 4x4 that is doubled as often
+    return FastGANConfig(
+        side=side,
+        channels=channels,
+        widths=widths(square, base),
+        convolutions=convolutions(square),
+        classes=classes,
+        latent_size=latent_size,
+        start=start,
+    )
+
+
 class FastGANGenerator(nn.Module):
     def __init__(self, config: FastGANConfig):
         super().__init__()
         self.classes = config.classes
         self.normalises = config.projected == 1
-        self.bounded = config.projected == 0 and config.side == 1024
+        self.bounded = config.projected == 0 and len(config.convolutions) == 8
         self.embed = nn.Embedding(config.classes, config.latent_size) if config.classes else None
-        self.project = nn.ConvTranspose2d(config.latent_size, 2 * config.widths[0], kernel_size=4, bias=False)
+        self.project = nn.ConvTranspose2d(config.latent_size, 2 * config.widths[0], config.start, bias=False)
         self.norm = nn.BatchNorm2d(2 * config.widths[0])
         self.stages = nn.ModuleList(Stage(index, config) for index in range(len(config.convolutions)))
         bias = config.projected == 1
         self.to_image = nn.Conv2d(config.widths[-1], config.channels, kernel_size=3, padding=1, bias=bias)
         self.apply(initialise)
 
-    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """z: [N, latent_size], labels: [N] class numbers or [N, classes] weights. Returns images [N, C, side, side],
-        nominally in [-1, 1]."""
+    def forward(self, z: Tensor, labels: Tensor | None = None, random: torch.Generator | None = None) -> Tensor:
+        """z: [N, latent_size], labels: [N] class numbers or [N, classes] weights. random: what noise is drawn with, on
+        the device of z; the same noise always without. Returns images [N, C, H, W], nominally in [-1, 1]."""
         label = None
         if self.embed is not None:
             assert labels is not None
             label = as_vectors(labels, self.classes) @ self.embed.weight  # [N, latent_size]
         if self.normalises:
             z = z * (z.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
-        x = functional.glu(self.norm(self.project(z[:, :, None, None])), dim=1)  # [N, widths[0], 4, 4]
+        x = functional.glu(self.norm(self.project(z[:, :, None, None])), dim=1)  # [N, widths[0], *start]
         small = [x]  # at sides of 4, 8, 16 and 32
         for stage in self.stages:
-            x = stage(x, label, small)
+            x = stage(x, label, small, random)
             if len(small) < 4:
                 small.append(x)
         image = self.to_image(x)
@@ -133,108 +168,20 @@ class Stage(nn.Module):
         super().__init__()
         self.index = index
         inputs, outputs = config.widths[index : index + 2]
-        side, depth = config.sides[index + 1], config.convolutions[index]
+        depth = config.convolutions[index]
         label_size = config.latent_size if config.classes else 0
         self.layers = nn.ModuleList(
-            Layer(outputs if position else inputs, outputs, label_size, Noise(side, position) if depth == 2 else None)
+            Layer(outputs if position else inputs, outputs, label_size, Noise(position) if depth == 2 else None)
             for position in range(depth)
         )
-        excited = SIDES[0] <= side <= MOST_EXCITED
-        self.excitation = Excitation(config.widths[index - 3], outputs) if excited else None
+        self.excitation = Excitation(config.widths[index - 3], outputs) if index in EXCITED else None
 
-    def forward(self, x: Tensor, label: Tensor | None, small: list[Tensor]) -> Tensor:
+    def forward(self, x: Tensor, label: Tensor | None, small: list[Tensor], random: torch.Generator | None) -> Tensor:
         """label: [N, latent_size]. small: what the first stages made, one of which weighs this one's channels."""
         x = functional.interpolate(x, scale_factor=2, mode="nearest")
         for layer in self.layers:
-            x = layer(x, label)
+            x = layer(x, label, random)
         return x if self.excitation is None else x * self.excitation(small[self.index - 3])
-
-
-class Layer(nn.Module):
-    """A 3x3 convolution, noise, batch norm, and a gated linear unit."""
-
-    def __init__(self, inputs: int, outputs: int, label_size: int, noise: nn.Module | None):
-        super().__init__()
-        self.conv = nn.Conv2d(inputs, 2 * outputs, kernel_size=3, padding=1, bias=False)
-        self.noise = noise
-        self.norm = LabelledNorm(2 * outputs, label_size) if label_size else nn.BatchNorm2d(2 * outputs)
-
-    def forward(self, x: Tensor, label: Tensor | None) -> Tensor:
-        x = self.conv(x)
-        if self.noise is not None:
-            x = self.noise(x)
-        x = self.norm(x) if label is None else self.norm(x, label)
-        return functional.glu(x, dim=1)
-
-
-class Noise(nn.Module):
-    """Adds one map of normal numbers to all channels.
-
-    The paper draws it anew for every image, and so does this in training. A finished generator adds the same numbers
-    always, on every device: z alone says what an image is, whatever its batch, and neighbouring z make neighbouring
-    images.
-    """
-
-    def __init__(self, side: int, position: int):
-        """position: of the convolution in its stage. It and the side say which numbers they are."""
-        super().__init__()
-        self.side, self.position = side, position
-        self.strength = nn.Parameter(torch.zeros(1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.training:
-            noise = torch.randn(len(x), 1, *x.shape[2:], device=x.device, dtype=x.dtype)
-        else:
-            noise = torch.from_numpy(fixed_noise(self.side, self.position)).to(x)
-        return x + noise * self.strength
-
-
-@cache
-def fixed_noise(side: int, position: int) -> np.ndarray:
-    """Normal numbers [side, side], the same ones forever."""
-    return np.random.RandomState(2 * side + position).randn(side, side).astype(np.float32)
-
-
-class LabelledNorm(nn.Module):
-    """Batch norm whose gain and bias follow from the label (de Vries et al. 2017)."""
-
-    running_mean: Tensor
-    running_var: Tensor
-
-    def __init__(self, features: int, label_size: int):
-        super().__init__()
-        self.gain = nn.Linear(label_size, features)
-        self.bias = nn.Linear(label_size, features)
-        self.register_buffer("running_mean", torch.zeros(features))
-        self.register_buffer("running_var", torch.ones(features))
-
-    def forward(self, x: Tensor, label: Tensor) -> Tensor:
-        """x: [N, features, H, W], label: [N, label_size]."""
-        x = functional.batch_norm(x, self.running_mean, self.running_var, training=self.training)
-        return x * (1 + self.gain(label))[:, :, None, None] + self.bias(label)[:, :, None, None]
-
-
-class Excitation(nn.Module):
-    """Features of a small side [N, I, H, W] to factors for the channels of a large one [N, O, 1, 1]."""
-
-    def __init__(self, inputs: int, outputs: int):
-        super().__init__()
-        self.squeeze = nn.Conv2d(inputs, outputs, kernel_size=4, bias=False)
-        self.excite = nn.Conv2d(outputs, outputs, kernel_size=1, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = functional.silu(self.squeeze(functional.adaptive_avg_pool2d(x, 4)))
-        return self.excite(x).sigmoid()
-
-
-def initialise(module: nn.Module) -> None:
-    """Draws one layer's weights as the authors do, N(0, 0.02) or for batch norm N(1, 0.02), by torch's generator."""
-    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-        nn.init.normal_(module.weight, 0.0, 0.02)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
-    elif isinstance(module, nn.BatchNorm2d):
-        nn.init.normal_(module.weight, 1.0, 0.02)
 
 
 def is_original(shapes: Shapes) -> bool:
@@ -414,15 +361,16 @@ def _detect(shapes: Shapes) -> bool:
 
 def _config_from(shapes: Shapes) -> FastGANConfig:
     convolutions = list(takewhile(len, (list(_convolutions(shapes, stage)) for stage in count())))
-    latent_size, doubled = shapes["project.weight"][:2]
+    latent_size, doubled, *start = shapes["project.weight"]
     return FastGANConfig(
-        side=2 ** (len(convolutions) + 2),
+        side=start[0] * 2 ** len(convolutions),
         channels=shapes["to_image.weight"][0],
         widths=(doubled // 2, *(stage[0][0] // 2 for stage in convolutions)),
         convolutions=tuple(len(stage) for stage in convolutions),
         classes=shapes.get("embed.weight", (0, 0))[0],
         latent_size=latent_size,
         projected=int("to_image.bias" in shapes),
+        start=(start[0], start[1]),
     )
 
 
@@ -439,6 +387,11 @@ ARCHITECTURE = Architecture(
     name="fastgan",
     config=FastGANConfig,
     generator=FastGANGenerator,
+    discriminator=FastGANDiscriminator,
+    normalisations=FastGANDiscriminator.NORMALISATIONS,
+    design=design,
+    draws=True,
+    self_supervised=True,
     detect=_detect,
     config_from=_config_from,
 )

@@ -21,7 +21,8 @@ from torch.nn import functional
 
 from ..errors import InputError
 from .architecture import Architecture, Shapes, check_channels
-from .fastgan import Noise, check_complete
+from .fastgan import check_complete
+from .fastgan_layers import Noise
 
 SIDES = tuple(2**power for power in range(4, 11))
 
@@ -126,7 +127,7 @@ class Stage(nn.Module):
         self.enlarge = nn.Conv2d(inputs, 4 * inputs, kernel_size=1) if config.design == 3 else None
         self.register_buffer("blur", torch.tensor([1.0, 2.0, 1.0]) if config.blurred else None)
         self.conv = nn.Conv2d(inputs, 2 * outputs, kernel_size=4 if config.design > 1 else 3)
-        self.noise = Noise(side, position=0) if config.design > 1 else None
+        self.noise = Noise(position=0) if config.design > 1 else None
         self.norm = nn.BatchNorm2d(2 * outputs)
         excites = FIRST_EXCITED <= 8 * side <= config.side
         self.excitation = (

@@ -13,6 +13,7 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 
 import torch
@@ -130,10 +131,9 @@ def design(
     Raises InputError for a size that a first block of that shape does not grow to.
     """
     check_start("stylegan2", side, start)
-    return StyleGAN2Config(
-        side, channels, widths(4 * side // start[0], base, largest), classes, latent_size, w_dim, mapping_layers,
-        start=start,
-    )  # fmt: skip
+    features = widths(4 * side // start[0], base, largest)
+    # No bounds: they are for float16, and training here computes in bfloat16, whose numbers go as far as float32's.
+    return StyleGAN2Config(side, channels, features, classes, latent_size, w_dim, mapping_layers, clamp=0, start=start)
 
 
 class StyleGAN2Generator(nn.Module):
@@ -281,10 +281,10 @@ class Convolution(nn.Module):
         else:
             # One convolution for the whole batch: scaled features, and not a weight for every image.
             x = self._convolved(x * style[:, :, None, None].to(x.dtype), self.weight)
-            # Channels last in memory, as the features are: the sum would turn them round.
-            added = (added.movedim(1, 3) + bias).movedim(3, 1)  # [N or 1, O, h, w]
-            # In the features' type, which is a shorter one where a training computes in it.
-            x = torch.addcmul(added.to(x.dtype), x, scale[:, :, None, None].to(x.dtype))
+            # In the features' type, which is a shorter one where a training computes in it; and channels last in
+            # memory, as they are: the sum would turn them round.
+            added = (added.to(x.dtype).movedim(1, 3) + bias.to(x.dtype)).movedim(3, 1)  # [N or 1, O, h, w]
+            x = torch.addcmul(added, x, scale[:, :, None, None].to(x.dtype))
         x = functional.leaky_relu_(x, 0.2)
         if not self.clamp:
             return x
@@ -448,17 +448,13 @@ _SMOOTH = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 4
 
 def smoothed(x: Tensor, bias: Tensor | None) -> Tensor:
     """The filter [1, 3, 3, 1] along both sides, with a gain of 4. x: [N, C, H + 1, W + 1]. Returns [N, C, H, W]."""
-    channels = x.shape[1]
-    kernel = torch.outer(_SMOOTH, _SMOOTH).to(x)
-    return functional.conv2d(x, kernel.expand(channels, 1, 4, 4), bias, padding=1, groups=channels)
+    return functional.conv2d(x, _kernel(x), bias, padding=1, groups=x.shape[1])
 
 
 def doubled(image: Tensor) -> Tensor:
     """An image at twice the side. [N, C, H, W] -> [N, C, 2H, 2W]."""
-    channels = image.shape[1]
-    kernel = torch.outer(_SMOOTH, _SMOOTH).to(image).expand(channels, 1, 4, 4)
     with torch.autocast(image.device.type, enabled=False):
-        return functional.conv_transpose2d(image, kernel, stride=2, padding=1, groups=channels)
+        return functional.conv_transpose2d(image, _kernel(image), stride=2, padding=1, groups=image.shape[1])
 
 
 def blurred(x: Tensor, padding: int, stride: int = 1) -> Tensor:
@@ -466,12 +462,23 @@ def blurred(x: Tensor, padding: int, stride: int = 1) -> Tensor:
 
     x: [N, C, H, W]. Returns [N, C, H + 2 padding - 3, W + 2 padding - 3], or every stride-th of it.
     """
-    channels = x.shape[1]
     if stride > 1 and x.device.type == "cpu" and x.dtype == torch.bfloat16:
         x = x.float()  # the gradient of such a convolution is ten times as slow in bfloat16 there
-    kernel = (torch.outer(_SMOOTH, _SMOOTH) / 4).to(x).expand(channels, 1, 4, 4)
     with torch.autocast(x.device.type, enabled=False):
-        return functional.conv2d(x, kernel, stride=stride, padding=padding, groups=channels)
+        return functional.conv2d(x, _kernel(x) / 4, stride=stride, padding=padding, groups=x.shape[1])
+
+
+def _kernel(x: Tensor) -> Tensor:
+    """The filter [1, 3, 3, 1] along both sides for each channel of x, with a gain of 4: [C, 1, 4, 4], as x is."""
+    return _smooth(x.device, x.dtype).expand(x.shape[1], 1, 4, 4)
+
+
+@cache
+def _smooth(device: torch.device, dtype: torch.dtype) -> Tensor:
+    """It alone, [4, 4]. Kept, because a GPU waits whenever numbers are sent to it."""
+    # One that was made where a host computes without gradients would be of no use in a training.
+    with torch.inference_mode(False):
+        return torch.outer(_SMOOTH, _SMOOTH).to(device, dtype)
 
 
 def is_original(shapes: Shapes) -> bool:

@@ -20,13 +20,16 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..mixture import GaussianMixture
-from .architecture import Architecture, Shapes, padded
+from .architecture import Architecture, Shapes, check_proportions, padded, size_of
 
 WIDTH = 64
 """Features of every layer. ComfyUI opens no other."""
 
 PIXELS = 8
 """Of a picture's side for each place of the latent."""
+
+LARGEST_SIDE = 4096
+"""Of the height and width of the pictures."""
 
 MOST_LATENT_CHANNELS = 64
 
@@ -43,7 +46,7 @@ LOG_VARIANCE_OF_A_POINT = -30.0
 @dataclass(frozen=True)
 class TAESDVAEConfig:
     side: int
-    """Height and width of the pictures it was trained on, 8 to 4096; it takes any other size too."""
+    """Height of the pictures it was trained on, 8 to 4096; it takes any other size too."""
     channels: int = 3
     """RGB."""
     classes: int = 0
@@ -54,12 +57,13 @@ class TAESDVAEConfig:
     """Of the Gaussian mixture that latents can be drawn from; 0 for none."""
     directions: int = 0
     """In which those components differ; 0 where there are none."""
+    start: tuple[int, int] = (4, 4)
+    """As the height of those pictures is to their width."""
 
     def __post_init__(self) -> None:
         if self.channels != 3:
             raise InputError(f"taesd_vae makes RGB pictures only: choose 3 channels, not {self.channels}.")
-        if not PIXELS <= self.side <= 4096:
-            raise InputError(f"taesd_vae makes pictures with a side of 8 to 4096 pixels, not {self.side}.")
+        check_proportions("taesd_vae", self.side, self.start, LARGEST_SIDE)
         if not 1 <= self.latent_channels <= MOST_LATENT_CHANNELS:
             raise InputError(f"taesd_vae has 1 to {MOST_LATENT_CHANNELS} latent channels, not {self.latent_channels}.")
         if self.classes != 0:
@@ -71,8 +75,8 @@ class TAESDVAEConfig:
     @property
     def latent_shape(self) -> tuple[int, int, int]:
         """C, h, w of a picture's latent. A side that is no multiple of 8 is rounded up."""
-        places = -(-self.side // PIXELS)
-        return self.latent_channels, places, places
+        height, width = size_of(self)
+        return self.latent_channels, -(-height // PIXELS), -(-width // PIXELS)
 
     @property
     def latent_size(self) -> int:
@@ -87,7 +91,7 @@ class TAESDVAE(nn.Module):
 
     def __init__(self, config: TAESDVAEConfig):
         super().__init__()
-        self.side, self.latent_shape = config.side, config.latent_shape
+        self.size, self.latent_shape = size_of(config), config.latent_shape
         self.taesd_encoder = encoder(config.latent_channels)
         self.taesd_decoder = decoder(config.latent_channels)
         # What a latent is multiplied by and shifted to be one of another model's; 1 and 0 in all that we train.
@@ -106,9 +110,10 @@ class TAESDVAE(nn.Module):
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """z: [N, C, h, w]. Returns images [N, 3, 8h, 8w], nominally in [-1, 1]; of a latent as high and wide as the
-        config's pictures have, only the side x side pixels that are not padding."""
+        config's pictures have, only the pixels that are not padding."""
         images = self.taesd_decoder((z - self.vae_shift) * self.vae_scale) * 2 - 1
-        return images[:, :, : self.side, : self.side] if z.shape[1:] == self.latent_shape else images
+        height, width = self.size
+        return images[:, :, :height, :width] if z.shape[1:] == self.latent_shape else images
 
     def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """images: [N, 3, H, W] in [-1, 1]. Returns the mean and the log variance of z, [N, C, ceil(H/8), ceil(W/8)].
@@ -295,7 +300,7 @@ def _config_from(shapes: Shapes) -> TAESDVAEConfig:
 
 def _root(number: int) -> int:
     """Of a square; 0 where it is none, or larger than any latent."""
-    return next((root for root in range(1, 4096 // PIXELS + 1) if root**2 == number), 0)
+    return next((root for root in range(1, LARGEST_SIDE // PIXELS + 1) if root**2 == number), 0)
 
 
 ARCHITECTURE = Architecture(

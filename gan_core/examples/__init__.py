@@ -11,10 +11,12 @@ from ..dataset import ImageDataset, fingerprint
 FOLDER = Path(__file__).parent
 
 
-def digits(size: int = 28, channels: str = "auto", mirror: bool = False, labels: bool = False) -> ImageDataset:
+def digits(
+    size: int | tuple[int, int] = 28, channels: str = "auto", mirror: bool = False, labels: bool = False
+) -> ImageDataset:
     """10,000 handwritten digits, grey, white on black.
 
-    size: side in pixels; they are 28 by nature.
+    size: side in pixels, or height and width; they are squares of 28 by nature.
     channels, mirror: as in ImageDataset.from_images.
     labels: whether each comes with its class, 0 to 9.
     """

@@ -120,11 +120,11 @@ def _head(generator: Generator, repo: str, licence: str, title: str, singles: Se
 def _facts(generator: Generator) -> str:
     card, config = generator.card, asdict(generator.config)
     parameters = sum(parameter.numel() for parameter in generator.module.parameters())
-    side, channels = generator.config.side, generator.config.channels
+    channels = generator.config.channels
     colours = {1: "grey", 3: "RGB", 4: "RGBA"}.get(channels, f"{channels} channels")
     rows = [
         ("network", f"{generator.architecture.name}, {parameters:,} parameters"),
-        ("images", f"{side}x{side}, {colours}"),
+        ("images", f"{generator.size_in_words}, {colours}"),
         ("latent", f"{' x '.join(map(str, network_shape(generator)))} numbers"),
     ]
     if generator.classes:

@@ -167,7 +167,7 @@ def _write(path: Path, text: str) -> None:
 
 def _draw(generator: ImageGenerator, folder: Path) -> None:
     """Pictures of the first seeds: a sheet, and some by themselves."""
-    count = next(count for side, count in SHEET.items() if generator.config.side <= side)
+    count = next(count for side, count in SHEET.items() if max(generator.size) <= side)
     images = generator.decode(sample_noise(generator, range(count)))
     sheet = _at_most(_enlarged(pictures.grid(images), WIDEST // 2), WIDEST)
     pictures.save_png(sheet, folder / GRID)

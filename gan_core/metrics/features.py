@@ -24,22 +24,23 @@ class Extractor:
     name: str
     """What figures made with it are named after."""
     sides: tuple[int, int]
-    """Least and greatest side of the squares that it is shown: smaller pictures are enlarged, larger ones reduced."""
+    """Least and greatest side of the squares that it is shown: smaller pictures are enlarged, larger ones reduced, and
+    those that are no squares stretched to squares of their longer side."""
     network: Callable[[Tensor], Tensor]
     """Pictures [N, 3, side, side] in float32 from 0 to 255 -> features [N, D]."""
 
     def side_for(self, side: int) -> int:
-        """The side at which it is shown pictures of a side."""
+        """The side at which it is shown pictures whose longer side is that one."""
         return min(max(side, self.sides[0]), self.sides[1])
 
     @torch.no_grad()
     def features(self, images: Tensor) -> Tensor:
-        """images: uint8 [N, C, side, side], C = 1 grey, 3 RGB, 4 RGBA, which is laid on white.
+        """images: uint8 [N, C, H, W], C = 1 grey, 3 RGB, 4 RGBA, which is laid on white.
 
         Returns features [N, D] in float32, on the CPU.
         """
         pictures = on_white(images.float())
-        side = self.side_for(pictures.shape[-1])
+        side = self.side_for(max(pictures.shape[-2:]))
         if pictures.shape[-2:] != (side, side):
             pictures = functional.interpolate(
                 pictures, size=(side, side), mode="bilinear", align_corners=False, antialias=True

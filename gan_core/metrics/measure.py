@@ -134,7 +134,7 @@ def measuring(
     extractor: the network that looks at the images; None is features.efficientnet_lite0.
 
     All images are rounded to 8 bits and laid on white before they are looked at. Raises InputError for fewer than 10
-    images or more than 10,000, for sides that differ, and where the extractor is not installed.
+    images or more than 10,000, for sizes that differ, and where the extractor is not installed.
     """
     _check(generator, dataset, count, seed)
     extractor = extractor or efficientnet_lite0(torch.device(device))
@@ -148,17 +148,17 @@ def measuring(
         chosen = None if labels is None else [int(label) for label in labels[places]]
         latent = sample_noise(generator, [seed + int(place) for place in places], labels=chosen)
         # A VAE whose latents have a height and a width makes sides that its steps divide; what is beyond is padding.
-        images = generator.decode(latent)[..., : dataset.side, : dataset.side]
+        images = generator.decode(latent)[..., : dataset.height, : dataset.width]
         return torch.from_numpy(to_pixels(images)).permute(0, 3, 1, 2)
 
     step = Measuring(0, len(real) + count + STATISTICS, "looking at real images", torch.zeros(0, 3, 1, 1))
     yield step
     features: dict[str, list[Tensor]] = {"real": [], "fake": []}
-    for indices in _parts(real, extractor.side_for(dataset.side)):
+    for indices in _parts(real, extractor.side_for(max(dataset.size))):
         features["real"].append(extractor.features(dataset.batch(indices)))
         step = replace(step, done=step.done + len(indices))
         yield step
-    for indices in _parts(np.arange(count), extractor.side_for(dataset.side)):
+    for indices in _parts(np.arange(count), extractor.side_for(max(dataset.size))):
         pixels = made(indices)
         features["fake"].append(extractor.features(pixels))
         step = replace(
@@ -191,7 +191,7 @@ def measuring(
         len(real),
         count,
         extractor.name,
-        extractor.side_for(dataset.side),
+        extractor.side_for(max(dataset.size)),
         dataset.name,
     )
     yield replace(step, done=step.total, report=report, nearest=panel)
@@ -207,10 +207,10 @@ def _check(generator: Generator, dataset: ImageDataset, count: int, seed: int) -
             f"{dataset.name} has {len(dataset)} images: a measurement needs {FEWEST_IMAGES} or more, and some hundreds "
             "to say much."
         )
-    if dataset.side != generator.config.side:
+    if dataset.size != generator.size:
         raise InputError(
-            f"{generator.title} makes images with a side of {generator.config.side} pixels, and those of "
-            f"{dataset.name} have {dataset.side}: read the images with a size of {generator.config.side}."
+            f"{generator.title} makes images of {generator.size_in_words} pixels, and those of {dataset.name} have "
+            f"{dataset.width}x{dataset.height}: read the images with a size of {generator.size_in_words}."
         )
 
 

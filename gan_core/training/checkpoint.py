@@ -83,17 +83,30 @@ def read(folder: Path) -> Checkpoint | None:
     if not path.exists():
         return None
     with weights.opened(path) as file:
-        version = file.metadata.get(CHECKPOINT_KEY)
-        if version != str(VERSION):
-            raise InputError(f"{path} is no checkpoint that this version can resume (its version is {version}).")
-        try:
-            state = json.loads(file.metadata["state"])
-            whole = all(isinstance(state[name], kind) for name, kind in STATE.items())
-        except (KeyError, ValueError, TypeError, RecursionError):
-            whole = False
-        if not whole:
-            raise InputError(f"{path} is damaged: its state cannot be read.")
-        return Checkpoint(state, file.tensors())
+        return Checkpoint(_state(path, file.metadata), file.tensors())
+
+
+def state_of(folder: Path) -> dict[str, Any] | None:
+    """The state of the folder's checkpoint, without its tensors. None and InputError as of `read`."""
+    path = folder / FILE
+    if not path.exists():
+        return None
+    with weights.opened(path) as file:
+        return _state(path, file.metadata)
+
+
+def _state(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
+    version = metadata.get(CHECKPOINT_KEY)
+    if version != str(VERSION):
+        raise InputError(f"{path} is no checkpoint that this version can resume (its version is {version}).")
+    try:
+        state = json.loads(metadata["state"])
+        whole = all(isinstance(state[name], kind) for name, kind in STATE.items())
+    except (KeyError, ValueError, TypeError, RecursionError):
+        whole = False
+    if not whole:
+        raise InputError(f"{path} is damaged: its state cannot be read.")
+    return state
 
 
 def _optimized(optimizer: Adam, module: nn.Module) -> list[tuple[str, nn.Parameter]]:

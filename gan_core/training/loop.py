@@ -15,6 +15,7 @@ from ..generator import Generator
 from .adversarial import AdversarialRun
 from .devices import best_device, cpu_threads, usable
 from .history import Panels, Record
+from .probe import settled
 from .recipes import AdversarialRecipe, TrainConfig
 from .run import Run
 from .variational import VariationalRun
@@ -39,8 +40,11 @@ def train(
     loss or weight is no longer finite; the last good checkpoint then stays.
     """
     config.check()
+    chosen = usable(device) if device is not None else best_device()
+    config, remarks = settled(config, dataset, chosen)
     kind = AdversarialRun if isinstance(config.recipe, AdversarialRecipe) else VariationalRun
-    run = kind(dataset, config, usable(device) if device is not None else best_device(), start)
+    run = kind(dataset, config, chosen, start)
+    run.remarks[:0] = remarks
     # A script may end without closing the iterator. Python would do it later, when torch is already half gone.
     atexit.register(run.close)
     try:
@@ -90,6 +94,11 @@ class Progress:
     def history(self) -> list[Record]:
         """All records of the run, oldest first."""
         return self.run.history
+
+    @property
+    def remarks(self) -> list[str]:
+        """What happened that a person should know, one sentence or two each, oldest first."""
+        return self.run.remarks
 
     @property
     def panels(self) -> Panels:

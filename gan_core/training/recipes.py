@@ -162,10 +162,10 @@ GAN_PRESETS = {
     ),
     "stylegan2_small": AdversarialRecipe(
         "stylegan2",
-        {"base": 1024, "largest": 64, "latent_size": 64, "w_dim": 64, "mapping_layers": 2},
+        {"base": 512, "largest": 128, "latent_size": 64, "w_dim": 64, "mapping_layers": 2},
         learning_rate=2e-3,
         betas=(0.0, 0.99),
-        batch_size=32,
+        batch_size=16,
         average_kimg=15.0,
         cpu_threads=1,
         penalty="r1",
@@ -185,6 +185,26 @@ GAN_PRESETS = {
         penalty_every=16,
         path_length=2.0,
         augment="ada",
+    ),
+    # For a few hundred images and one GPU (Liu et al. 2021).
+    "fastgan": AdversarialRecipe(
+        "fastgan",
+        learning_rate=2e-4,
+        batch_size=8,
+        average_kimg=5.0,
+        objective="hinge",
+        self_supervision=1.0,
+        augment="diffaugment",
+    ),
+    "fastgan_small": AdversarialRecipe(
+        "fastgan",
+        {"base": 8, "latent_size": 64},
+        learning_rate=1e-3,
+        batch_size=16,
+        average_kimg=5.0,
+        objective="hinge",
+        self_supervision=1.0,
+        augment="diffaugment",
     ),
 }
 
@@ -208,6 +228,10 @@ PRESETS: Mapping[str, Recipe] = {**GAN_PRESETS, **VAE_PRESETS}
 """Recipes by name, the best for most first. docs/recipes.md says what each is for and what was measured."""
 
 
+AUTO = "auto"
+"""The preset that stands for the one that a look at the data asks for: see probe.py."""
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """One training: where it is kept, how long it may take, and where it leaves the preset."""
@@ -215,7 +239,7 @@ class TrainConfig:
     folder: str | Path
     """The run's own folder. Its generator, checkpoint, history and samples are kept there."""
     preset: str = next(iter(PRESETS))
-    """One of PRESETS."""
+    """One of PRESETS, or AUTO for the GAN that the data ask for."""
     kimg: float | None = None
     """Stop when this many thousand real images have been shown, over the whole life of the run."""
     minutes: float | None = None
@@ -256,7 +280,7 @@ class TrainConfig:
     def recipe(self) -> Recipe:
         """The preset with this config's changes. Raises InputError for a setting that cannot be."""
         if self.preset not in PRESETS:
-            raise InputError(f'There is no preset "{self.preset}"; the presets are {", ".join(PRESETS)}.')
+            raise InputError(f'There is no preset "{self.preset}"; the presets are {", ".join([*PRESETS, AUTO])}.')
         preset = PRESETS[self.preset]
         changes = {name: getattr(self, name) for name in _CHANGES if getattr(self, name) is not None}
         foreign = next((name for name in changes if not hasattr(preset, name)), None)
@@ -279,6 +303,9 @@ class TrainConfig:
 
     def check(self) -> None:
         """Raises InputError, in one sentence, for settings that no training can start with."""
+        if self.preset == AUTO:
+            # Which preset it will be, the data say, and it is checked again; what none of them can have is said now.
+            return replace(self, preset=next(iter(GAN_PRESETS)), gamma=None).check()
         recipe = self.recipe
         if isinstance(recipe, AdversarialRecipe):
             _check_adversarial(recipe)

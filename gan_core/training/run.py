@@ -97,6 +97,7 @@ class Run(ABC):
         self.pending: list[Tensor] = []  # values of these names since the last record
         self.diverged = False
         self.turn = 0  # of a step
+        self.remarks: list[str] = []
         self.shown = self.choose_shown()
 
         with seeded(self.seed):
@@ -289,6 +290,7 @@ class Run(ABC):
             "images": self.images,
             "steps": self.steps,
             "seed": self.seed,
+            "preset": self.config.preset,
             "architecture": self.architecture.name,
             "network": asdict(self.network),
             "columns": names,
@@ -329,10 +331,9 @@ class Run(ABC):
         data: dict[str, Any] = {"side": self.dataset.side, "channels": self.dataset.channels}
         if architecture.discriminator:
             data["classes"] = self.dataset.classes
-        if architecture.design is None:
-            return architecture, architecture.config(**data, **self.recipe.network)
-        data["start"] = architectures.start_for(self.dataset.height, self.dataset.width)
-        return architecture, architecture.design(**data, **self.recipe.network)
+        proportioned = architectures.proportions if architecture.encodes else architectures.start_for
+        data["start"] = proportioned(*self.dataset.size)
+        return architecture, (architecture.design or architecture.config)(**data, **self.recipe.network)
 
     def _fitting(self, start: Generator) -> Any:
         """The config of a VAE whose decoder can be tuned to the data."""
@@ -341,10 +342,10 @@ class Run(ABC):
                 f"{start.title} is a {start.architecture.name} generator: it has no encoder, only VAEs do."
             )
         data, config = self.dataset, start.config
-        if data.channels != config.channels or not (start.architecture.spatial or data.side == config.side):
+        if data.channels != config.channels or not (start.architecture.spatial or data.size == start.size):
             raise InputError(
-                f"{start.title} makes images of {config.side}x{config.side}x{config.channels}, and {data.name} has "
-                f"{data.side}x{data.side}x{data.channels}: load the images in its size and channels."
+                f"{start.title} makes images of {start.size_in_words}x{config.channels}, and {data.name} has "
+                f"{data.width}x{data.height}x{data.channels}: load the images in its size and channels."
             )
         return config
 
@@ -360,6 +361,8 @@ class Run(ABC):
         wanted = {"architecture": self.architecture.name, **asdict(self.network), **self.identity}
         had = {"architecture": state["architecture"], **state["network"]}
         had |= {name: state.get(name) for name in self.identity}
+        if "start" in wanted:
+            had.setdefault("start", (4, 4))  # of runs from before there were others
         for name, value in had.items():
             # a config that was read from a checkpoint has lists where ours has tuples
             if wanted.get(name) != (tuple(value) if isinstance(value, list) else value):

@@ -185,12 +185,12 @@ class VariationalRun(Run):
 
     def preview(self) -> tuple[Tensor, int | None]:
         """Rows of originals, and below each what the average makes of them."""
-        rows = max(1, min(4, PREVIEW_PIXELS // (PREVIEW_COLUMNS * self.dataset.side**2)))
+        rows = max(1, min(4, PREVIEW_PIXELS // (PREVIEW_COLUMNS * self._pixels)))
         there = self.held_out if len(self.held_out) else self.shown
         count = min(PREVIEW_COLUMNS * rows, len(there))
         originals = self.images_at(there[np.linspace(0, len(there) - 1, count).astype(int)])  # neighbours are alike
         generator = self._averaged()
-        made = generator.decode(generator.encode(originals))[..., : self.dataset.side, : self.dataset.side]
+        made = generator.decode(generator.encode(originals))[..., : self.dataset.height, : self.dataset.width]
         pairs = zip(originals.split(PREVIEW_COLUMNS), made.split(PREVIEW_COLUMNS), strict=True)
         return torch.cat([row for pair in pairs for row in pair]), min(PREVIEW_COLUMNS, count)
 
@@ -209,12 +209,17 @@ class VariationalRun(Run):
 
     @property
     def largest_loss(self) -> float:
-        return MAX_LOSS * self.dataset.side**2  # nats of an image grow with its pixels
+        return MAX_LOSS * self._pixels  # nats of an image grow with its pixels
 
     def facts(self) -> dict[str, Any]:
         return {"reconstruction": self.recipe.reconstruction, "beta": self.recipe.beta}
 
     # Below: how.
+
+    @property
+    def _pixels(self) -> int:
+        """Of one image."""
+        return self.dataset.height * self.dataset.width
 
     @property
     def likelihood(self) -> str:
@@ -232,7 +237,7 @@ class VariationalRun(Run):
         count = min(len(self.shown), MOST_FITTED, NUMBERS_FITTED // self.network.latent_size)
         chosen = np.sort(stream.choice(self.shown, count, replace=False))
         points = []
-        at_once = max(1, PIXELS_AT_ONCE // self.dataset.side**2)
+        at_once = max(1, PIXELS_AT_ONCE // self._pixels)
         for indices in np.array_split(chosen, math.ceil(count / at_once)):
             mean, log_variance = (part.flatten(1).cpu() for part in self.average.posterior(self.images_at(indices)))
             noise = torch.from_numpy(stream.standard_normal(mean.shape, np.float32))

@@ -38,9 +38,14 @@ class Description:
 
 
 def write(
-    path: Path, tensors: Mapping[str, Tensor], architecture: str, config: dict[str, Any], card: dict[str, Any]
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    architecture: str,
+    config: dict[str, Any],
+    card: dict[str, Any],
+    resolution: str,
 ) -> None:
-    """Writes one generator to one file.
+    """Writes one generator to one file. resolution: width x height of its images.
 
     Raises InputError where the path cannot be written.
     """
@@ -55,7 +60,7 @@ def write(
         "modelspec.architecture": f"gan/{architecture}",
         "modelspec.implementation": "ComfyUI-GAN-Studio",
         "modelspec.title": str(card.get("title", path.stem)),
-        "modelspec.resolution": f"{config['side']}x{config['side']}",
+        "modelspec.resolution": resolution,
     }
     if "created" in card:
         metadata["modelspec.date"] = str(card["created"])

@@ -36,9 +36,9 @@ def noise(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
 
 @EVERY_POLICY
 @pytest.mark.parametrize("channels", [1, 3, 4])
-@pytest.mark.parametrize("side", [16, 28])
-def test_images_change_and_keep_their_size(policy, channels, side):
-    images = noise(6, channels, side, side)
+@pytest.mark.parametrize("size", [(16, 16), (28, 28), (16, 24), (24, 16)])
+def test_images_change_and_keep_their_size(policy, channels, size):
+    images = noise(6, channels, *size)
     changed = policy(images, stream())
     assert (changed.shape, changed.dtype) == (images.shape, images.dtype)
     assert changed.isfinite().all()
@@ -144,7 +144,7 @@ def test_images_that_ada_draws_nothing_for_stay_as_they_are_to_the_bit(channels)
 
 
 def test_ada_moves_as_its_paper_says():
-    moves = augment._moves(stream(), 40_000, 32, 1.0)
+    moves = augment._moves(stream(), 40_000, (32, 32), 1.0)
     size = np.linalg.det(moves[:, :2, :2])
     assert (size < 0).mean() == pytest.approx(0.5, abs=0.01), "half are reversed"
     assert np.log2(np.abs(size)).std() == pytest.approx(2 * 0.2, abs=0.01)
@@ -156,7 +156,7 @@ def test_ada_moves_as_its_paper_says():
 
 
 def test_ada_moves_whole_pixels_where_only_that_is_drawn():
-    moves = augment._moves(stream(), 4000, 32, 0.02)
+    moves = augment._moves(stream(), 4000, (32, 32), 0.02)
     ones = np.abs(moves[:, :2, :2]).round(12) == np.eye(2)
     alone = ones.all(axis=(1, 2)) & (moves[:, :2, 2] != 0).any(axis=1)
     by = moves[alone, :2, 2] * 16  # in pixels, half a side being 1
@@ -185,6 +185,52 @@ def test_ada_shades_as_its_paper_says():
     assert np.log2(np.linalg.norm(red, axis=1)).std() == pytest.approx(np.hypot(0.5, 1), abs=0.02)
     hue = np.arctan2(red @ (np.array([0, 1, -1]) / np.sqrt(2)), red @ (np.array([2, -1, -1]) / np.sqrt(6)))
     assert np.histogram(hue, bins=8, range=(-np.pi, np.pi))[0] == pytest.approx(5000, rel=0.06)
+
+
+# Images that are no squares.
+
+
+def radii(height: int, width: int) -> torch.Tensor:
+    """Of each pixel how far it is from the middle."""
+    rows, columns = (torch.arange(side) - (side - 1) / 2 for side in (height, width))
+    return (rows[:, None] ** 2 + columns**2).sqrt()
+
+
+@pytest.mark.parametrize("size", [(32, 64), (64, 32)], ids=["wide", "tall"])
+def test_a_turn_by_any_angle_leaves_a_disc_a_disc(monkeypatch, size):
+    angles = np.pi * stream().uniform(-1, 1, 50)
+    monkeypatch.setattr(augment, "_moves", lambda *_: augment._turned(angles, size[1] / size[0]))
+    monkeypatch.setattr(augment, "_shades", lambda random, count, p: np.broadcast_to(np.eye(4), (count, 4, 4)))
+    disc = torch.sigmoid(10 - radii(*size)).expand(50, 1, -1, -1)
+    changed = ada(disc, 0.5, stream())
+    assert not torch.equal(changed, disc)
+    # Farther out lies what is mirrored at the edge.
+    assert (changed - disc)[..., radii(*size) < 15].abs().max() < 0.05
+
+
+@pytest.mark.parametrize("size", [(16, 24), (24, 16)], ids=["wide", "tall"])
+def test_an_image_that_is_no_square_is_turned_by_halves_and_reversed(size):
+    images = noise(1, 1, *size).expand(600, -1, -1, -1)
+    changed = ada(images, 0.05, stream()).squeeze(1)
+    one = images[0, 0]
+    ways = [one, one.flip(1), one.rot90(2)]
+    assert all((changed - way).abs().flatten(1).amax(dim=1).min() < 1e-5 for way in ways)
+
+
+def test_an_image_that_is_no_square_moves_by_an_eighth_of_each_side():
+    moves = augment._moves(stream(), 8000, (16, 48), 0.02)
+    alone = (moves[:, :2, :2] == np.eye(2)).all(axis=(1, 2)) & (moves[:, :2, 2] != 0).any(axis=1)
+    by = moves[alone, :2, 2] * np.array([24, 8])  # in pixels across and down
+    whole = (np.abs(by - by.round()) < 1e-9).all(axis=1)
+    assert np.abs(by[whole]).max(axis=0).round(9).tolist() == [6, 2]
+
+
+def test_diffaugment_of_an_image_that_is_no_square_moves_and_cuts_by_its_own_sides():
+    changed = diffaugment(torch.ones(4000, 1, 8, 16), stream()).squeeze(1) != 0
+    # 4 x 8 are cut out around any point, whole only if they lie inside; up to 1 row and 2 columns are moved out.
+    least, most = 7 * 14 - 4 * 8, 8 * 16 - 2 * 4
+    counts = changed.flatten(1).sum(dim=1)
+    assert (counts.min(), counts.max()) == (least, most)
 
 
 # ADA's p.

@@ -334,7 +334,7 @@ def test_info_is_json_that_says_what_the_file_is(weights):
     facts = json.loads(done("info", weights).stdout)
     assert facts == {
         "architecture": "dcgan",
-        "config": {"side": 16, "channels": 3, "classes": 3, "latent_size": 4, "width": 2, "refine": 0},
+        "config": {"side": 16, "channels": 3, "classes": 3, "latent_size": 4, "width": 2, "refine": 0, "start": [4, 4]},
         "latent_shape": [4, 1, 1],
         "parameters": sum(parameter.numel() for parameter in gan_core.load(weights).module.parameters()),
         "bytes": weights.stat().st_size,
@@ -436,7 +436,8 @@ def test_more_pictures_than_can_be_meant_are_refused_at_once(text):
     ("command", "told"),
     [
         (["train", "{photos}/nowhere", "--out", "{tmp}/run"], "There is no folder"),
-        (["train", "{photos}", "--out", "{tmp}/run", "--size", "20"], "not 20"),
+        (["train", "{photos}", "--out", "{tmp}/run", "--size", "25"], "as with 24x24"),
+        (["train", "{photos}", "--out", "{tmp}/run", "--size", "16x9"], "as with 16x8"),
         (["train", "{photos}", "--out", "{tmp}/run"], "12 images, fewer than a batch of 64"),
         (["train", "{photos}", "--out", "{tmp}/run", "--labels"], "With labels from sub-folders"),
         (["train", "{photos}", "--out", "{photos}/00.png", *SMALL], "Nothing can be kept"),
@@ -446,7 +447,7 @@ def test_more_pictures_than_can_be_meant_are_refused_at_once(text):
         (["train", "{photos}", "--out", "{tmp}/run", "--batch", "1"], "A batch holds"),
         (["train", "{photos}", "--out", "{tmp}/run", "--learning-rate", "7"], "The learning rate"),
         (["train", "{photos}", "--out", "{tmp}/run", "--preset", "biggan"], "'biggan' is not one of"),
-        (["train", "{photos}", "--out", "{tmp}/run", "--size", "big"], "'big' is not a valid integer"),
+        (["train", "{photos}", "--out", "{tmp}/run", "--size", "big"], '"big" is none'),
         (["train", "{photos}", "--out", "{tmp}/run", "--sise", "16"], "--sise"),
         (["train", "{photos}"], "Missing option '--out'"),
         (["train"], "Missing argument 'DATA'"),

@@ -1,5 +1,6 @@
 """Any folder of images becomes the right pixels, once, in little memory."""
 
+import hashlib
 import io
 import json
 import os
@@ -211,6 +212,109 @@ def test_stretch_keeps_the_whole_picture(folder):
     assert (pixels[:, 32:] == BLUE).all()
 
 
+# Sizes that are no squares.
+
+
+@pytest.mark.parametrize("fit", image_files.FITS)
+@pytest.mark.parametrize("size", [(16, 24), (24, 16)], ids=["wide", "tall"])
+def test_images_of_any_shape_come_to_the_height_and_width_that_are_asked_for(folder, fit, size):
+    plain(RED).save(folder / "square.png")
+    thirds(across=True).save(folder / "wide.png")
+    thirds(across=False).save(folder / "tall.png")
+    dataset = ImageDataset.from_folder(folder, size, fit=fit)
+    assert dataset.images.shape == (3, *size, 3)
+    assert (dataset.height, dataset.width, dataset.side) == (*size, size[0])
+    assert dataset.batch(np.arange(2)).shape == (2, 3, *size)
+
+
+def test_a_wide_picture_loses_its_ends_only_to_a_size_less_wide(folder):
+    thirds(across=True).save(folder / "a.png")
+    assert (ImageDataset.from_folder(folder, (16, 48)).images[0] == np.asarray(thirds(across=True))).all()
+    cropped = ImageDataset.from_folder(folder, (16, 32)).images[0]
+    assert (cropped == np.asarray(thirds(across=True))[:, 8:40]).all()
+
+
+def test_a_picture_is_padded_at_the_sides_that_are_too_short(folder):
+    thirds(across=True).save(folder / "a.png")
+    pixels = ImageDataset.from_folder(folder, (32, 48), fit="pad").images[0]
+    assert (pixels[:8] == WHITE).all() and (pixels[24:] == WHITE).all()
+    assert (pixels[8:24] == np.asarray(thirds(across=True))).all()
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_large_jpeg_loses_no_detail_in_a_wide_size_even_if_it_lies_on_its_side(folder, turned):
+    noise = Image.fromarray(np.random.RandomState(0).randint(0, 256, (16, 32, 3), np.uint8))
+    large = noise.resize((1024, 512), Image.Resampling.BICUBIC)
+    exif = Image.Exif()
+    exif[0x0112] = 6 if turned else 1
+    stored = large.transpose(Image.Transpose.ROTATE_90) if turned else large
+    stored.save(folder / "a.jpg", quality=95, exif=exif)
+    expected = np.asarray(large.resize((64, 32), Image.Resampling.LANCZOS)).astype(int)
+    assert np.abs(ImageDataset.from_folder(folder, (32, 64)).images[0] - expected).mean() < 2
+
+
+def test_mirroring_reverses_left_and_right_of_a_wide_image():
+    pixels = np.random.RandomState(0).randint(0, 256, (2, 16, 24, 3), np.uint8)
+    batch = ImageDataset.from_images(pixels, (16, 24)).batch(np.arange(2), np.array([False, True]))
+    assert torch.equal(batch[0], torch.from_numpy(pixels[0]).permute(2, 0, 1))
+    assert torch.equal(batch[1], torch.from_numpy(pixels[1]).permute(2, 0, 1).flip(2))
+
+
+def test_pictures_in_memory_come_to_a_height_and_a_width():
+    pixels = np.random.RandomState(0).randint(0, 256, (2, 30, 30, 1), np.uint8)
+    assert ImageDataset.from_images(pixels, (16, 24)).images.shape == (2, 16, 24, 1)
+    assert ImageDataset.from_images(pixels).images.shape == (2, 30, 30, 1)
+    assert "2 images 24x16x1" in ImageDataset.from_images(pixels, (16, 24)).summary
+
+
+def test_a_square_has_the_same_cache_however_it_is_asked_for_and_a_rectangle_its_own(folder, cache):
+    plain(RED).save(folder / "a.png")
+    sizes = (16, (16, 16), (16, 24), (24, 16))
+    decoded = [len(list(reading(folder, size, cache=cache))) > 1 for size in sizes]
+    assert decoded == [True, False, True, True]
+    shapes = [list(reading(folder, size, cache=cache))[-1].dataset.images.shape for size in sizes]
+    assert shapes == [(1, 16, 16, 3), (1, 16, 16, 3), (1, 16, 24, 3), (1, 24, 16, 3)]
+
+
+def test_the_cache_of_squares_is_the_one_from_before_there_were_rectangles(folder, cache):
+    plain(RED).save(folder / "a.png")
+    ImageDataset.from_folder(folder, 16, cache=cache)
+    settings = [1, str(folder.resolve()), 16, "auto", "crop", False]
+    owner = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
+    assert [entry.name.split("-")[0] for entry in cache.iterdir()] == [owner]
+
+
+def test_the_fingerprint_of_a_folder_of_squares_is_what_it_was():
+    assert digits(16).fingerprint == "520514e0f95c76c4bae42f65b41cdbc9a70161d0e68399afbd2b9e5a7401b3d3"
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("64", (64, 64)), ("96x64", (64, 96)), (" 64X96 ", (96, 64)), ("8x4096", (4096, 8))]
+)
+def test_a_size_is_written_as_a_side_or_as_width_x_height(text, size):
+    assert image_files.parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "big", "64x", "x64", "64x64x3", "-64", "6.4", "64 96", "1234567"])
+def test_what_is_no_size_is_a_sentence(text):
+    with pytest.raises(InputError, match=rf'such as 64, or width x height, such as 96x64; "{text}" is none'):
+        image_files.parse_size(text)
+
+
+# Channels.
+
+
+@pytest.mark.parametrize("size", [32, 16], ids=["as they are", "resized"])
+def test_hidden_colours_are_black_in_pictures_from_memory(size):
+    pixels = np.full((1, 32, 32, 4), 200, np.uint8)
+    pixels[:, :, 16:, 3] = 0
+    before = pixels.copy()
+    images = ImageDataset.from_images(pixels, size).images
+    assert (images[:, :, -2:] == 0).all()
+    assert (np.abs(images[:, :, :2].astype(int) - 200) <= 1).all()
+    assert (pixels == before).all()
+
+
 @pytest.mark.parametrize(
     ("pictures", "channels"),
     [
@@ -362,8 +466,9 @@ def test_a_folder_of_nothing_readable_is_a_sentence_that_names_one(folder, cache
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"size": 0}, "8 to 4096 pixels wide, not 0"),
-        ({"size": 100_000}, "8 to 4096 pixels wide, not 100000"),
+        ({"size": 0}, "8 to 4096 pixels high and wide, not 0"),
+        ({"size": (64, 7)}, "8 to 4096 pixels high and wide, not 7"),
+        ({"size": 100_000}, "8 to 4096 pixels high and wide, not 100000"),
         ({"channels": "CMYK"}, '"CMYK" is none of them'),
         ({"fit": "squash"}, '"squash" is none of them'),
     ],

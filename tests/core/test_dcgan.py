@@ -1,24 +1,43 @@
 """The network family: every shape it promises, and how it is recognised."""
 
 import dataclasses
+import json
+import math
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
-from gan_core import InputError
-from gan_core.architectures import by_name, detect
+from gan_core import Generator, InputError, Latent, load
+from gan_core.architectures import by_name, detect, size_of, start_for
 from gan_core.architectures.dcgan import SIDES, DCGANConfig, DCGANDiscriminator, DCGANGenerator
 from gan_core.training.adversarial import build
 
-CONFIGS = [
+SQUARES = [
     DCGANConfig(side, channels, classes, latent_size=5, width=2)
     for side in (16, 28, 32, 64, 128)
     for channels in (1, 3, 4)
     for classes in (0, 3)
 ]
-EVERY_CONFIG = pytest.mark.parametrize(
-    "config", CONFIGS, ids=[f"{config.side}x{config.channels}-{config.classes}" for config in CONFIGS]
-)
+OTHER_SQUARES = [
+    DCGANConfig(side, 3, latent_size=5, width=2, start=start)
+    for side, start in {20: (5, 5), 48: (6, 6), 96: (6, 6), 112: (7, 7)}.items()
+]
+OBLONGS = [
+    DCGANConfig(side, channels, classes, latent_size=5, width=2, start=start)
+    for side, start in {24: (6, 4), 32: (4, 7), 64: (4, 6), 160: (5, 4)}.items()
+    for channels, classes in ((1, 0), (4, 3))
+]
+CONFIGS = [*SQUARES, *OTHER_SQUARES, *OBLONGS]
+
+
+def named(config: DCGANConfig) -> str:
+    height, width = size_of(config)
+    return f"{width}x{height}x{config.channels}-{config.classes}"
+
+
+EVERY_CONFIG = pytest.mark.parametrize("config", CONFIGS, ids=named)
 NORMALISATIONS = ("batch", "spectral", "none")
 
 
@@ -28,7 +47,7 @@ def inputs(config: DCGANConfig, count: int = 3) -> tuple[torch.Tensor, torch.Ten
 
 
 def images_for(config: DCGANConfig, count: int = 3) -> torch.Tensor:
-    return torch.rand(count, config.channels, config.side, config.side) * 2 - 1
+    return torch.rand(count, config.channels, *size_of(config)) * 2 - 1
 
 
 def shapes_of(module: torch.nn.Module) -> dict[str, tuple[int, ...]]:
@@ -38,7 +57,7 @@ def shapes_of(module: torch.nn.Module) -> dict[str, tuple[int, ...]]:
 @EVERY_CONFIG
 def test_a_generator_makes_images_of_the_promised_shape(config):
     images = DCGANGenerator(config).eval()(*inputs(config, 2))
-    assert images.shape == (2, config.channels, config.side, config.side)
+    assert images.shape == (2, config.channels, *size_of(config))
 
 
 @EVERY_CONFIG
@@ -58,7 +77,7 @@ def test_a_discriminator_gives_one_logit_for_each_image(config):
     assert logits.shape == (3,)
 
 
-@EVERY_CONFIG
+@pytest.mark.parametrize("config", [*SQUARES, *OTHER_SQUARES], ids=named)
 @pytest.mark.parametrize("refine", [0, 2])
 def test_a_bare_state_dict_says_its_family_and_config(config, refine):
     config = dataclasses.replace(config, refine=refine)
@@ -66,6 +85,58 @@ def test_a_bare_state_dict_says_its_family_and_config(config, refine):
     found = detect(shapes)
     assert found is by_name("dcgan")
     assert found.config_from(shapes) == config
+
+
+@pytest.mark.parametrize("config", OBLONGS, ids=named)
+def test_a_bare_state_dict_of_images_that_are_no_squares_is_refused_as_nothing_says_which_side_is_longer(config):
+    shapes = shapes_of(DCGANGenerator(config))
+    assert detect(shapes) is by_name("dcgan")
+    with pytest.raises(InputError, match=f"its first block has {math.prod(config.start)} places and is no square"):
+        by_name("dcgan").config_from(shapes)
+
+
+@pytest.mark.parametrize("config", [*OTHER_SQUARES, *OBLONGS], ids=named)
+def test_a_file_says_how_high_and_wide_its_images_are(tmp_path, config):
+    generator = Generator(by_name("dcgan"), config, DCGANGenerator(config).eval())
+    opened = load(generator.save(tmp_path / "a.safetensors"))
+    assert opened.config == config
+    z, labels = inputs(config)
+    latent = Latent(z[:, :, None, None], labels=labels)
+    assert torch.equal(opened.decode(latent), generator.decode(latent))
+    height, width = size_of(config)
+    with safe_open(tmp_path / "a.safetensors", "pt") as file:
+        assert file.metadata()["modelspec.resolution"] == f"{width}x{height}"
+
+
+def test_a_file_from_before_there_was_a_start_opens_as_it_did(tmp_path):
+    config = SQUARES[0]
+    generator = Generator(by_name("dcgan"), config, DCGANGenerator(config).eval())
+    path = generator.save(tmp_path / "a.safetensors")
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    described = json.loads(metadata["gan_core.config"])
+    assert described.pop("start") == [4, 4]
+    save_file(generator.module.state_dict(), path, {**metadata, "gan_core.config": json.dumps(described)})
+    assert load(path).config == config
+
+
+@pytest.mark.parametrize(
+    ("size", "side", "start"),
+    [
+        ((28, 28), 28, (4, 4)),
+        ((32, 32), 32, (4, 4)),
+        ((48, 48), 48, (6, 6)),
+        ((64, 96), 64, (4, 6)),
+        ((96, 64), 96, (6, 4)),
+        ((28, 56), 28, (7, 14)),
+        ((128, 128), 128, (4, 4)),
+    ],
+    ids=str,
+)
+def test_images_of_a_size_have_the_network_for_it(size, side, start):
+    config = by_name("dcgan").design(side=size[0], start=start_for(*size), channels=3, classes=0, width=2)
+    assert config == DCGANConfig(side, 3, width=2, start=start)
+    assert size_of(config) == size
 
 
 def test_the_state_dict_of_another_network_is_not_taken_for_a_dcgan():
@@ -109,9 +180,11 @@ def test_logits_are_in_full_precision_under_autocast(normalisation):
 
 
 @pytest.mark.parametrize("normalisation", NORMALISATIONS)
-@pytest.mark.parametrize("side", SIDES)
-def test_every_weight_learns(side, normalisation):
-    config = DCGANConfig(side, 3, classes=3, latent_size=5, width=8, refine=1)
+@pytest.mark.parametrize(
+    ("side", "start"), [*((side, (4, 4)) for side in SIDES), (48, (6, 6)), (32, (4, 6)), (48, (6, 4))], ids=str
+)
+def test_every_weight_learns(side, start, normalisation):
+    config = DCGANConfig(side, 3, classes=3, latent_size=5, width=8, refine=1, start=start)
     generator, discriminator = DCGANGenerator(config), DCGANDiscriminator(config, normalisation)
     z, labels = inputs(config, 8)
     discriminator(generator(z, labels), labels).square().sum().backward()
@@ -138,6 +211,23 @@ def test_a_side_that_it_cannot_make_is_refused_with_those_it_can(side):
         DCGANConfig(side, 3)
 
 
+@pytest.mark.parametrize(
+    ("side", "start", "told"),
+    [
+        (36, (6, 6), "never has a height of 36"),
+        (12, (6, 6), "24 to 192 pixels high, not 12"),
+        (384, (6, 6), "24 to 192 pixels high, not 384"),
+        (64, (4, 17), "one of 4x17 never has"),
+        (64, (0, 4), "one of 0x4 never has"),
+        (64, (4,), "one of 4 never has"),
+    ],
+    ids=str,
+)
+def test_a_first_block_that_never_becomes_such_an_image_is_refused(side, start, told):
+    with pytest.raises(InputError, match=told):
+        DCGANConfig(side, 3, start=start)
+
+
 @pytest.mark.parametrize("channels", [0, 2, 5])
 def test_a_number_of_channels_that_it_cannot_make_is_refused(channels):
     with pytest.raises(InputError, match=f"1, 3 or 4 channels, not {channels}"):
@@ -153,7 +243,7 @@ def test_a_network_of_impossible_size_is_refused(wrong):
 
 
 def test_the_sides_that_are_tested_are_all_there_are():
-    assert {config.side for config in CONFIGS} == set(SIDES)
+    assert {config.side for config in SQUARES} == set(SIDES)
 
 
 def test_an_unknown_architecture_is_answered_with_the_known_ones():

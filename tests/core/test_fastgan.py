@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from gan_core import InputError
-from gan_core.architectures import dcgan, fastgan
+from gan_core.architectures import dcgan, fastgan, size_of
 from gan_core.architectures.fastgan import ARCHITECTURE, SIDES, FastGANConfig, FastGANGenerator, from_original
+from gan_core.architectures.fastgan_layers import Noise, fixed_noise
 
 CASES = golden.cases("fastgan")
 EVERY_CASE = pytest.mark.parametrize("case", CASES, ids=[case["made_by"] for case in CASES])
@@ -77,7 +78,8 @@ def test_an_original_gives_the_images_that_the_public_code_gives(case):
     tensors = from_original(originals(case))
     config = ARCHITECTURE.config_from({name: tuple(tensor.shape) for name, tensor in tensors.items()})
     assert dataclasses.asdict(config) == {
-        name: tuple(value) if isinstance(value, list) else value for name, value in case["config"].items()
+        **{name: tuple(value) if isinstance(value, list) else value for name, value in case["config"].items()},
+        "start": (4, 4),
     }
     generator = FastGANGenerator(config).eval()
     generator.load_state_dict(tensors)
@@ -189,16 +191,17 @@ def test_a_bare_state_dict_says_its_family_and_config(config):
 
 @st.composite
 def configs(draw):
-    side = draw(st.sampled_from(SIDES))
-    stages = side.bit_length() - 3
+    start = draw(st.tuples(st.integers(2, 16), st.integers(2, 16)))
+    stages = draw(st.integers(4, 8))
     return FastGANConfig(
-        side=side,
+        side=start[0] * 2**stages,
         channels=draw(st.sampled_from((1, 3, 4))),
         widths=tuple(draw(st.lists(st.integers(1, 2**16), min_size=stages + 1, max_size=stages + 1))),
         convolutions=tuple(draw(st.lists(st.integers(1, 2), min_size=stages, max_size=stages))),
         classes=draw(st.integers(0, 2**16)),
         latent_size=draw(st.integers(1, 2**16)),
         projected=draw(st.integers(0, 1)),
+        start=start,
     )
 
 
@@ -284,9 +287,10 @@ def test_a_finished_generator_adds_the_same_noise_always():
 
 
 def test_the_fixed_noise_is_the_numbers_that_files_were_proven_with():
-    assert fastgan.fixed_noise(8, 0).shape == (8, 8)
-    assert fastgan.fixed_noise(8, 0)[0, :3].tolist() == pytest.approx([0.12795, -1.52847, -0.59447], abs=1e-4)
-    assert not (fastgan.fixed_noise(8, 0) == fastgan.fixed_noise(8, 1)).any()
+    assert fixed_noise(8, 8, 0).shape == (8, 8)
+    assert fixed_noise(8, 8, 0)[0, :3].tolist() == pytest.approx([0.12795, -1.52847, -0.59447], abs=1e-4)
+    assert not (fixed_noise(8, 8, 0) == fixed_noise(8, 8, 1)).any()
+    assert fixed_noise(8, 12, 0).shape == (8, 12)
 
 
 def test_noise_makes_a_difference_where_it_is_strong():
@@ -296,10 +300,10 @@ def test_noise_makes_a_difference_where_it_is_strong():
     assert not torch.allclose(without, with_noise(generator)(z, labels))
 
 
-def test_in_training_every_image_has_noise_of_its_own():
-    noise = fastgan.Noise(side=8, position=0)
+def test_noise_that_is_drawn_is_every_image_s_own():
+    noise = Noise(position=0)
     noise.strength.data.fill_(1.0)
-    first, second = noise(torch.zeros(2, 3, 8, 8))
+    first, second = noise(torch.zeros(2, 3, 8, 8), torch.Generator().manual_seed(0))
     assert not torch.equal(first, second)
     assert torch.equal(first[0], first[1]), "but all channels of an image the same"
 
@@ -393,3 +397,56 @@ def test_a_side_that_it_cannot_make_is_refused_with_those_it_can(side):
 def test_a_network_that_cannot_be_is_refused(wrong):
     with pytest.raises(InputError, match="fastgan"):
         dataclasses.replace(SMALL, **wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"start": ()},
+        {"start": (4, 4, 4)},
+        {"start": (4, 1)},
+        {"start": (4, 17)},
+        {"start": (0, 4), "side": 0},
+        {"start": (17, 4), "side": 17 * 16},
+        {"start": (8, 8)},
+        {"start": (6, 4)},
+    ],
+    ids=repr,
+)
+def test_a_first_block_that_it_cannot_begin_with_is_refused(wrong):
+    with pytest.raises(InputError, match="fastgan"):
+        dataclasses.replace(SMALL, **wrong)
+
+
+def test_a_config_from_before_there_was_a_choice_of_first_blocks_means_4x4():
+    values = dataclasses.asdict(SMALL)
+    del values["start"]
+    assert FastGANConfig(**values) == SMALL
+
+
+WIDE = fastgan.design(96, (6, 4), 3, 3, base=1, latent_size=5)
+LANDSCAPES = [fastgan.design(64, (4, 6), 4, 0, base=1, latent_size=5), WIDE, fastgan.design(160, (5, 5), 1, 2, base=1)]
+
+
+@pytest.mark.parametrize("config", LANDSCAPES, ids=lambda config: f"{config.start[0]}x{config.start[1]}")
+def test_a_picture_of_any_shape_is_made_and_read_back(config):
+    height, width = size_of(config)
+    generator = FastGANGenerator(config).eval()
+    z, labels = inputs(config, 2)
+    with torch.no_grad():
+        images = generator(z, labels)
+    assert images.shape == (2, config.channels, height, width)
+    assert ARCHITECTURE.config_from(shapes_of(generator)) == config
+
+
+def test_a_design_is_the_paper_s_for_the_number_of_doublings():
+    config = fastgan.design(256, (4, 4), 3, 0)
+    assert config == FastGANConfig(256, 3, fastgan.widths(256), fastgan.convolutions(256))
+    portrait = fastgan.design(384, (6, 4), 3, 0)
+    assert dataclasses.replace(config, side=384, start=(6, 4)) == portrait
+    assert size_of(portrait) == (384, 256)
+
+
+def test_a_design_for_images_too_small_is_refused_with_the_sides_it_can_make():
+    with pytest.raises(InputError, match="64, 128, 256, 512 or 1024 pixels, not 32"):
+        fastgan.design(32, (4, 4), 3, 0)

@@ -25,7 +25,7 @@ import gan_core
 from gan_core import InputError, TrainConfig, examples
 from gan_core.files import newest, next_free, replacing
 
-CONFIG = {"side": 16, "channels": 1, "classes": 0, "latent_size": 4, "width": 2, "refine": 0}
+CONFIG = {"side": 16, "channels": 1, "classes": 0, "latent_size": 4, "width": 2, "refine": 0, "start": [4, 4]}
 HEADER = {
     "format": "pt",
     "gan_core.format_version": "1",

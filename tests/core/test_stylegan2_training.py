@@ -15,6 +15,7 @@ from stylegan2_networks import SMALL, generator_of
 
 import gan_core
 from gan_core import ImageDataset, TrainConfig, train
+from gan_core.architectures import stylegan2
 from gan_core.architectures.architecture import size_of
 from gan_core.architectures.stylegan2 import (
     ARCHITECTURE,
@@ -254,6 +255,16 @@ def test_a_design_counts_widths_from_the_first_block_on() -> None:
     assert square.widths == (64, 64, 64, 32, 16) and square.start == (4, 4) and square.w_dim == 512
     long = ARCHITECTURE.design(side=80, start=(5, 7), channels=4, classes=2, base=1024, largest=64, w_dim=32)
     assert long.widths == square.widths and size_of(long) == (80, 112) and long.w_dim == 32 and long.classes == 2
+
+
+def test_a_network_that_was_sampled_without_gradients_can_be_trained() -> None:
+    module, discriminator = StyleGAN2Generator(SMALL).double(), StyleGAN2Discriminator(SMALL).double()
+    z = torch.randn(2, 5, dtype=torch.float64)
+    stylegan2._smooth.cache_clear()
+    with torch.inference_mode():
+        discriminator(module(z))
+    discriminator(module(z)).sum().backward()
+    assert module.synthesis.b4.const.grad.any()
 
 
 # Whole runs.

@@ -1,0 +1,176 @@
+"""FastGAN's discriminator, which is taught to see as well as to judge (Liu et al. 2021, sec. 3.2).
+
+It halves the image's side down to twice that of the generator's first block, 8x8 in a square image. Every halving goes
+two ways at once, through convolutions and through an average, and the channels of a block of features are weighed by
+what was seen at eight times its side (skip-layer excitation). One logit is made for each patch, and their mean is the
+image's.
+
+From a few hundred images it would learn to judge by what little tells those apart. So small decoders have to draw the
+real images again from its features (self-supervision): all of the image, small, from the last block; and a quarter of
+it from the block before, so that places are kept as well as contents. The paper compares with a perceptual distance,
+whose weights we do not carry: here it is the mean absolute error, at several scales.
+
+The paper has batch norms throughout, and spectral norms (Miyato et al. 2018) of all weights. With batch norm a logit
+depends on the other images of its batch, and no penalty can be put on its gradient at one image. Where one is, there
+are layer norms instead (Ba et al. 2016), over all features of one image, as Gulrajani et al. (2017) advise: without
+any norm, what is seen would fade to nothing within a few halvings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.parametrizations import spectral_norm
+
+from .fastgan_layers import Excitation, Layer, initialise
+
+if TYPE_CHECKING:
+    from .fastgan import FastGANConfig
+
+SKIPPED = 3
+"""Halvings between a block of features and the one whose channels it weighs."""
+
+MOST_DRAWN = 4
+"""Doublings of a decoder at most: from 8x8 it draws images of up to 128x128, as in the paper."""
+
+SCALES = 3
+"""Sides at which drawings are compared, each half of the one before."""
+
+Wrap = Callable[[nn.Module], nn.Module]
+
+
+class FastGANDiscriminator(nn.Module):
+    NORMALISATIONS: ClassVar = ("batch", "none")
+
+    def __init__(self, config: FastGANConfig, normalisation: str = "batch"):
+        """normalisation: "batch" for batch and spectral norms as in the paper, "none" for layer norms alone."""
+        super().__init__()
+        batch = normalisation == "batch"
+        wrap: Wrap = spectral_norm if batch else _as_it_is
+        norm = nn.BatchNorm2d if batch else partial(nn.GroupNorm, 1)
+        conv = partial(Convolution, wrap=wrap, norm=norm)
+        widths = config.widths[-2:0:-1]  # at half the image's side, at a quarter, and so on
+        # No norm of what comes from the image itself, whose brightness and contrast would be lost.
+        self.from_image = wrap(nn.Conv2d(config.channels, widths[0], kernel_size=4, stride=2, padding=1))
+        self.stages = nn.ModuleList(HalveSide(wide, narrow, conv) for wide, narrow in pairwise(widths))
+        self.excitations = nn.ModuleList(
+            Excitation(*pair) for pair in zip(widths[:-SKIPPED], widths[SKIPPED:], strict=True)
+        )
+        self.gather = conv(widths[-1], config.widths[0], kernel_size=1)
+        self.judge = wrap(nn.Conv2d(config.widths[0], 1, kernel_size=4, bias=False))
+        self.embed = nn.Embedding(config.classes, config.widths[0]) if config.classes else None
+        self.draw_whole = decoder(widths[-1], config.channels, min(MOST_DRAWN, len(widths)))
+        self.draw_quarter = decoder(widths[-2], config.channels, min(MOST_DRAWN, len(widths) - 1))
+        self.apply(initialise)
+        if self.embed is not None:
+            nn.init.normal_(self.embed.weight, 0.0, 0.02)  # of N(0, 1), so many features would outweigh all else
+
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        """images: [N, C, H, W] in [-1, 1], labels: [N] whole numbers. Returns logits [N] in float32."""
+        x = self.gather(self.features(images)[-1])
+        logits = self.judge(x).mean(dim=(1, 2, 3))
+        if self.embed is not None:
+            logits = logits + (self.embed(labels) * x.mean(dim=(2, 3))).sum(dim=1)
+        return logits.float()
+
+    def features(self, images: Tensor) -> list[Tensor]:
+        """What is seen at half the side of the images, at a quarter, and so on."""
+        seen = [functional.leaky_relu(self.from_image(images), 0.2)]
+        for index, stage in enumerate(self.stages, start=1):
+            x = stage(seen[-1])
+            if index >= SKIPPED:
+                x = x * self.excitations[index - SKIPPED](seen[index - SKIPPED])
+            seen.append(x)
+        return seen
+
+    def self_supervision(self, images: Tensor, random: torch.Generator) -> Tensor:
+        """How badly real images can be drawn from what is seen of them: a loss, a scalar.
+
+        images: [N, C, H, W] as the discriminator sees them. random: on their device; which quarter of each is drawn.
+        """
+        *_, near, far = self.features(images)
+        which = torch.randint(4, (len(images),), generator=random, device=images.device)
+        return (
+            distance(self.draw_whole(far), images)
+            + distance(self.draw_quarter(quarter(near, which)), quarter(images, which))
+        ) / 2
+
+
+class Convolution(nn.Module):
+    """A convolution, a norm, and a leaky rectifier."""
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel_size: int,
+        stride: int = 1,
+        padding: int = 0,
+        *,
+        wrap: Wrap,
+        norm: Callable[[int], nn.Module],
+    ):
+        """wrap: what is made of the convolution. norm: of so many features."""
+        super().__init__()
+        self.conv = wrap(nn.Conv2d(inputs, outputs, kernel_size, stride, padding, bias=False))
+        self.norm = norm(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.leaky_relu(self.norm(self.conv(x)), 0.2)
+
+
+class HalveSide(nn.Module):
+    """[N, I, H, W] -> [N, O, H/2, W/2], two ways, whose mean it is."""
+
+    def __init__(self, inputs: int, outputs: int, conv: Callable[..., nn.Module]):
+        super().__init__()
+        self.direct = nn.Sequential(
+            conv(inputs, outputs, kernel_size=4, stride=2, padding=1),
+            conv(outputs, outputs, kernel_size=3, padding=1),
+        )
+        self.averaged = conv(inputs, outputs, kernel_size=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (self.direct(x) + self.averaged(functional.avg_pool2d(x, 2))) / 2
+
+
+def decoder(inputs: int, channels: int, doublings: int) -> nn.Sequential:
+    """Draws from features [N, inputs, h, w] what was seen: [N, channels, H, W], of sides so often doubled."""
+    widths = [max(8, inputs // 2 ** (doubling + 1)) for doubling in range(doublings + 1)]
+    layers: list[nn.Module] = []
+    for wide, narrow in pairwise([inputs, *widths[1:]]):
+        layers += [nn.Upsample(scale_factor=2, mode="nearest"), Layer(wide, narrow, label_size=0, noise=None)]
+    return nn.Sequential(*layers, nn.Conv2d(widths[-1], channels, kernel_size=3, padding=1))
+
+
+def quarter(x: Tensor, which: Tensor) -> Tensor:
+    """One quarter of each of x: [N, C, H, W] -> [N, C, H/2, W/2].
+
+    which: [N], on the same device. 0 and 1 are the upper quarters, 0 and 2 the left ones.
+    """
+    height, width = (side // 2 for side in x.shape[2:])
+    quarters = torch.stack(
+        [x[:, :, top : top + height, left : left + width] for top in (0, height) for left in (0, width)]
+    )
+    return quarters[which, torch.arange(len(x), device=x.device)]
+
+
+def distance(drawn: Tensor, images: Tensor) -> Tensor:
+    """Mean absolute error, itself a mean over SCALES: at the side of the drawings, at half of it, and so on.
+
+    drawn: [N, C, h, w]; images: [N, C, H, W], whose sides are those times the same power of two.
+    """
+    images = functional.avg_pool2d(images, images.shape[2] // drawn.shape[2])
+    error = drawn - images
+    errors = [functional.avg_pool2d(error, 2**scale).abs().mean() for scale in range(SCALES)]
+    return torch.stack(errors).mean()
+
+
+def _as_it_is(module: nn.Module) -> nn.Module:
+    return module

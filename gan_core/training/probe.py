@@ -1,0 +1,197 @@
+"""A look at a data set before training, and the preset that it asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
+
+from .. import architectures
+from ..dataset import ImageDataset
+from ..errors import InputError
+from . import checkpoint
+from .recipes import AUTO, GAN_PRESETS, Recipe, TrainConfig
+
+MOST_LOOKED_AT = 5000
+"""Images that are compared with one another; of a larger set so many are drawn. It takes a second or two."""
+
+THUMBNAIL = 8
+"""Side of what they are reduced to for that."""
+
+ALIKE = 2.0
+"""Two images are the same, or nearly, where their thumbnails differ by less than so many of 255 levels (root mean
+square). Measured: emoji that were enlarged and reduced again differ by 0.4, as JPEG files of 64x64 pixels by 2 (digits
+by 0.4), and of 5,000 of MNIST's digits no two by less than 2.7."""
+
+WORTH_TELLING = 0.01
+"""From this share of duplicates on, they are spoken of."""
+
+AT_ONCE = 256
+"""Images that are read, or compared with all others, in one go."""
+
+FEW_HUNDRED, FEW_THOUSAND, MANY = 500, 2000, 10_000
+"""Different images: below the first, a discriminator knows them by heart within minutes, below the second also one of a
+small network, and below the third that of a large one (Karras et al. 2020, fig. 1: without augmentation FID gets worse
+again early with 10,000 images and fewer)."""
+
+SMALL_SIDE, LARGE_SIDE = 32, 128
+"""Up to the first, deep networks have no room for their stages; beyond the second, dcgan does not go."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What there is to learn from."""
+
+    count: int
+    """Images."""
+    height: int
+    width: int
+    channels: int
+    """1 grey, 3 RGB, 4 RGBA."""
+    classes: int
+    """0 for a set without."""
+    looked_at: int
+    """Images that were compared with one another."""
+    duplicates: int
+    """Those of them that are the same as one before them, or nearly."""
+
+    @property
+    def different(self) -> int:
+        """How many of all images are no duplicates, going by those that were looked at: at most, as the other one of a
+        pair may not be among them."""
+        return self.count - round(self.count * self.duplicates / max(1, self.looked_at))
+
+    @property
+    def warning(self) -> str | None:
+        """A sentence about duplicates, where there are so many that they matter."""
+        if self.duplicates < max(1, WORTH_TELLING * self.looked_at):
+            return None
+        return (
+            f"{self.duplicates:,} of {self.looked_at:,} images that were looked at are the same as another, or nearly: "
+            "what is there often is learned by heart first, so take all but one of each away."
+        )
+
+
+def probe(dataset: ImageDataset) -> Probe:
+    """Looks at a data set: at all of its images, or at MOST_LOOKED_AT that are drawn always alike."""
+    count = len(dataset)
+    chosen = np.sort(np.random.RandomState(0).permutation(count)[:MOST_LOOKED_AT])
+    thumbnails = torch.cat([_thumbnails(dataset.batch(chosen[part])) for part in _parts(len(chosen))])
+    return Probe(
+        count,
+        dataset.height,
+        dataset.width,
+        dataset.channels,
+        dataset.classes,
+        len(chosen),
+        duplicates(thumbnails),
+    )
+
+
+def duplicates(thumbnails: Tensor) -> int:
+    """How many of these are nearly the same as one before them. thumbnails: [N, D], in 255 levels."""
+    # Squares of distances as differences of large numbers lose digits: less so around the middle of all.
+    points = thumbnails.float() - thumbnails.float().mean(dim=0)
+    lengths = points.square().sum(dim=1)
+    found = 0
+    for part in _parts(len(points)):
+        before = points[: part.stop]
+        distances = lengths[part, None] + lengths[: part.stop] - 2 * points[part] @ before.T
+        alike = (distances < ALIKE**2 * points.shape[1]).tril(diagonal=part.start - 1)
+        found += int(alike.any(dim=1).sum())
+    return found
+
+
+def choose(found: Probe, device: torch.device) -> tuple[str, str]:
+    """The preset for such data on that device, one of GAN_PRESETS, and a sentence that says why.
+
+    Raises InputError, with what no network can make, for images of a size or of colours that none of them learns.
+    """
+    wanted, why = _wanted(found, device.type != "cpu")
+    refusal: InputError | None = None
+    for name in (*wanted, *GAN_PRESETS):
+        if name not in GAN_PRESETS:
+            continue
+        try:
+            _design(GAN_PRESETS[name], found)
+        except InputError as error:
+            refusal = refusal or error
+            continue
+        where = "a CPU" if device.type == "cpu" else "a GPU"
+        images = f"{found.different:,} different images of {found.width}x{found.height}x{found.channels}"
+        reason = why if name in wanted else "it is the first that can learn such images"
+        return name, f"The preset is {name}, for {images} on {where}: {reason}."
+    assert refusal is not None
+    raise refusal
+
+
+def settled(config: TrainConfig, dataset: ImageDataset, device: torch.device) -> tuple[TrainConfig, list[str]]:
+    """The config with a preset of its own in place of "auto", and sentences that say which and why.
+
+    A run that is resumed keeps the preset that it began with. Raises InputError as `choose` does, and where the two
+    cannot go together with what else the config asks for.
+    """
+    if config.preset != AUTO:
+        return config, []
+    state = checkpoint.state_of(Path(config.folder)) if config.resume else None
+    begun = str((state or {}).get("preset"))
+    if begun in GAN_PRESETS:
+        chosen, remarks = begun, [f"The preset is {begun}, with which the run began."]
+    else:
+        found = probe(dataset)
+        chosen, reason = choose(found, device)
+        remarks = [reason, *filter(None, [found.warning])]
+    made = replace(config, preset=chosen)
+    made.check()
+    return made, remarks
+
+
+def _wanted(found: Probe, gpu: bool) -> tuple[list[str], str]:
+    """Names of presets, the best first, and why they are it."""
+    shorter, longer = sorted((found.height, found.width))
+    different = found.different
+    if gpu:
+        if different < FEW_HUNDRED and shorter > SMALL_SIDE:
+            why = "its discriminator has to paint real images too, and so does not learn so few by heart"
+            return ["fastgan", "few"], why
+        if different < MANY and shorter > SMALL_SIDE:
+            return ["stylegan2", "few"], "so many are soon known by heart, which its adaptive augmentation holds off"
+        if different < FEW_THOUSAND:
+            return ["few"], "so few are soon known by heart, which its adaptive augmentation holds off"
+        if shorter > SMALL_SIDE:
+            return ["r3gan", "dcgan"], "they are enough for a large network"
+        return ["dcgan"], "for small images a plain network is enough"
+    if different < FEW_THOUSAND:
+        if longer > LARGE_SIDE:
+            why = "its discriminator has to paint real images too, and so does not learn so few by heart"
+            return ["fastgan_small", "fastgan"], why
+        return ["few"], "so few are soon known by heart, which its adaptive augmentation holds off"
+    if longer > LARGE_SIDE:
+        return ["r3gan_small", "fastgan_small", "fastgan"], "it is the smallest network for images so large"
+    if found.channels == 1 and longer <= SMALL_SIDE:
+        return ["digits"], "small grey images need a small network only"
+    return ["dcgan_small"], "it learns in minutes what larger networks learn in hours there"
+
+
+def _design(recipe: Recipe, found: Probe) -> None:
+    """Raises InputError where the recipe's network cannot be for such images."""
+    assert recipe.architecture
+    family = architectures.by_name(recipe.architecture)
+    data = {"side": found.height, "channels": found.channels, "classes": found.classes}
+    start = architectures.start_for(found.height, found.width)
+    (family.design or family.config)(**data, start=start, **recipe.network)
+
+
+def _thumbnails(images: Tensor) -> Tensor:
+    """images: uint8 [N, C, H, W]. Returns float32 [N, C * 8 * 8]: the mean colours of their parts."""
+    return adaptive_avg_pool2d(images.float(), THUMBNAIL).flatten(1)
+
+
+def _parts(count: int) -> Iterator[slice]:
+    for start in range(0, count, AT_ONCE):
+        yield slice(start, min(start + AT_ONCE, count))

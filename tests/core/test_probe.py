@@ -1,0 +1,251 @@
+"""A look at the data chooses the preset, says why, and a run keeps what was chosen."""
+
+import io
+from contextlib import closing
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from safetensors.torch import load_file
+
+from gan_core import ImageDataset, InputError, Progress, TrainConfig, load, train
+from gan_core.cli import main
+from gan_core.examples import digits
+from gan_core.training import checkpoint
+from gan_core.training.probe import AT_ONCE, MOST_LOOKED_AT, Probe, choose, duplicates, probe, settled
+from gan_core.training.recipes import AUTO, GAN_PRESETS, AdversarialRecipe
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+BATCH = 4
+DATA = Probe(10_000, 64, 64, 3, 0, 5000, 0)
+
+
+def noise(count: int, *shape: int) -> np.ndarray:
+    return np.random.RandomState(0).randint(0, 256, (count, *(shape or (16, 16, 3))), np.uint8)
+
+
+def config_for(folder: Path, steps: int = 2, **changes) -> TrainConfig:
+    settings = {"preset": AUTO, "batch_size": BATCH, "kimg": steps * BATCH / 1000, **changes}
+    return TrainConfig(folder / "run", **settings)
+
+
+def finish(dataset: ImageDataset, config: TrainConfig) -> Progress:
+    *_, last = train(dataset, config, "cpu")
+    return last
+
+
+# What is seen of the data.
+
+
+def test_a_probe_says_what_there_is_to_learn_from(labelled_images):
+    assert probe(labelled_images) == Probe(24, 16, 16, 3, 3, 24, 0)
+    wide = ImageDataset.from_images(noise(7, 16, 24, 1), (16, 24))
+    assert probe(wide) == Probe(7, 16, 24, 1, 0, 7, 0)
+
+
+def test_copies_are_found_wherever_they_lie():
+    pixels = noise(600)
+    pixels[[3, 599]] = pixels[0]
+    pixels[[300, 301, 302]] = pixels[590]
+    assert probe(ImageDataset.from_images(pixels)).duplicates == 5
+
+
+def test_a_picture_that_was_saved_anew_or_resized_in_between_is_a_copy():
+    pixels = np.stack([np.asarray(digits(64).images[i]) for i in range(4)])
+    stored = io.BytesIO()
+    Image.fromarray(pixels[0, ..., 0]).save(stored, "JPEG", quality=75)
+    large = Image.fromarray(pixels[1, ..., 0]).resize((150, 150), Image.Resampling.LANCZOS)
+    again = [Image.open(stored), large.resize((64, 64), Image.Resampling.LANCZOS)]
+    copies = np.stack([np.asarray(picture)[..., None] for picture in again])
+    assert probe(ImageDataset.from_images(np.concatenate([pixels, copies]))).duplicates == 2
+
+
+def test_images_that_are_only_alike_are_no_copies():
+    ones = digits(labels=True)
+    dataset = replace(ones, images=ones.images[ones.labels == 1], labels=None)
+    assert probe(dataset).duplicates == 0
+
+
+def test_images_that_differ_in_what_can_be_seen_through_them_are_no_copies():
+    pixels = np.full((2, 16, 16, 4), 255, np.uint8)
+    pixels[1, ..., 3] = 128
+    assert probe(ImageDataset.from_images(pixels)).duplicates == 0
+
+
+@given(
+    originals=st.integers(1, 40),
+    copies=st.lists(st.integers(0, 39), max_size=3 * AT_ONCE // 2),
+    seed=st.integers(0, 100),
+)
+def test_every_image_after_the_first_of_its_kind_is_counted_once(originals, copies, seed):
+    stream = np.random.RandomState(seed)
+    points = stream.randint(0, 256, (originals, 48))
+    points = np.concatenate([points, points[[copy % originals for copy in copies]]])
+    stream.shuffle(points)
+    assert duplicates(torch.from_numpy(points)) == len(copies)
+
+
+def test_of_a_large_set_some_thousand_images_are_looked_at_always_the_same():
+    pixels = np.repeat(noise(50, 8, 8, 1), 200, axis=0)
+    dataset = ImageDataset(pixels, "many", "0" * 64)
+    found = probe(dataset)
+    assert (found.count, found.looked_at, found.duplicates) == (10_000, MOST_LOOKED_AT, MOST_LOOKED_AT - 50)
+    assert found.different == 100
+    assert probe(dataset) == found
+
+
+@pytest.mark.parametrize(("duplicates", "told"), [(0, False), (9, False), (10, True), (999, True)])
+def test_duplicates_are_spoken_of_where_they_matter(duplicates, told):
+    warning = replace(DATA, count=1000, looked_at=1000, duplicates=duplicates).warning
+    assert (warning is not None) == told
+    assert not told or f"{duplicates} of 1,000 images that were looked at" in warning
+
+
+# What is chosen.
+
+
+@given(
+    count=st.integers(1, 10**6),
+    size=st.sampled_from([(16, 16), (28, 28), (32, 32), (64, 96), (96, 64), (128, 128)]),
+    channels=st.sampled_from([1, 3, 4]),
+    classes=st.sampled_from([0, 10]),
+    duplicates=st.floats(0, 0.99),
+    device=st.sampled_from([CPU, GPU]),
+)
+def test_whatever_the_data_the_preset_is_a_gan_that_can_learn_them_and_the_sentence_names_both(
+    count, size, channels, classes, duplicates, device
+):
+    looked = min(count, MOST_LOOKED_AT)
+    found = Probe(count, *size, channels, classes, looked, int(duplicates * looked))
+    name, reason = choose(found, device)
+    assert name in GAN_PRESETS
+    assert reason.startswith(f"The preset is {name}, for {found.different:,} different images of {size[1]}x{size[0]}x")
+    assert ("on a GPU: " in reason) == (device is GPU)
+
+
+@pytest.mark.parametrize(
+    ("changes", "device", "expected"),
+    [
+        ({"count": 300}, CPU, {"few"}),
+        ({"count": 300}, GPU, {"fastgan", "few"}),
+        ({"count": 300, "height": 16, "width": 16}, GPU, {"few"}),
+        ({"count": 5000}, CPU, {"dcgan_small"}),
+        ({"count": 5000}, GPU, {"stylegan2", "few"}),
+        ({"count": 50_000}, CPU, {"dcgan_small"}),
+        ({"count": 50_000}, GPU, {"r3gan", "dcgan"}),
+        ({"count": 50_000, "height": 28, "width": 28, "channels": 1}, CPU, {"digits"}),
+        ({"count": 50_000, "height": 28, "width": 28, "channels": 1}, GPU, {"dcgan"}),
+    ],
+    ids=str,
+)
+def test_count_size_colours_and_device_decide(changes, device, expected):
+    assert choose(replace(DATA, **changes), device)[0] in expected
+
+
+def test_copies_do_not_count_as_images():
+    assert choose(replace(DATA, count=5000, duplicates=4500), CPU)[0] == "few"
+
+
+def test_a_preset_that_there_is_not_or_that_cannot_learn_the_size_is_passed_over(monkeypatch):
+    monkeypatch.setitem(GAN_PRESETS, "r3gan", AdversarialRecipe("dcgan"))
+    assert choose(DATA, GPU)[0] == "r3gan"
+    monkeypatch.setitem(GAN_PRESETS, "r3gan", AdversarialRecipe("stylegan2", {"base": 64, "latent_size": -1}))
+    assert choose(DATA, GPU)[0] == "dcgan"
+    monkeypatch.delitem(GAN_PRESETS, "r3gan")
+    assert choose(DATA, GPU)[0] == "dcgan"
+
+
+def test_a_size_that_no_network_learns_is_a_sentence():
+    with pytest.raises(InputError, match="Images of 25x25 pixels cannot be grown by doubling a small block"):
+        choose(replace(DATA, height=25, width=25), CPU)
+
+
+# A run that was chosen for.
+
+
+def test_a_run_with_auto_says_what_it_chose_and_warns_of_copies(tmp_path):
+    pixels = noise(12)
+    pixels[1] = pixels[0]
+    last = finish(ImageDataset.from_images(pixels), config_for(tmp_path))
+    assert len(last.remarks) == 2
+    assert last.remarks[0].startswith("The preset is few, for 11 different images of 16x16x3 on a CPU: ")
+    assert last.remarks[1].startswith("1 of 12 images that were looked at are the same as another")
+    assert load(tmp_path / "run" / "generator.safetensors").card["training"]["preset"] == "few"
+
+
+def test_auto_learns_the_same_weights_as_the_preset_that_it_chooses(noise_images, tmp_path):
+    finish(noise_images, config_for(tmp_path / "auto"))
+    finish(noise_images, config_for(tmp_path / "few", preset="few"))
+    first, second = (load_file(tmp_path / name / "run" / "checkpoint.safetensors") for name in ("auto", "few"))
+    assert [name for name in first if not torch.equal(first[name], second[name])] == []
+
+
+def test_a_run_that_is_resumed_keeps_its_preset_though_the_data_ask_for_another(tmp_path):
+    finish(ImageDataset.from_images(noise(12)), config_for(tmp_path, preset="dcgan_small"))
+    last = finish(ImageDataset.from_images(noise(12)), config_for(tmp_path, steps=4, resume=True))
+    assert last.remarks == ["The preset is dcgan_small, with which the run began."]
+    assert last.images == 4 * BATCH
+
+
+def test_a_run_with_auto_that_was_stopped_reaches_the_same_weights(noise_images, tmp_path):
+    finish(noise_images, config_for(tmp_path / "straight", steps=4))
+    with closing(train(noise_images, config_for(tmp_path / "stopped", steps=4), "cpu")) as steps:
+        next(islice(steps, 2, None))
+    finish(noise_images, config_for(tmp_path / "stopped", steps=4, resume=True))
+    first, second = (load_file(tmp_path / name / "run" / "checkpoint.safetensors") for name in ("straight", "stopped"))
+    assert [name for name in first if name != "history" and not torch.equal(first[name], second[name])] == []
+
+
+def test_a_preset_of_ones_own_is_left_and_nothing_is_looked_at(noise_images, tmp_path):
+    config = config_for(tmp_path, preset="dcgan")
+    assert settled(config, noise_images, CPU) == (config, [])
+    assert finish(noise_images, config).remarks == []
+
+
+@pytest.mark.parametrize("state", [None, "no such preset", []], ids=str)
+def test_a_checkpoint_that_names_no_preset_is_chosen_for_anew(noise_images, tmp_path, state):
+    finish(noise_images, config_for(tmp_path))
+    found = checkpoint.read(tmp_path / "run")
+    checkpoint.write(tmp_path / "run", {**found.state, "preset": state}, found.tensors)
+    last = finish(noise_images, config_for(tmp_path, steps=4, resume=True))
+    assert last.remarks[0].startswith("The preset is few, for 24 different images")
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"beta": 2.0}, "trains a GAN, which has no beta to be set"),
+        ({"objective": "wasserstein"}, "There is no objective"),
+        ({"kimg": None}, "Training needs an end"),
+        ({"kimg": -1.0}, "A budget is more than 0"),
+        ({"batch_size": 1}, "A batch holds at least 2 images"),
+        ({"preset": "automatic"}, 'no preset "automatic"; the presets are dcgan, .*, auto'),
+    ],
+    ids=str,
+)
+def test_what_no_preset_can_have_is_said_before_the_data_are_read(tmp_path, changes, told):
+    with pytest.raises(InputError, match=told):
+        config_for(tmp_path, **changes).check()
+
+
+def test_what_only_the_chosen_preset_cannot_have_is_said_before_anything_is_written(noise_images, tmp_path):
+    config = config_for(tmp_path, gamma=1.0)
+    config.check()  # with relativistic presets there is a gamma
+    with pytest.raises(InputError, match="gamma is the weight of R1 and R2, which few does not have"):
+        finish(noise_images, config)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_command_line_prints_what_was_chosen(photos, tmp_path):
+    options = ["--preset", "auto", "--size", "24x16", "--batch", "4", "--kimg", "0.008", "--device", "cpu"]
+    result = CliRunner().invoke(main, ["train", str(photos), "--out", str(tmp_path / "run"), *options])
+    assert result.exit_code == 0, result.output
+    assert "The preset is few, for 12 different images of 24x16x3 on a CPU: " in result.stdout
+    assert load(tmp_path / "run" / "generator.safetensors").size == (16, 24)
