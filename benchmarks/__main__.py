@@ -183,5 +183,19 @@ def speed_command(threads: int, peers: Path | None, only: tuple[str, ...], round
     measure.report("speed", speed.run(peers, only, rounds, threads), threads)
 
 
+@main.command("stability")
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="A folder of images to train on too, at 32x32, besides digits, letters and shapes.",
+)
+@click.option("--seed", "seeds", multiple=True, type=int, default=(0,), show_default=True, help="A run of each; again.")
+def stability_command(folder: Path | None, seeds: tuple[int, ...]) -> None:
+    """Runs that are built to break, and sound ones, and what is said of them."""
+    from . import stability
+
+    measure.report("stability", stability.run(folder, seeds), 1)
+
+
 if __name__ == "__main__":
     main(prog_name="python -m benchmarks")

@@ -24,7 +24,7 @@ from gan_core import examples
 from .comfyui import ROOT
 from .measure import Figures, ratio, spread
 
-IMAGES = 256
+IMAGES = 4096
 """Pictures of digits, in RGB, in a folder that all of them read."""
 
 TARGET = 2.0
@@ -89,7 +89,7 @@ CONTESTS = {
         side=32,
         batch=4,
         same="network, objective and regularisers: exact R1 and R2 at every step",
-        preset="r3gan",
+        preset="r3gan_large",
         changes={"augment": "none"},
         job={"repository": "R3GAN", "program": "r3gan", "preset": "CIFAR10"},
     ),
@@ -229,7 +229,7 @@ class Program:
         self.process = subprocess.Popen(
             command,
             cwd=ROOT,
-            env={**os.environ, **threads},
+            env={**os.environ, **threads, "GAN_CORE_CACHE": str(Path(job["folder"], "cache"))},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.errors,

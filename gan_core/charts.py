@@ -8,10 +8,13 @@ from .training.history import Panels, Record
 
 
 def loss_chart(history: Sequence[Record], panels: Panels, path: Path, title: str) -> None:
-    """Draws values over the images shown, as a PNG file. Raises InputError where it cannot be written."""
+    """Draws values over the images shown, as a PNG file: the panels of which some value was measured, at least the
+    first. Raises InputError where it cannot be written."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    measured = {name for record in history for name in record.values}
+    panels = {axis: lines for i, (axis, lines) in enumerate(panels.items()) if not i or measured & lines.keys()}
     figure = Figure(figsize=(9, 3 * len(panels)), layout="constrained")
     FigureCanvasAgg(figure)
     charts = figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0]

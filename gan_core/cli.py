@@ -29,7 +29,7 @@ from .objectives import OBJECTIVES
 from .reconstruction import LIKELIHOODS, LOSSES
 from .training import PRESETS, Progress, TrainConfig, train
 from .training.devices import best_device
-from .training.recipes import AUTO
+from .training.recipes import AUTO, ON_TROUBLE
 from .transform import Transform
 
 DEFAULT_KIMG = 1000
@@ -160,6 +160,14 @@ DEMO_KIMG = 500
     type=click.Path(path_type=Path),
     help="The VAE that finetune_decoder goes on from: of ours, a TAESD or an AutoencoderKL.",
 )
+@click.option(
+    "--on-trouble",
+    type=click.Choice(ON_TROUBLE),
+    default=ON_TROUBLE[0],
+    show_default=True,
+    help="Where a GAN collapses or diverges: stop at the best it made, soften (go back, on more gently), or ignore it.",
+)
+@click.option("--patience-kimg", type=float, help="Stop when a GAN's KID has not improved for so many thousand images.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Decides first weights, noise and order.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out.")
 @click.option(
@@ -212,6 +220,8 @@ def train_command(data: Path, out: Path, **options: Any) -> None:
                 "augment",
                 "gamma",
                 "lecam",
+                "on_trouble",
+                "patience_kimg",
             )
         },
     )

@@ -2,7 +2,7 @@
 
 from comfy_api.latest import io
 
-from ..gan_core import ImageDataset, InputError, examples
+from ..gan_core import ImageDataset, InputError
 from ..gan_core.dataset import CHANNELS, fingerprint_of_folder, reading
 from ..gan_core.image_files import FITS
 from . import host
@@ -72,9 +72,10 @@ class LoadImageFolder(io.ComfyNode):
                 io.Combo.Input(
                     "folder",
                     options=host.image_folders(),
-                    default=host.EXAMPLE_FOLDER,
+                    default=next(iter(host.EXAMPLE_FOLDERS)),
                     tooltip="A folder in ComfyUI's input or datasets folder; put yours there and press R. "
-                    "example/digits is 10,000 handwritten digits that come with the pack.",
+                    "example/digits is 10,000 handwritten digits that come with the pack, and example/portraits "
+                    "273 small drawings.",
                 ),
                 *_shaping_inputs(),
                 io.Boolean.Input(
@@ -91,7 +92,7 @@ class LoadImageFolder(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, folder=None, **settings) -> str:
         """Runs again when a file in the folder is added or changed."""
-        if folder in (None, host.EXAMPLE_FOLDER):
+        if folder is None or folder in host.EXAMPLE_FOLDERS:
             return ""
         try:
             return fingerprint_of_folder(host.resolve_image_folder(folder))
@@ -102,8 +103,8 @@ class LoadImageFolder(io.ComfyNode):
     def execute(cls, folder, size, channels, fit, mirror, labels, width=0) -> io.NodeOutput:
         bar = host.NodeProgress(cls.hidden.unique_id)
         height_and_width = size, width or size
-        if folder == host.EXAMPLE_FOLDER:
-            dataset = examples.digits(height_and_width, channels, mirror, labels)
+        if folder in host.EXAMPLE_FOLDERS:
+            dataset = host.EXAMPLE_FOLDERS[folder](height_and_width, channels, mirror, labels)
         else:
             path = host.resolve_image_folder(folder)
             for step in reading(path, height_and_width, channels, fit, mirror, labels, host.dataset_cache()):

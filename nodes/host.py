@@ -32,8 +32,8 @@ OLDEST_COMFYUI = (0, 18, 1)
 
 CATEGORY = "GAN"
 
-EXAMPLE_FOLDER = "example/digits"
-"""Stands among the folders for the digits that ship with the pack, so that a template runs at once."""
+EXAMPLE_FOLDERS = {"example/digits": examples.digits, "example/portraits": examples.portraits}
+"""Stand among the folders for the images that ship with the pack, so that a template runs at once."""
 
 EXAMPLE_GENERATORS = tuple(
     f"example/{name}.safetensors" for name in ("digits", "stylegan2-digits", "stylegan3-digits", "vae-digits")
@@ -83,7 +83,7 @@ def register_folders() -> None:
 
 def image_folders() -> list[str]:
     """The folders that Load Image Folder offers, by names that say where they lie."""
-    found = [EXAMPLE_FOLDER]
+    found = [*EXAMPLE_FOLDERS]
     for kind, root in _image_roots():
         found += [f"{kind}/{name}" for name in _subfolders(root)]
     return list(dict.fromkeys(found))
@@ -412,6 +412,7 @@ class NodeProgress:
         self.node_id = node_id
         self.bar = comfy.utils.ProgressBar(1000, node_id)
         self.next_preview = 0.0
+        self.logged = 0  # remarks of a training
 
     def reading(self, done: int, total: int) -> None:
         """Shows how many images of a folder are read."""
@@ -420,7 +421,14 @@ class NodeProgress:
 
     def training(self, progress: Progress) -> None:
         """Shows how far a training is, and now and then what it makes of always the same latents or images."""
-        self._at(progress.fraction, progress.preview, str(progress))
+        for remark in progress.remarks[self.logged :]:
+            logging.info("GAN Studio: %s", remark)
+        self.logged = len(progress.remarks)
+        self._at(progress.fraction, progress.preview, "\n".join([str(progress), *progress.remarks]))
+
+    def ended(self, progress: Progress, folder: Path) -> None:
+        """Says how a training ended, and where it is kept."""
+        self.say("\n".join([str(progress), *progress.remarks, f"kept in {shown_path(folder)}"]))
 
     def projecting(self, step: Projecting) -> None:
         """Shows how far a projection is: the pictures looked for, and below them what was found."""

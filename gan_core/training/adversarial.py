@@ -29,18 +29,10 @@ from ..objectives import (
 )
 from .devices import all_digits_of_float32, seeded
 from .history import Record
-from .recipes import AdversarialRecipe, TrainConfig
-from .run import AUGMENT, DRAWS, PATHS, PENALTY, SUPERVISION, Run
+from .recipes import TrainConfig
+from .run import AUGMENT, DRAWS, PATHS, PENALTY, SUPERVISION
 from .schedule import at
-
-BY_HEART = 0.8
-"""From this r_t on the discriminator begins to know the images by heart."""
-
-FIRST_IMAGES, FIRST_PASSES = 20_000, 10
-"""Till then a high r_t means nothing: a discriminator is sure of any images before its generator can do a thing."""
-
-RECORDS_OF_SIGN = 8
-"""Records over whose mean r_t is judged, as it is coarse in one."""
+from .watched import WatchedRun
 
 UNIT_SLOPE = 10.0
 """Weight of WGAN-GP's penalty (Gulrajani et al. 2017, sec. 4)."""
@@ -69,13 +61,14 @@ class Judged:
     logits: Tensor
 
 
-class AdversarialRun(Run):
-    recipe: AdversarialRecipe
+class AdversarialRun(WatchedRun):
     losses: ClassVar = {"discriminator_loss": "the discriminator's loss", "generator_loss": "the generator's loss"}
     panels: ClassVar = {
         "loss": {"discriminator_loss": "discriminator", "generator_loss": "generator"},
         "discriminator's mean logit": {"real_score": "real images", "fake_score": "generated images"},
-        "learned by heart": {"real_sign": "r_t", "augment_p": "p of ada"},
+        "learned by heart": {"real_sign": "r_t", "overfitting": "r_v", "augment_p": "p of ada"},
+        "samples beside real images": {"diversity": "diversity", "distance": "distance"},
+        "KID": {"kid": "KID"},
     }
 
     def __init__(
@@ -281,7 +274,7 @@ class AdversarialRun(Run):
         self.learn(self.players["generator"], self.recipe.path_length * PATHS_EVERY * loss)
 
     def kept(self) -> dict[str, Any]:
-        state: dict[str, Any] = {"ada": self.adaptive.state} if self.adapts else {}
+        state: dict[str, Any] = {**super().kept(), **({"ada": self.adaptive.state} if self.adapts else {})}
         if self.logit_means is not None:
             state["logit_means"] = [float(mean) for mean in self.logit_means]
         if self.recipe.path_length:
@@ -289,13 +282,14 @@ class AdversarialRun(Run):
         return state
 
     def restore_kept(self, state: Mapping[str, Any]) -> None:
+        super().restore_kept(state)
+        self.adaptive, self.logit_means = Adaptive(), None
         if self.adapts and "ada" in state:
             self.adaptive = Adaptive.of(state["ada"])
         if self.recipe.lecam and "logit_means" in state:
             real, fake = (torch.tensor(float(mean), device=self.device) for mean in state["logit_means"])
             self.logit_means = real, fake
-        if self.recipe.path_length and "path_mean" in state:
-            self.path_mean = torch.tensor(float(state["path_mean"]), device=self.device)
+        self.path_mean = torch.tensor(float(state.get("path_mean", 0.0)), device=self.device)
 
     def facts(self) -> dict[str, Any]:
         facts: dict[str, Any] = {"objective": self.recipe.objective, "augment": self.recipe.augment}
@@ -311,20 +305,9 @@ class AdversarialRun(Run):
         text = f"loss D {record.values['discriminator_loss']:.2f} G {record.values['generator_loss']:.2f}"
         if "augment_p" in record.values:
             text += f", p {record.values['augment_p']:.2f}"
-        if self.knows_by_heart:
-            advice = "add images, or mirror them"
-            if self.recipe.augment != "ada":
-                advice = "add images, mirror them, or choose ada"
-            text += f" (the discriminator begins to know the images by heart: {advice})"
-        return text
-
-    @property
-    def knows_by_heart(self) -> bool:
-        """Whether the discriminator has lately been surer of the real images than it is where it judges by kind."""
-        if self.images < max(FIRST_IMAGES, FIRST_PASSES * len(self.shown)):
-            return False
-        signs = [record.values.get("real_sign", 0.0) for record in self.history[-RECORDS_OF_SIGN:]]
-        return sum(signs) / len(signs) > BY_HEART
+        if self.kid is not None:
+            text += f", KID {self.kid:.3f}"
+        return f"{text}. {self.ended or self.verdict}" if self.ended or self.verdict else text
 
 
 def build(architecture: Architecture, config: Any, normalisation: str, seed: int) -> tuple[nn.Module, nn.Module]:

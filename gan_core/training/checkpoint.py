@@ -72,14 +72,14 @@ def module_tensors(module: nn.Module, prefix: str) -> dict[str, Tensor]:
     return {f"{prefix}.{name}": tensor for name, tensor in module.state_dict().items()}
 
 
-def write(folder: Path, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-    """Replaces the folder's checkpoint, whole or not at all."""
-    weights.write_tensors(folder / FILE, tensors, {CHECKPOINT_KEY: str(VERSION), "state": json.dumps(dict(state))})
+def write(folder: Path, state: Mapping[str, Any], tensors: Mapping[str, Tensor], name: str = FILE) -> None:
+    """Replaces the folder's checkpoint of that name, whole or not at all."""
+    weights.write_tensors(folder / name, tensors, {CHECKPOINT_KEY: str(VERSION), "state": json.dumps(dict(state))})
 
 
-def read(folder: Path) -> Checkpoint | None:
-    """The folder's checkpoint; None where there is none. Raises InputError for a damaged one."""
-    path = folder / FILE
+def read(folder: Path, name: str = FILE) -> Checkpoint | None:
+    """The folder's checkpoint of that name; None where there is none. Raises InputError for a damaged one."""
+    path = folder / name
     if not path.exists():
         return None
     with weights.opened(path) as file:

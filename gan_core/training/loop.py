@@ -19,6 +19,7 @@ from .probe import settled
 from .recipes import AdversarialRecipe, TrainConfig
 from .run import Run
 from .variational import VariationalRun
+from .watch import Verdict
 
 
 def train(
@@ -36,8 +37,11 @@ def train(
     device: None for CUDA or MPS where there is one, else the CPU.
     start: the VAE that is gone on from, for a preset that tunes one. It is left as it is.
 
+    A GAN that runs into trouble does what `config.on_trouble` says (see WatchedRun), which may be to end early: the
+    last value then holds the best generator that there was, and `remarks` says why.
+
     Raises InputError for settings and data that do not fit, before anything is written, and TrainingDiverged where a
-    loss or weight is no longer finite; the last good checkpoint then stays.
+    loss or weight is no longer finite and nothing sound was kept to go back to; the last good checkpoint then stays.
     """
     config.check()
     chosen = usable(device) if device is not None else best_device()
@@ -94,6 +98,11 @@ class Progress:
     def history(self) -> list[Record]:
         """All records of the run, oldest first."""
         return self.run.history
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """What is wrong with the run as it stands, for a GAN; None where nothing is."""
+        return self.run.verdict
 
     @property
     def remarks(self) -> list[str]:

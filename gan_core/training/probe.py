@@ -40,7 +40,7 @@ small network, and below the third that of a large one (Karras et al. 2020, fig.
 again early with 10,000 images and fewer)."""
 
 SMALL_SIDE, LARGE_SIDE = 32, 128
-"""Up to the first, deep networks have no room for their stages; beyond the second, dcgan does not go."""
+"""Below the first, deep networks have no room for their stages; beyond the second, dcgan does not go."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Probe:
             return None
         return (
             f"{self.duplicates:,} of {self.looked_at:,} images that were looked at are the same as another, or nearly: "
-            "what is there often is learned by heart first, so take all but one of each away."
+            "what is there often is learned by heart first. Where they are copies, keep one of each."
         )
 
 
@@ -156,14 +156,14 @@ def _wanted(found: Probe, gpu: bool) -> tuple[list[str], str]:
     shorter, longer = sorted((found.height, found.width))
     different = found.different
     if gpu:
-        if different < FEW_HUNDRED and shorter > SMALL_SIDE:
+        if different < FEW_HUNDRED and shorter >= SMALL_SIDE:
             why = "its discriminator has to paint real images too, and so does not learn so few by heart"
             return ["fastgan", "few"], why
-        if different < MANY and shorter > SMALL_SIDE:
+        if different < MANY and shorter >= SMALL_SIDE:
             return ["stylegan2", "few"], "so many are soon known by heart, which its adaptive augmentation holds off"
         if different < FEW_THOUSAND:
             return ["few"], "so few are soon known by heart, which its adaptive augmentation holds off"
-        if shorter > SMALL_SIDE:
+        if shorter >= SMALL_SIDE:
             return ["r3gan", "dcgan"], "they are enough for a large network"
         return ["dcgan"], "for small images a plain network is enough"
     if different < FEW_THOUSAND:

@@ -231,6 +231,9 @@ PRESETS: Mapping[str, Recipe] = {**GAN_PRESETS, **VAE_PRESETS}
 AUTO = "auto"
 """The preset that stands for the one that a look at the data asks for: see probe.py."""
 
+ON_TROUBLE = ("stop", "soften", "ignore")
+"""What a run can do about trouble."""
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -275,6 +278,13 @@ class TrainConfig:
     """Weight of R1 and R2 at 64x64 pixels, which then stays as it is."""
     lecam: float | None = None
     """Weight of LeCam's regularisation."""
+    on_trouble: str = "stop"
+    """What a GAN's run does where its samples collapse or diverge: one of ON_TROUBLE, as told at WatchedRun."""
+    measure_kimg: float | None = None
+    """Thousands of images between two measurements of a GAN's KID: None for as often as costs 3 % of the time, infinite
+    for never."""
+    patience_kimg: float | None = None
+    """Stop when a GAN's KID has not improved for so many thousand images; None for no such end."""
 
     @property
     def recipe(self) -> Recipe:
@@ -324,6 +334,14 @@ class TrainConfig:
             raise InputError(f"The seed lies between 0 and {LAST_SEED}; {self.seed} does not.")
         if self.precision not in ("auto", "fp32"):
             raise InputError(f'The precision is "auto" or "fp32", not "{self.precision}".')
+        if self.on_trouble not in ON_TROUBLE:
+            raise InputError(f'On trouble a run can {", ".join(ON_TROUBLE)}; "{self.on_trouble}" is none of them.')
+        if isinstance(recipe, VariationalRecipe) and self.patience_kimg is not None:
+            raise InputError(f"{self.preset} trains a VAE, which has no KID to be patient for: leave patience_kimg.")
+        for name in ("measure_kimg", "patience_kimg"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise InputError(f"{name} is more than 0 thousand images, not {value:g}.")
         budgets = [budget for budget in (self.kimg, self.minutes) if budget is not None]
         if not budgets:
             raise InputError("Training needs an end: give a budget in kimg (thousand images), in minutes, or both.")

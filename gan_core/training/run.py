@@ -32,9 +32,14 @@ from .devices import bf16_is_faster, in_memory_format, seeded
 from .history import Panels, Record
 from .recipes import Recipe, TrainConfig
 from .schedule import at
+from .watch import Verdict
 
 RECORD_STEPS = 8
 """Steps between two records, after the first few. Reading a loss makes a GPU wait, so it is not done at every step."""
+
+RECORDED_EVERY = 4000
+"""Images after which there is one whatever the step: what is measured then hangs on the images that were shown, and on
+nothing that a stop in between would move."""
 
 CHECKPOINT_SECONDS = 60.0
 """What a crash can cost at most."""
@@ -45,8 +50,12 @@ MAX_LOSS = 1e4
 SAMPLES = 64
 """Images in a run's grid of samples; their seeds are 0, 1, 2, ..."""
 
-NOISE, ORDER, MIRROR, HELD_OUT, FIT, AUGMENT, DRAWS, PENALTY, SUPERVISION, PATHS = range(10)
+NOISE, ORDER, MIRROR, HELD_OUT, FIT, AUGMENT, DRAWS, PENALTY, SUPERVISION, PATHS, WATCHED, QUALITY = range(12)
 """Purposes of random streams."""
+
+HELD_OUT_SHARE = 10
+MOST_HELD_OUT = 500
+"""One image in so many is not learned from but measured with, and no more than so many."""
 
 _FIRST_COLUMNS = ("discriminator_loss", "generator_loss", "real_score", "fake_score")
 """Of the history in a checkpoint that does not say, from before there were VAEs."""
@@ -74,6 +83,10 @@ class Run(ABC):
     """What its chart shows."""
     losses: ClassVar[Mapping[str, str]]
     """The values that must stay finite and below MAX_LOSS, and what each is in a sentence."""
+    fewest_to_hold_out: ClassVar[int]
+    """Of fewer images none can be spared to measure with."""
+    always_held_out: ClassVar[bool]
+    """Whether runs of its kind held images out before their checkpoints said how many."""
 
     def __init__(self, dataset: ImageDataset, config: TrainConfig, device: torch.device, start: Generator | None):
         """Starts anew or resumes, as the config says. Raises InputError where either cannot be."""
@@ -97,8 +110,9 @@ class Run(ABC):
         self.pending: list[Tensor] = []  # values of these names since the last record
         self.diverged = False
         self.turn = 0  # of a step
+        self.verdict: Verdict | None = None
         self.remarks: list[str] = []
-        self.shown = self.choose_shown()
+        self.shown, self.held_out = self._divided(found.state if found else None)
 
         with seeded(self.seed):
             networks = self.build(start)
@@ -109,7 +123,7 @@ class Run(ABC):
         self.generator: Any = self.players["generator"].module
         self.average: Any = copy.deepcopy(self.generator).eval().requires_grad_(False)
         if found:
-            self._restore(found)
+            self.restore(found)
 
         self.latents: Latent | None = None
         self.order = (-1, np.empty(0, np.int64))  # epoch, its permutation
@@ -145,14 +159,11 @@ class Run(ABC):
         return {}
 
     def restore_kept(self, state: Mapping[str, Any]) -> None:  # noqa: B027 # most children keep nothing
-        """Takes that up from a checkpoint's state, which may be of a time before there was such a thing.
+        """Takes that up from a checkpoint's state, which may be of a time before there was such a thing; from an empty
+        one, what it is at the beginning.
 
         Raises KeyError, TypeError or ValueError for a damaged one.
         """
-
-    def choose_shown(self) -> np.ndarray:
-        """Indices of the images that are learned from."""
-        return np.arange(len(self.dataset))
 
     def measured(self) -> dict[str, float]:
         """What is measured now and then of the average, for the record."""
@@ -184,10 +195,14 @@ class Run(ABC):
         self.images += shown
         half_life = 1000 * at(self.recipe.average_kimg, self.images)
         averaging.update(self.average, self.generator, shown, self.images, half_life)
-        if self.steps % RECORD_STEPS == 0 or self.steps < RECORD_STEPS:
+        if self.steps % RECORD_STEPS == 0 or self.steps < RECORD_STEPS or self.crossed(RECORDED_EVERY):
             self._record()
         if time.monotonic() - self.checkpointed > CHECKPOINT_SECONDS:
             self.checkpoint()
+
+    def crossed(self, every: int) -> bool:
+        """Whether the last step has led past a multiple of so many images."""
+        return self.images // every != (self.images - self.turns * self.recipe.batch_size) // every
 
     def learn(self, player: Player, loss: Tensor) -> None:
         """Moves a player by one step against the gradient of its loss."""
@@ -260,10 +275,13 @@ class Run(ABC):
         """SAMPLES images of the average, always of the same latents."""
         generator = Generator(self.architecture, self.network, self.average, {"title": self.title})
         if self.latents is None:
-            classes = self.network.classes
-            labels = [i % classes for i in range(SAMPLES)] if classes else None
-            self.latents = sample_noise(generator, range(SAMPLES), labels=labels)
+            self.latents = sample_noise(generator, range(SAMPLES), labels=self.labels_of_samples)
         return generator.decode(self.latents)
+
+    @property
+    def labels_of_samples(self) -> list[int] | None:
+        classes = self.network.classes
+        return [i % classes for i in range(SAMPLES)] if classes else None
 
     def generator_now(self) -> Generator:
         """A copy, on the CPU, of the averaged generator as it is now."""
@@ -277,6 +295,16 @@ class Run(ABC):
 
         Raises TrainingDiverged, and leaves the files as they are, where the run is no longer sound.
         """
+        state, tensors = self.contents()
+        checkpoint.write(self.folder, state, tensors)
+        self.generator_now().save(self.folder / "generator.safetensors")
+        histories.write_csv(self.history, self.folder / "history.csv")
+        sheet = self.folder / "samples" / f"{self.images / 1000:08.1f}kimg.png"
+        pictures.save_png(pictures.grid(*self.preview()), sheet)
+        self.checkpointed, self.images_kept = time.monotonic(), self.images
+
+    def contents(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """A checkpoint's state and tensors. Raises TrainingDiverged where the run is no longer sound."""
         self._record()
         tensors = checkpoint.module_tensors(self.average, "average")
         for name, player in self.players.items():
@@ -294,15 +322,11 @@ class Run(ABC):
             "architecture": self.architecture.name,
             "network": asdict(self.network),
             "columns": names,
+            "held_out": len(self.held_out),
             **self.identity,
             **self.kept(),
         }
-        checkpoint.write(self.folder, state, {"history": histories.to_tensor(self.history, names), **tensors})
-        self.generator_now().save(self.folder / "generator.safetensors")
-        histories.write_csv(self.history, self.folder / "history.csv")
-        sheet = self.folder / "samples" / f"{self.images / 1000:08.1f}kimg.png"
-        pictures.save_png(pictures.grid(*self.preview()), sheet)
-        self.checkpointed, self.images_kept = time.monotonic(), self.images
+        return state, {"history": histories.to_tensor(self.history, names), **tensors}
 
     def close(self) -> None:
         """Writes the last checkpoint, unless nothing was learned since the one before or what was learned is broken."""
@@ -371,7 +395,8 @@ class Run(ABC):
                     f"preset, objective and data now ask for {wanted.get(name)}. Use the run's own, or start anew."
                 )
 
-    def _restore(self, found: Checkpoint) -> None:
+    def restore(self, found: Checkpoint) -> None:
+        """Takes up what a checkpoint holds, but for its counters. Raises InputError for a damaged one."""
         try:
             self.history = histories.from_tensor(found.tensors["history"], found.state.get("columns", _FIRST_COLUMNS))
             found.restore(self.average, "average")
@@ -383,6 +408,32 @@ class Run(ABC):
             raise InputError(
                 f"{self.folder / checkpoint.FILE} is damaged: it does not hold the whole of a run. Start a new one."
             ) from None
+
+    def begin_anew(self) -> None:
+        """Gives the networks the weights that they began with, and forgets what happened since."""
+        with seeded(self.seed):
+            networks = self.build(None)
+        for name, module in networks.items():
+            self.players[name].module.load_state_dict(module.state_dict())
+            self.players[name].optimizer.state.clear()
+        self.average.load_state_dict(self.generator.state_dict())
+        self.history.clear()
+        self.restore_kept({})
+
+    def _divided(self, state: Mapping[str, Any] | None) -> tuple[np.ndarray, np.ndarray]:
+        """Indices of the images that are learned from, and of those that are held out to measure with.
+
+        state: a checkpoint's, which says how many were held out; of a GAN's that is older than this, none were.
+        """
+        total = len(self.dataset)
+        count = min(MOST_HELD_OUT, total // HELD_OUT_SHARE)
+        if total < self.fewest_to_hold_out or total - count < self.recipe.batch_size:
+            count = 0
+        if state is not None:
+            before = state.get("held_out", count if self.always_held_out else 0)
+            count = max(0, min(before, total - self.recipe.batch_size))
+        order = self.random(HELD_OUT).permutation(total)
+        return np.sort(order[count:]), np.sort(order[:count])
 
     def _player(self, name: str, module: nn.Module) -> Player:
         fused = self.device.type in ("cpu", "cuda")

@@ -22,14 +22,7 @@ from ..reconstruction import LOSSES, adaptive_weight, free_bits, kl, warm_up
 from .history import Record
 from .patch_discriminator import PatchDiscriminator
 from .recipes import TrainConfig, VariationalRecipe
-from .run import FIT, HELD_OUT, MAX_LOSS, Run
-
-HELD_OUT_SHARE = 10
-MOST_HELD_OUT = 500
-"""One image in so many is not learned from but measured with, and no more than so many."""
-
-FEWEST_TO_HOLD_OUT = 50
-"""Of fewer images none can be spared."""
+from .run import FIT, MAX_LOSS, Run
 
 MEASURED_EVERY = 50_000
 """Images between two measurements on those that are held out."""
@@ -61,6 +54,8 @@ class VariationalRun(Run):
         "KL divergence in nats": {"kl": "KL"},
         "units of z": {"active_units": "active"},
     }
+    fewest_to_hold_out = 50
+    always_held_out = True
 
     def __init__(
         self, dataset: ImageDataset, config: TrainConfig, device: torch.device, start: Generator | None = None
@@ -89,14 +84,6 @@ class VariationalRun(Run):
     @property
     def identity(self) -> dict[str, str]:
         return {"discriminator": "none" if self.recipe.adversarial_kimg is None else "patches"}
-
-    def choose_shown(self) -> np.ndarray:
-        count = min(MOST_HELD_OUT, len(self.dataset) // HELD_OUT_SHARE)
-        if len(self.dataset) < FEWEST_TO_HOLD_OUT or len(self.dataset) - count < self.recipe.batch_size:
-            count = 0
-        order = self.random(HELD_OUT).permutation(len(self.dataset))
-        self.held_out = np.sort(order[:count])
-        return np.sort(order[count:])
 
     # One step.
 

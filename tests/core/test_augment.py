@@ -15,7 +15,6 @@ from gan_core.augment import Adaptive, ada, diffaugment
 from gan_core.objectives import OBJECTIVES
 from gan_core.training import checkpoint
 from gan_core.training.adversarial import AdversarialRun
-from gan_core.training.history import Record
 
 POLICIES = {"diffaugment": diffaugment, "ada": lambda images, random: ada(images, 0.8, random)}
 EVERY_POLICY = pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES)
@@ -391,36 +390,6 @@ def test_history_tells_how_sure_the_discriminator_is_and_p(noise_images, tmp_pat
         values = finish(noise_images, config_for(tmp_path / name, augment=name)).record.values
         assert -1 <= values["real_sign"] <= 1
         assert ("augment_p" in values) == (name == "ada")
-
-
-# The words for a discriminator that knows its images.
-
-WORDS = "the discriminator begins to know the images by heart: add images, mirror them, or choose ada"
-
-
-def told(dataset: ImageDataset, folder: Path, sign: float, images: int, name: str = "none") -> str:
-    """The line of a run whose discriminator was that sure."""
-    run = begun(dataset, folder, name, "log")
-    run.images = images
-    values = {"discriminator_loss": 1.0, "generator_loss": 1.0, "real_sign": sign}
-    run.history = [Record(images, values) for _ in range(20)]
-    return run.in_words(run.history[-1])
-
-
-def test_a_discriminator_that_is_sure_of_images_seen_many_times_is_told_of(noise_images, tmp_path):
-    assert WORDS in told(noise_images, tmp_path, 0.85, 30_000)
-    assert "by heart: add images, or mirror them)" in told(noise_images, tmp_path, 0.85, 30_000, "ada")
-
-
-@pytest.mark.parametrize(("sign", "images"), [(0.75, 30_000), (0.85, 10_000)])
-def test_one_that_is_not_sure_or_has_hardly_begun_is_not(noise_images, tmp_path, sign, images):
-    assert "by heart" not in told(noise_images, tmp_path, sign, images)
-
-
-def test_one_that_has_seen_each_image_a_few_times_is_not_told_of(tmp_path):
-    many = ImageDataset.from_images(np.zeros((5000, 16, 16, 1), np.uint8))
-    assert "by heart" not in told(many, tmp_path, 0.85, 40_000)
-    assert WORDS in told(many, tmp_path, 0.85, 50_000)
 
 
 def test_the_line_of_a_run_tells_p(noise_images, tmp_path):

@@ -131,6 +131,13 @@ def test_every_option_of_train_reaches_the_training(photos, tmp_path):
     }
 
 
+def test_a_run_in_trouble_is_told_of_and_softened(photos, tmp_path):
+    options = "--kimg 0.04 --learning-rate 1 --objective relativistic --on-trouble soften"
+    result = done("train", photos, "--out", tmp_path / "run", *SMALL, *options.split())
+    assert "Gone back to 0.0 kimg, and on from there with the learning rate 0.25" in result.stdout
+    assert checkpoint.read(tmp_path / "run").state["softened"] >= 1
+
+
 def test_the_decoder_of_another_programs_vae_is_tuned(photos, tmp_path):
     config = taesd_vae.ARCHITECTURE.config(side=16)
     tensors = taesd_vae.ARCHITECTURE.generator(config).state_dict()

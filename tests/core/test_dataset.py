@@ -15,11 +15,13 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from gan_core import ImageDataset, InputError, image_files
 from gan_core.dataset import fingerprint_of_folder, reading
-from gan_core.examples import digits
+from gan_core.examples import digits, portraits
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -293,6 +295,12 @@ def test_the_fingerprint_of_a_folder_of_squares_is_what_it_was():
 )
 def test_a_size_is_written_as_a_side_or_as_width_x_height(text, size):
     assert image_files.parse_size(text) == size
+
+
+@given(height=st.integers(8, 40), width=st.integers(8, 40), fit=st.sampled_from(sorted(image_files.FITS)))
+def test_a_size_as_it_is_written_is_the_size_that_pictures_come_to(height, width, fit):
+    size = image_files.parse_size(f"{width}x{height}")
+    assert image_files.fitted(thirds(across=True), size, 3, fit).shape == (height, width, 3)
 
 
 @pytest.mark.parametrize("text", ["", "big", "64x", "x64", "64x64x3", "-64", "6.4", "64 96", "1234567"])
@@ -814,3 +822,13 @@ def test_ten_thousand_digits_ship_with_the_project():
 
 def test_labels_are_part_of_the_fingerprint():
     assert digits(labels=True).fingerprint != digits().fingerprint
+
+
+def test_the_portraits_are_273_different_pictures_of_one_kind():
+    dataset = portraits()
+    assert dataset.images.shape == (273, 64, 64, 3)
+    assert len({image.tobytes() for image in dataset.images}) == 273
+    assert (dataset.images[:, 0, 0] == 255).all(), "on white: no tile is cut from two"
+    assert portraits((32, 48)).images.shape == (273, 32, 48, 3)
+    with pytest.raises(InputError, match="turn labels off"):
+        portraits(labels=True)

@@ -13,9 +13,13 @@ from torch import nn
 from gan_core import InputError
 from gan_core.architectures import dcgan, fastgan, size_of
 from gan_core.architectures.fastgan import ARCHITECTURE, SIDES, FastGANConfig, FastGANGenerator, from_original
-from gan_core.architectures.fastgan_layers import Noise, fixed_noise
+from gan_core.architectures.fastgan_layers import Noise, fixed_noise, gated
 
 CASES = golden.cases("fastgan")
+TOLERANCE = 3e-4
+"""Of a pixel in [-1, 1]. The weights of the case at 1024 are so steep that float64 differs by 1.8e-4 from the public
+code's float32."""
+
 EVERY_CASE = pytest.mark.parametrize("case", CASES, ids=[case["made_by"] for case in CASES])
 
 CONFIGS = [
@@ -86,7 +90,7 @@ def test_an_original_gives_the_images_that_the_public_code_gives(case):
     labels = None if case["labels"] is None else torch.tensor(case["labels"])
     with torch.no_grad():
         images = generator(golden.noise(case["images_of"], config.latent_size), labels)
-    assert golden.largest_difference(images, case["images"]) < golden.TOLERANCE
+    assert golden.largest_difference(images, case["images"]) < TOLERANCE
 
 
 @EVERY_CASE
@@ -298,6 +302,18 @@ def test_noise_makes_a_difference_where_it_is_strong():
     z, labels = inputs(SMALL)
     without = generator(z, labels)
     assert not torch.allclose(without, with_noise(generator)(z, labels))
+
+
+@pytest.mark.parametrize("order", [torch.channels_last, torch.contiguous_format], ids=str)
+def test_a_gated_linear_unit_is_torch_s_and_its_gradient_keeps_the_order_of_axes(order):
+    x = torch.randn(2, 6, 3, 5, generator=torch.Generator().manual_seed(0)).contiguous(memory_format=order)
+    x.requires_grad_()
+    inner, orders = x * 1, []
+    inner.register_hook(lambda gradient: orders.append(gradient.is_contiguous(memory_format=order)))
+    y = gated(inner)
+    torch.testing.assert_close(y, nn.functional.glu(x, dim=1), rtol=0, atol=1e-6)
+    y.backward(torch.ones_like(y))
+    assert orders == [True]
 
 
 def test_noise_that_is_drawn_is_every_image_s_own():

@@ -209,8 +209,8 @@ def preset(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 
 @pytest.fixture
 def pictures() -> ImageDataset:
-    pixels = np.random.default_rng(0).integers(0, 256, (12, 64, 64, 3), np.uint8)
-    return ImageDataset(pixels, "pictures", "0" * 64, np.arange(12) % 2, ("night", "day"), mirror=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 64, 96, 3), np.uint8)
+    return ImageDataset(pixels, "landscapes", "0" * 64, np.arange(12) % 2, ("night", "day"), mirror=True)
 
 
 def config_for(folder: Path, preset: str, resume: bool = False) -> TrainConfig:
@@ -232,7 +232,7 @@ def test_what_it_trained_opens_as_it_was(pictures, tmp_path, preset):
     *_, last = train(pictures, config_for(tmp_path / "run", preset), "cpu")
     opened = gan_core.load(tmp_path / "run" / "generator.safetensors")
     assert opened.architecture is ARCHITECTURE
-    assert size_of(opened.config) == (64, 64)
+    assert size_of(opened.config) == (64, 96)
     assert opened.classes == 2
     latent = gan_core.sample_noise(opened, range(3), labels=[0, 1, 0])
     assert torch.equal(opened.decode(latent), last.generator.decode(latent))

@@ -223,9 +223,11 @@ def _row(name: str, recipe: AdversarialRecipe | VariationalRecipe) -> str:
         *(f"{value:g}" for value in (recipe.batch_size, recipe.average_kimg)),
     ]
     if isinstance(recipe, AdversarialRecipe):
-        config = architectures.by_name(recipe.architecture).config(side=64, channels=3, **recipe.network)
-        network = [str(value) for value in (config.width, config.latent_size, config.refine)]
-        return f"| {' | '.join([f'`{name}`', *network, *learning, f'`{recipe.objective}`'])} |"
+        network = ", ".join(f"{name} {value}" for name, value in recipe.network.items())
+        return (
+            f"| `{name}` | {' '.join(filter(None, [recipe.architecture, network]))} | {' | '.join(learning)} | "
+            f"`{recipe.objective}` | {_regularised(recipe)} | {_augmented(recipe)} |"
+        )
     latent = "as it is"
     if recipe.architecture:
         shape = architectures.by_name(recipe.architecture).config(side=64, channels=3, **recipe.network)
@@ -234,6 +236,21 @@ def _row(name: str, recipe: AdversarialRecipe | VariationalRecipe) -> str:
     return (
         f"| {' | '.join([f'`{name}`', latent, *learning, f'`{recipe.reconstruction}`', f'{recipe.beta:g}', joins])} |"
     )
+
+
+def _regularised(recipe: AdversarialRecipe) -> str:
+    """What holds the discriminator, and the generator of a style-based network."""
+    parts = [f"{recipe.normalisation} norm"] if recipe.normalisation != "none" else []
+    if recipe.gradient_penalty != "none":
+        parts.append(f"{recipe.gradient_penalty}, gamma {recipe.gamma:.3g}")
+        parts += [f"every {recipe.penalty_every}"] if recipe.penalty_every > 1 else []
+    parts += [f"path length {recipe.path_length:g}"] if recipe.path_length else []
+    parts += ["self-supervision"] if recipe.self_supervision else []
+    return ", ".join(parts)
+
+
+def _augmented(recipe: AdversarialRecipe) -> str:
+    return f"`{recipe.augment}`" + (f", p {recipe.augment_p:g}" if recipe.augment_p is not None else "")
 
 
 def test_the_reader_in_the_file_format_makes_the_same_pictures(tmp_path: Path) -> None:

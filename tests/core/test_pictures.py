@@ -61,6 +61,16 @@ def test_the_chart_of_losses_is_a_picture(tmp_path):
         assert len(np.unique(np.asarray(chart.convert("RGB")).reshape(-1, 3), axis=0)) > 10, "and something is drawn"
 
 
+def test_a_panel_of_which_nothing_was_measured_is_not_drawn(tmp_path):
+    history = [Record(i * 1000, {"loss": 1.0 / i}) for i in range(1, 20)]
+    heights = []
+    for panels in ({"losses": {"loss": "of all"}}, {"losses": {"loss": "of all"}, "KID": {"kid": "KID"}}):
+        loss_chart(history, panels, tmp_path / "loss.png", "cats")
+        with Image.open(tmp_path / "loss.png") as chart:
+            heights.append(chart.height)
+    assert heights[0] == heights[1]
+
+
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("side", [28, 64, 300])
 def test_a_contact_sheet_has_its_pictures_in_order_and_a_caption_under_each(channels, side):

@@ -536,7 +536,7 @@ def test_a_file_from_before_there_were_other_shapes_opens_as_it_did(tmp_path):
     module = awake(SMALL)
     config = asdict(SMALL)
     del config["start"]
-    weights.write(tmp_path / "old.safetensors", module.state_dict(), "r3gan", config, {})
+    weights.write(tmp_path / "old.safetensors", module.state_dict(), "r3gan", config, {}, f"{SMALL.side}x{SMALL.side}")
     opened = generator.load(tmp_path / "old.safetensors")
     assert opened.config == SMALL
     z, labels = inputs(SMALL)
