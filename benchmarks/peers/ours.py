@@ -35,10 +35,11 @@ def main(job: dict[str, Any]) -> None:
     turns = Turns()
     dataset = gan_core.ImageDataset.from_folder(job["images"], size=job["side"], channels="RGB")
     changes = {"batch_size": job["batch"], "cpu_threads": job["threads"], **job["changes"]}
-    config = _Changed(job["folder"], job["preset"], kimg=1e9, changes=changes)
+    # No measurement of its pictures, as the others' are left out too.
+    config = _Changed(job["folder"], job["preset"], kimg=1e9, measure_kimg=math.inf, changes=changes)
     with closing(gan_core.train(dataset, config, "cpu")) as steps:
         run = next(steps).run
-        run.checkpointed = math.inf  # none is due: the others' files are left out too
+        run.checkpointed = math.inf  # nor any checkpoint
         networks = {
             name: sum(part.numel() for part in player.module.parameters()) for name, player in run.players.items()
         }
