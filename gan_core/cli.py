@@ -16,7 +16,7 @@ from tqdm import tqdm
 from . import charts, generator, hub, pictures
 from .augment import AUGMENTS
 from .dataset import CHANNELS, ImageDataset, reading
-from .errors import InputError, TrainingDiverged
+from .errors import InputError, ProcessLost, TrainingDiverged
 from .examples import digits
 from .files import next_free
 from .generator import Generator
@@ -26,6 +26,7 @@ from .latents import parse_class_weights, parse_seeds, sample_noise
 from .likelihood import elbo, importance_weighted
 from .metrics import measuring
 from .objectives import OBJECTIVES
+from .parallel import World, joined
 from .reconstruction import LIKELIHOODS, LOSSES
 from .training import PRESETS, Progress, TrainConfig, train
 from .training.devices import best_device
@@ -59,7 +60,7 @@ def _in_one_line() -> Iterator[None]:
         raise _ends(2, f"Error: {error.format_message()} ({command} --help explains.)") from None
     except InputError as error:
         raise _ends(2, f"Error: {error}") from None
-    except TrainingDiverged as error:
+    except (TrainingDiverged, ProcessLost) as error:
         raise _ends(1, f"Stopped: {error}") from None
 
 
@@ -97,7 +98,7 @@ def demo(out: Path, minutes: float, seed: int) -> None:
     Writes generator.safetensors, samples.png (128 new digits) and loss.png.
     """
     config = TrainConfig(next_free(out), preset="digits", kimg=DEMO_KIMG, minutes=minutes, seed=seed, title="digits")
-    _train_to_the_end(digits(), config, device=None)
+    _train_to_the_end(digits(), config)
     made = generator.load(Path(config.folder) / "generator.safetensors")
     sheet = pictures.grid(made.decode(sample_noise(made, range(128))), columns=16)
     pictures.save_png(sheet, Path(config.folder) / "samples.png")
@@ -225,11 +226,15 @@ def train_command(data: Path, out: Path, **options: Any) -> None:
             )
         },
     )
-    config.check()
     device, start = options.pop("device"), options.pop("start")
-    opened = None if start is None else _opened(start)
-    _train_to_the_end(_read(data, **options), config, device, opened)
-    _say_where(out, "generator.safetensors", "loss.png")
+    with _together(device) as world:
+        config.check()
+        opened = None if start is None else _opened(start)
+        with world.in_turn():
+            dataset = _read(data, quiet=not world.leads, **options)
+        _train_to_the_end(dataset, config, opened, world)
+        if world.leads:
+            _say_where(out, "generator.safetensors", "loss.png")
 
 
 @main.command()
@@ -500,13 +505,27 @@ def _opened(path: Path) -> Generator:
     return last.generator
 
 
-def _read(folder: Path, **settings: Any) -> ImageDataset:
-    with tqdm(desc="reading images", unit="image", leave=False, delay=1) as bar:
+@contextmanager
+def _together(device: str | None) -> Iterator[World]:
+    """The processes that torchrun has started. What ends them all is said by one."""
+    with joined(device) as world:
+        try:
+            yield world
+        except (InputError, TrainingDiverged, ProcessLost) as error:
+            if world.speaks():
+                raise
+            raise click.exceptions.Exit(2 if isinstance(error, InputError) else 1) from None
+
+
+def _read(folder: Path, quiet: bool = False, **settings: Any) -> ImageDataset:
+    with tqdm(desc="reading images", unit="image", leave=False, delay=1, disable=quiet) as bar:
         for step in reading(folder, **settings):
             bar.total = step.total
             bar.update(step.done - bar.n)
     dataset = step.dataset
     assert dataset is not None
+    if quiet:
+        return dataset
     click.echo(repr(dataset))
     for file, reason in list(dataset.skipped.items())[:10]:
         click.echo(f"  skipped {file}: {reason}", err=True)
@@ -516,32 +535,34 @@ def _read(folder: Path, **settings: Any) -> ImageDataset:
 
 
 def _train_to_the_end(
-    dataset: ImageDataset, config: TrainConfig, device: str | None, start: Generator | None = None
+    dataset: ImageDataset, config: TrainConfig, start: Generator | None = None, world: World | None = None
 ) -> None:
     """Trains with a bar, and draws the chart of losses, however it ends."""
-    folder = Path(config.folder)
+    folder, world = Path(config.folder), world or World()
+    bar_format = "{l_bar}{bar}| {elapsed}<{remaining} {postfix}"
     progress: Progress | None = None
     told = 0
     try:
-        with closing(train(dataset, config, device, start)) as steps:
+        with closing(train(dataset, config, start=start, world=world)) as steps:
             progress = next(steps)  # what cannot begin is said before a bar is drawn
             told = _tell(progress, told)
-            with tqdm(total=1.0, bar_format="{l_bar}{bar}| {elapsed}<{remaining} {postfix}", desc=folder.name) as bar:
+            with tqdm(total=1.0, bar_format=bar_format, desc=folder.name, disable=not world.leads) as bar:
                 for progress in steps:
                     bar.set_postfix_str(str(progress), refresh=False)
                     bar.update(progress.fraction - bar.n)
                     told = _tell(progress, told)
     except KeyboardInterrupt:
-        click.echo(f"\nStopped; what was learned is kept in {folder}, and --resume goes on with it.", err=True)
+        if world.leads:
+            click.echo(f"\nStopped; what was learned is kept in {folder}, and --resume goes on with it.", err=True)
         raise click.exceptions.Exit(130) from None
     finally:
-        if progress and progress.history:
+        if world.leads and progress and progress.history:
             charts.loss_chart(progress.history, progress.panels, folder / "loss.png", folder.name)
 
 
 def _tell(progress: Progress, told: int) -> int:
     """Prints the run's remarks from that one on, above a bar. Returns how many there are."""
-    for remark in progress.remarks[told:]:
+    for remark in progress.remarks[told:] if progress.run.world.leads else []:
         tqdm.write(remark)
     return len(progress.remarks)
 

@@ -13,3 +13,7 @@ class InputError(ValueError):
 
 class TrainingDiverged(RuntimeError):
     """A loss or a weight is no longer a usable number. The run's last good checkpoint is untouched."""
+
+
+class ProcessLost(RuntimeError):
+    """Of several processes that train together, another has ended, so that this one cannot go on."""

@@ -32,6 +32,9 @@ LARGEST = 2**16
 GROUPED = 16
 """Features in each group of the 3x3 convolutions of a network that is trained here, as in the published ones."""
 
+NARROWEST = 16
+"""Features at the side of large images: with fewer, colours and edges have too little room."""
+
 MOST_BLOCKS = 16
 """In one stage; the published networks have 2."""
 
@@ -259,13 +262,13 @@ def design(
     """The networks for images of some size: narrow where they are large, and of one width where they are small.
 
     base: features times the side of a stage, counted as if the first were 4x4; the paper's networks have 24576.
-    most: features at most; the paper's have 768. Both are multiples of 8, base through all its halvings down to 8.
+    most: features at most; the paper's have 768. There are never fewer than 16, and all are multiples of 8.
     blocks: in each stage.
 
     Raises InputError where no network is of that size.
     """
     stages = (side // start[0]).bit_length()
-    widths = tuple(min(most, max(8, base // (4 * 2**stage))) for stage in range(stages))
+    widths = tuple(min(most, max(NARROWEST, base // (4 * 2**stage))) for stage in range(stages))
     return R3GANConfig(
         side,
         channels,

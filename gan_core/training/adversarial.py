@@ -27,6 +27,7 @@ from ..objectives import (
     lecam,
     unit_slope_penalty,
 )
+from ..parallel import World
 from .devices import all_digits_of_float32, seeded
 from .history import Record
 from .recipes import TrainConfig
@@ -72,12 +73,17 @@ class AdversarialRun(WatchedRun):
     }
 
     def __init__(
-        self, dataset: ImageDataset, config: TrainConfig, device: torch.device, start: Generator | None = None
+        self,
+        dataset: ImageDataset,
+        config: TrainConfig,
+        device: torch.device,
+        start: Generator | None = None,
+        world: World | None = None,
     ):
         self.adaptive = Adaptive()
         self.logit_means: tuple[Tensor, Tensor] | None = None  # of real and of generated images, lately
         self.path_mean = torch.zeros((), device=device)
-        super().__init__(dataset, config, device, start)
+        super().__init__(dataset, config, device, start, world)
         self.discriminator: Any = self.players["discriminator"].module
 
     def build(self, start: Generator | None) -> dict[str, nn.Module]:
@@ -110,7 +116,7 @@ class AdversarialRun(WatchedRun):
             with all_digits_of_float32() if self.by_differences else nullcontext():
                 self.discriminator_step(real, labels)
             if self.adapts:
-                self.adaptive.observe(self.sign, len(real))
+                self.adaptive.observe(self.world.mean(self.sign), self.recipe.batch_size)
         values = self.generator_step(real, labels)
         if self.recipe.path_length and self.steps % PATHS_EVERY == 0:
             self.path_length_step(labels)
@@ -142,7 +148,7 @@ class AdversarialRun(WatchedRun):
         """
         if self.recipe.augment == "none":
             return images
-        random = self.random(AUGMENT, *self.moment, place)
+        random = self.world.stream(self.random(AUGMENT, *self.moment, place))
         if self.recipe.augment == "ada":
             return ada(images.float(), self.augment_p, random)
         return diffaugment(images.float(), random)
@@ -150,7 +156,7 @@ class AdversarialRun(WatchedRun):
     def made(self, z: Tensor, labels: Tensor | None) -> Tensor:
         """What the generator makes of z [N, latent_size] while it trains: [N, C, H, W]."""
         if self.architecture.draws:
-            return self.generator(z, labels, self.torch_random(DRAWS, *self.moment))
+            return self.generator(z, labels, self.torch_random(DRAWS, *self.own_moment))
         return self.generator(z, labels)
 
     @torch.enable_grad()
@@ -178,7 +184,7 @@ class AdversarialRun(WatchedRun):
         if self.recipe.self_supervision:
             with self.autocast():
                 taught = self.discriminator.self_supervision(
-                    self.augmented(real, 0), self.torch_random(SUPERVISION, *self.moment)
+                    self.augmented(real, 0), self.torch_random(SUPERVISION, *self.own_moment)
                 )
             cost = cost + self.recipe.self_supervision * taught
         self.learn(player, cost)
@@ -204,7 +210,8 @@ class AdversarialRun(WatchedRun):
         the discriminator has learned since."""
         kind = self.recipe.gradient_penalty
         if kind == "wgan_gp":
-            shares = self.random(PENALTY, *self.moment).random(len(real.images), np.float32)
+            random = self.world.stream(self.random(PENALTY, *self.moment))
+            shares = random.random(len(real.images), np.float32)
             line = between(real.images.detach(), fake.images.detach(), self.to_device(torch.from_numpy(shares)))
             with self.autocast():
                 seen = self.judged(line, real.labels, 4, sloped=True)
@@ -224,7 +231,9 @@ class AdversarialRun(WatchedRun):
         if not self.by_differences:
             return gradient_penalty(seen.logits, seen.images)
         random = self.torch_random(PENALTY, *self.moment, seen.place)
-        coins = torch.randint(0, 2, seen.images.shape, generator=random, device=self.device, dtype=torch.float32)
+        shape = self.recipe.batch_size, *seen.images.shape[1:]
+        coins = torch.randint(0, 2, shape, generator=random, device=self.device, dtype=torch.float32)
+        coins = self.world.share(coins)
         moved = self.judged(seen.images + DIFFERENCE * (2 * coins - 1), seen.labels, seen.place, sloped=False)
         return difference_penalty(seen.logits, moved.logits, DIFFERENCE)
 
@@ -234,7 +243,8 @@ class AdversarialRun(WatchedRun):
 
     def _lecam(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
         """LeCam's loss, and the running means moved on."""
-        now = real_logits.detach().mean(), fake_logits.detach().mean()
+        means = self.world.mean(torch.stack([real_logits.detach().mean(), fake_logits.detach().mean()]))
+        now = means[0], means[1]
         before = self.logit_means or now
         self.logit_means = before[0].lerp(now[0], 1 - LECAM_DECAY), before[1].lerp(now[1], 1 - LECAM_DECAY)
         return lecam(real_logits, fake_logits, *before)
@@ -263,14 +273,15 @@ class AdversarialRun(WatchedRun):
     @torch.enable_grad()
     def path_length_step(self, labels: Tensor | None) -> None:
         """Teaches a style-based G to move all its images alike for a step of their styles."""
-        count = max(1, self.recipe.batch_size // PATHS_SHARE)
-        random = self.torch_random(PATHS, *self.moment)
+        count = max(1, self.recipe.batch_size // self.world.size // PATHS_SHARE)
+        random = self.torch_random(PATHS, *self.own_moment)
         z = torch.randn(count, self.network.latent_size, generator=random, device=self.device)
         with self.autocast():
             styles = self.generator.mixed_styles(z, None if labels is None else labels[:count], random)
             images = self.generator.synthesis(styles, self.generator.fresh_noise(count, random)).float()
         lengths = path_length.path_lengths(images, styles, random)
-        loss, self.path_mean = path_length.penalty(lengths, self.path_mean)
+        loss, mean = path_length.penalty(lengths, self.path_mean)
+        self.path_mean = self.world.mean(mean)
         self.learn(self.players["generator"], self.recipe.path_length * PATHS_EVERY * loss)
 
     def kept(self) -> dict[str, Any]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import atexit
 import time
 from collections import abc
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from ..dataset import ImageDataset
 from ..generator import Generator
+from ..parallel import World
 from .adversarial import AdversarialRun
 from .devices import best_device, cpu_threads, usable
 from .history import Panels, Record
@@ -27,6 +28,7 @@ def train(
     config: TrainConfig,
     device: torch.device | str | None = None,
     start: Generator | None = None,
+    world: World | None = None,
 ) -> Steps:
     """Trains a generator, one step at a time, and keeps it in the folder that the config names.
 
@@ -36,6 +38,7 @@ def train(
 
     device: None for CUDA or MPS where there is one, else the CPU.
     start: the VAE that is gone on from, for a preset that tunes one. It is left as it is.
+    world: the processes that train together, which all call this alike; see gan_core.parallel. None for this one alone.
 
     A GAN that runs into trouble does what `config.on_trouble` says (see WatchedRun), which may be to end early: the
     last value then holds the best generator that there was, and `remarks` says why.
@@ -44,23 +47,32 @@ def train(
     loss or weight is no longer finite and nothing sound was kept to go back to; the last good checkpoint then stays.
     """
     config.check()
+    world = world or World()
+    device = device or world.device
     chosen = usable(device) if device is not None else best_device()
-    config, remarks = settled(config, dataset, chosen)
+
+    def settle() -> tuple[str, list[str]]:
+        whole, remarks = settled(config, dataset, chosen)
+        return whole.preset, remarks
+
+    preset, remarks = world.first(settle)
+    config = replace(config, preset=preset)
     kind = AdversarialRun if isinstance(config.recipe, AdversarialRecipe) else VariationalRun
-    run = kind(dataset, config, chosen, start)
+    run = kind(dataset, config, chosen, start, world)
     run.remarks[:0] = remarks
     # A script may end without closing the iterator. Python would do it later, when torch is already half gone.
     atexit.register(run.close)
-    try:
-        yield Progress.of(run)
-        run.started = time.monotonic()  # so that any budget of minutes is enough for one step
-        while not run.finished:
-            with cpu_threads(run.recipe.cpu_threads):
-                run.advance()
+    with world.listening():
+        try:
             yield Progress.of(run)
-    finally:
-        atexit.unregister(run.close)
-        run.close()
+            run.started = time.monotonic()  # so that any budget of minutes is enough for one step
+            while not world.any(run.finished):
+                with cpu_threads(run.recipe.cpu_threads):
+                    run.advance()
+                yield Progress.of(run)
+        finally:
+            atexit.unregister(run.close)
+            run.close()
 
 
 @dataclass(frozen=True)

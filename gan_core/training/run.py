@@ -8,7 +8,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, ClassVar
@@ -25,9 +25,10 @@ from ..errors import InputError, TrainingDiverged
 from ..files import check_writable
 from ..generator import Generator
 from ..latents import Latent, sample_noise
+from ..parallel import World
 from . import averaging, checkpoint
 from . import history as histories
-from .checkpoint import Checkpoint
+from .checkpoint import FILE, Checkpoint
 from .devices import bf16_is_faster, in_memory_format, seeded
 from .history import Panels, Record
 from .recipes import Recipe, TrainConfig
@@ -88,15 +89,25 @@ class Run(ABC):
     always_held_out: ClassVar[bool]
     """Whether runs of its kind held images out before their checkpoints said how many."""
 
-    def __init__(self, dataset: ImageDataset, config: TrainConfig, device: torch.device, start: Generator | None):
+    def __init__(
+        self,
+        dataset: ImageDataset,
+        config: TrainConfig,
+        device: torch.device,
+        start: Generator | None,
+        world: World | None = None,
+    ):
         """Starts anew or resumes, as the config says. Raises InputError where either cannot be."""
         self.dataset, self.config, self.device = dataset, config, device
+        self.world = world or World()
         self.recipe: Recipe = config.recipe
         self.folder = Path(config.folder)
         self.architecture, self.network = self._design(start)
         self._check_data()
-        check_writable(self.folder)
-        found = checkpoint.read(self.folder)
+        self.world.check_batch(self.recipe.batch_size)
+        if self.world.leads:
+            check_writable(self.folder)
+        found = self.found()
         if found and not config.resume:
             raise InputError(f"{self.folder} already holds a run: resume it, or choose another name for the new one.")
         if found:
@@ -124,6 +135,9 @@ class Run(ABC):
         self.average: Any = copy.deepcopy(self.generator).eval().requires_grad_(False)
         if found:
             self.restore(found)
+        self._check_alike()
+        for player in self.players.values():
+            self.world.unite(player.module)
 
         self.latents: Latent | None = None
         self.order = (-1, np.empty(0, np.int64))  # epoch, its permutation
@@ -189,7 +203,7 @@ class Run(ABC):
         if list(values) != self.names:  # a player has joined
             self._record()
             self.names = list(values)
-        self.pending.append(torch.stack([value.float() for value in values.values()]))
+        self.pending.append(self.world.mean(torch.stack([value.float() for value in values.values()])))
         self.steps += 1
         shown = self.turns * self.recipe.batch_size
         self.images += shown
@@ -197,7 +211,7 @@ class Run(ABC):
         averaging.update(self.average, self.generator, shown, self.images, half_life)
         if self.steps % RECORD_STEPS == 0 or self.steps < RECORD_STEPS or self.crossed(RECORDED_EVERY):
             self._record()
-        if time.monotonic() - self.checkpointed > CHECKPOINT_SECONDS:
+        if self.world.any(time.monotonic() - self.checkpointed > CHECKPOINT_SECONDS):
             self.checkpoint()
 
     def crossed(self, every: int) -> bool:
@@ -208,15 +222,18 @@ class Run(ABC):
         """Moves a player by one step against the gradient of its loss."""
         player.optimizer.zero_grad()
         loss.backward()
+        self.world.average(player.module)
         for group in player.optimizer.param_groups:
             group["lr"] = at(self.recipe.learning_rate, self.images) * player.share
             group["betas"] = tuple(at(beta, self.images) ** player.share for beta in self.recipe.betas)
         player.optimizer.step()
 
     def next_batch(self) -> tuple[Tensor, Tensor | None]:
-        """Real images [N, C, H, W] in [-1, 1] and their labels [N], on the device."""
-        indices = self._indices(self.images + self.turn * self.recipe.batch_size, self.recipe.batch_size)
-        mirrored = self.random(MIRROR, *self.moment).random(len(indices)) < 0.5 if self.dataset.mirror else None
+        """Real images [N, C, H, W] in [-1, 1] and their labels [N], on the device: this process's of the batch."""
+        first = self.images + self.turn * self.recipe.batch_size
+        indices = self.world.share(self._indices(first, self.recipe.batch_size))
+        random = self.world.stream(self.random(MIRROR, *self.moment))
+        mirrored = random.random(len(indices)) < 0.5 if self.dataset.mirror else None
         return self.images_at(indices, mirrored), self._labels_at(indices)
 
     def images_at(self, indices: np.ndarray, mirrored: np.ndarray | None = None) -> Tensor:
@@ -224,9 +241,10 @@ class Run(ABC):
         return self.to_device(self.dataset.batch(indices, mirrored)).float().div_(127.5).sub_(1)
 
     def noise(self, *shape: int) -> Tensor:
-        """Normal numbers of this moment."""
+        """Normal numbers of this moment. The first axis counts the images of this process."""
+        shape = shape[0] * self.world.size, *shape[1:]
         noise = self.random(NOISE, *self.moment).standard_normal(shape, np.float32)
-        return self.to_device(torch.from_numpy(noise))
+        return self.to_device(torch.from_numpy(self.world.share(noise)))
 
     def random(self, *purpose: int) -> np.random.Generator:
         """A stream that depends on the seed and the purpose alone: nothing has to be kept to resume it."""
@@ -240,6 +258,11 @@ class Run(ABC):
     def moment(self) -> tuple[int, ...]:
         """The step, and which of its batches is shown, for a stream that is another for each."""
         return (self.steps, self.turn) if self.turn else (self.steps,)
+
+    @property
+    def own_moment(self) -> tuple[int, ...]:
+        """The like for what a network draws by itself for its images: another for each process too."""
+        return (self.steps, self.turn, self.world.rank) if self.world.rank else self.moment
 
     def to_device(self, tensor: Tensor) -> Tensor:
         if self.device.type == "cuda":
@@ -293,14 +316,16 @@ class Run(ABC):
     def checkpoint(self) -> None:
         """Writes the run's checkpoint, its generator, its history and a grid of what it can do.
 
-        Raises TrainingDiverged, and leaves the files as they are, where the run is no longer sound.
+        Of several processes only the first writes. Raises TrainingDiverged, and leaves the files as they are, where the
+        run is no longer sound.
         """
         state, tensors = self.contents()
-        checkpoint.write(self.folder, state, tensors)
-        self.generator_now().save(self.folder / "generator.safetensors")
-        histories.write_csv(self.history, self.folder / "history.csv")
-        sheet = self.folder / "samples" / f"{self.images / 1000:08.1f}kimg.png"
-        pictures.save_png(pictures.grid(*self.preview()), sheet)
+        if self.world.leads:
+            checkpoint.write(self.folder, state, tensors)
+            self.generator_now().save(self.folder / "generator.safetensors")
+            histories.write_csv(self.history, self.folder / "history.csv")
+            sheet = self.folder / "samples" / f"{self.images / 1000:08.1f}kimg.png"
+            pictures.save_png(pictures.grid(*self.preview()), sheet)
         self.checkpointed, self.images_kept = time.monotonic(), self.images
 
     def contents(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -330,7 +355,8 @@ class Run(ABC):
 
     def close(self) -> None:
         """Writes the last checkpoint, unless nothing was learned since the one before or what was learned is broken."""
-        if self.images > self.images_kept and not self.diverged:
+        self.world = self.world.apart()  # another process may have ended before, and will then never answer
+        if self.world.leads and self.images > self.images_kept and not self.diverged:
             self.checkpoint()
 
     @property
@@ -380,6 +406,28 @@ class Run(ABC):
                 f"{name} has {count} images, fewer than a batch of {self.recipe.batch_size}: add images"
                 + (f", or set the batch size to {count} or less." if count > 1 else ".")
             )
+
+    def found(self, name: str = FILE) -> Checkpoint | None:
+        """The folder's checkpoint of that name. The first process reads it for all, as others may be on machines
+        without it."""
+        found = checkpoint.read(self.folder, name) if self.world.leads else None
+        state = self.world.first(lambda: found and found.state)
+        return state and Checkpoint(state, self.world.first_tensors(found.tensors if found else {}))
+
+    def _check_alike(self) -> None:
+        """Raises InputError unless all processes begin with the same."""
+        networks = [self.average, *(player.module for player in self.players.values())]
+        self.world.check_alike(
+            {
+                "images": [self.dataset.fingerprint.encode()],
+                "settings": [repr((self.recipe, self.dataset.mirror, replace(self.config, folder=""))).encode()],
+                "weights": (
+                    tensor.cpu().contiguous().numpy().tobytes()
+                    for network in networks
+                    for tensor in network.state_dict().values()
+                ),
+            }
+        )
 
     def _check_resumable(self, state: dict[str, Any]) -> None:
         wanted = {"architecture": self.architecture.name, **asdict(self.network), **self.identity}
@@ -463,7 +511,7 @@ class Run(ABC):
         means = torch.stack(self.pending).mean(dim=0).tolist()
         self.pending.clear()
         values = dict(zip(self.names, means, strict=True))
-        self.history.append(Record(self.images, values | self.measured()))
+        self.history.append(Record(self.images, values | self.world.first(self.measured)))
         losses = {name: values[name] for name in self.losses if name in values}
         worst = max(losses, key=lambda name: abs(losses[name]) if math.isfinite(losses[name]) else math.inf)
         if not abs(losses[worst]) <= self.largest_loss:
@@ -476,9 +524,9 @@ class Run(ABC):
 
     def _diverge(self, what: str) -> None:
         self.diverged = True
-        kept = checkpoint.read(self.folder)
+        kept = self.world.first(lambda: (found := checkpoint.read(self.folder)) and found.state["images"])
         left = (
-            f"Its last good checkpoint, at {kept.state['images'] / 1000:.1f} kimg, is in {self.folder.name}: resume it"
+            f"Its last good checkpoint, at {kept / 1000:.1f} kimg, is in {self.folder.name}: resume it"
             if kept
             else "There was no checkpoint yet: start it again"
         )

@@ -18,6 +18,7 @@ from ..generator import Generator
 from ..likelihood import elbo
 from ..mixture import GaussianMixture, fit
 from ..objectives import hinge
+from ..parallel import World
 from ..reconstruction import LOSSES, adaptive_weight, free_bits, kl, warm_up
 from .history import Record
 from .patch_discriminator import PatchDiscriminator
@@ -58,10 +59,15 @@ class VariationalRun(Run):
     always_held_out = True
 
     def __init__(
-        self, dataset: ImageDataset, config: TrainConfig, device: torch.device, start: Generator | None = None
+        self,
+        dataset: ImageDataset,
+        config: TrainConfig,
+        device: torch.device,
+        start: Generator | None = None,
+        world: World | None = None,
     ):
         self.tuning = config.recipe.architecture is None
-        super().__init__(dataset, config, device, start)
+        super().__init__(dataset, config, device, start, world)
         self.fitted: tuple[int, GaussianMixture | None] = (-1, None)  # after how many images, and the mixture
 
     def build(self, start: Generator | None) -> dict[str, nn.Module]:
@@ -129,7 +135,7 @@ class VariationalRun(Run):
             if name.startswith(DECODERS[:2]) and parameter.ndim == 4
         ][-1]
         gradients = (torch.autograd.grad(part, last, retain_graph=True)[0] for part in (reconstruction, loss))
-        return self.recipe.adversarial_weight * adaptive_weight(*gradients) * loss
+        return self.recipe.adversarial_weight * adaptive_weight(*map(self.world.mean, gradients)) * loss
 
     def _discriminator_step(self, images: Tensor, output: Tensor) -> dict[str, Tensor]:
         player = self.players["discriminator"]

@@ -44,6 +44,10 @@ MARGIN = 0.5
 WON = 1e-3
 """A discriminator whose loss is below this has won, and has nothing to teach any more."""
 
+CERTAIN, APART = 15.0, 0.1
+"""So has one whose scores of real and of generated images lie this far apart while the samples lie at that distance or
+more. A Wasserstein critic, whose scores may be of any size, is known by its loss below 0."""
+
 LATELY = 12_000
 """Images over whose mean what every step says is judged, as it is coarse in one record."""
 
@@ -133,6 +137,10 @@ def _divergence(history: Sequence[Record]) -> Verdict | None:
         seen = f"samples stay at a distance of {now:.2f} from the real images, where 0 is none and noise has about 1"
     elif before is not None and _lately(history, "discriminator_loss", abs) < WON and now > 0.9 * before:
         seen = "the discriminator has won: its loss is 0, and samples come no nearer to the real images"
+    elif now > APART and _lately(history, "discriminator_loss") >= 0 and (margin := _margin(history)) > CERTAIN:
+        seen = (
+            f"the discriminator has won: it scores real images {margin:.0f} higher than samples, which look unlike them"
+        )
     else:
         return None
     return Verdict("divergence", f"Divergence: {seen}. Lower the learning rate, or choose another objective.")
@@ -149,8 +157,7 @@ def _overfitting(history: Sequence[Record], shown: int) -> Verdict | None:
     if held_out:
         known = len(looks) == 2 * LOOKS and statistics.median(looks) > SURE
     else:
-        margin = _lately(history, "real_score") - _lately(history, "fake_score")
-        known = sign > BY_HEART and margin > MARGIN
+        known = sign > BY_HEART and _margin(history) > MARGIN
     if not known:
         return None
     told = f"r_v {statistics.median(looks):.2f}" if held_out else f"r_t {sign:.2f}"
@@ -171,6 +178,11 @@ def _lately(history: Sequence[Record], name: str, of: Callable[[float], float] =
         total += images * of(history[i].values.get(name, 0.0))
         weight += images
     return total / weight if weight else 0.0
+
+
+def _margin(history: Sequence[Record]) -> float:
+    """How much higher real images scored than generated ones."""
+    return _lately(history, "real_score") - _lately(history, "fake_score")
 
 
 def _looks(history: Sequence[Record]) -> list[Record]:

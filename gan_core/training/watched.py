@@ -19,6 +19,7 @@ from ..dataset import ImageDataset
 from ..errors import InputError, TrainingDiverged
 from ..generator import Generator, load
 from ..latents import sample_noise
+from ..parallel import World
 from . import checkpoint, diagnostics, watch
 from . import history as histories
 from .checkpoint import Checkpoint
@@ -63,7 +64,12 @@ class WatchedRun(Run):
     always_held_out = False
 
     def __init__(
-        self, dataset: ImageDataset, config: TrainConfig, device: torch.device, start: Generator | None = None
+        self,
+        dataset: ImageDataset,
+        config: TrainConfig,
+        device: torch.device,
+        start: Generator | None = None,
+        world: World | None = None,
     ):
         self.ended = ""
         self.softened, self.with_ada = 0, False
@@ -71,12 +77,12 @@ class WatchedRun(Run):
         self.kid: float | None = None  # when it was last measured since this start
         self.good = 0  # images that were shown when the last sound state was kept
         self.chosen: Generator | None = None
-        super().__init__(dataset, config, device, start)
+        super().__init__(dataset, config, device, start, world)
         stream = self.random(WATCHED)
         count = min(COMPARED, len(self.shown))
         self.compared = stream.choice(self.shown, count, replace=False)
         self.quality: Quality | None = self._quality()
-        if config.patience_kimg is not None:
+        if config.patience_kimg is not None and self.world.leads:
             self.quality.prepare()  # what was asked for and cannot be had is said at once
 
     def _quality(self) -> Quality:
@@ -153,12 +159,15 @@ class WatchedRun(Run):
     # What is seen, and what is done about it.
 
     def _judge(self) -> None:
+        self.best = self.world.first(lambda: self.best)  # which alone measures
         before, self.verdict = self.verdict, watch.verdict(self.history, len(self.shown))
         policy = self.config.on_trouble
         if self.verdict is None:
             if policy != "ignore" and watch.sound(self.history) and self.images >= GROWTH * self.good:
                 self.good = self.images
-                checkpoint.write(self.folder, *self.contents(), name=GOOD)
+                contents = self.contents()
+                if self.world.leads:
+                    checkpoint.write(self.folder, *contents, name=GOOD)
             self._end_where_nothing_improves()
             return
         if before is None or before.kind != self.verdict.kind:
@@ -186,7 +195,7 @@ class WatchedRun(Run):
     def _turn_back(self, verdict: Verdict, broken: bool) -> bool:
         """Goes on from the last sound state, softly, or ends there. Says whether it could: where there is none, a run
         whose numbers are `broken` can only begin anew."""
-        kept = checkpoint.read(self.folder, GOOD)
+        kept = self.found(GOOD)
         softens = self.config.on_trouble == "soften" and self.softened < MOST_SOFTENED
         if broken and not softens and kept is None:
             return False
@@ -229,7 +238,8 @@ class WatchedRun(Run):
         """Ends the run, with the best generator that there is."""
         made_at = self.images
         if self.best is not None:
-            self.chosen = load(self.folder / BEST)
+            if self.world.leads:  # whose folder has it
+                self.chosen = load(self.folder / BEST)
             made_at = self.best["images"]
         self.ended = f"{why} The run was stopped; its generator is the one of {made_at / 1000:.1f} kimg."
         self.remarks.append(self.ended)

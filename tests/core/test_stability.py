@@ -101,6 +101,16 @@ def test_a_discriminator_that_has_won_is_a_divergence():
     assert kind(course([0.5], [0.3] * 12)) is None, "it has not"
 
 
+def test_so_is_one_that_scores_real_images_far_above_samples_that_do_not_look_like_them():
+    far_apart = {"real_score": 120.0, "fake_score": 90.0}
+    assert (
+        kind(course([0.8], [0.6, 0.5, 0.5, 0.3, 0.28, 0.25, 0.2], discriminator_loss=0.01, **far_apart)) == "divergence"
+    )
+    assert kind(course([0.95], [0.02], discriminator_loss=0.01, **far_apart)) is None, "they do look like them"
+    critic = course([0.8], [0.6, 0.5, 0.5, 0.3, 0.28, 0.25, 0.2], discriminator_loss=-30.0, **far_apart)
+    assert kind(critic) is None, "a Wasserstein critic's scores are of any size"
+
+
 @pytest.mark.parametrize("place", [5, 8, 11])
 @pytest.mark.parametrize("spike", [{"diversity": 0.01}, {"distance": 1.9}, {"discriminator_loss": 0.0}], ids=str)
 def test_one_bad_moment_is_no_trouble(place, spike):

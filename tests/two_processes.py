@@ -1,0 +1,189 @@
+"""What two processes that train together do and find, for tests/core/test_parallel.py, which starts this file twice.
+
+python two_processes.py FOLDER, with the environment that torchrun sets. Each process leaves what it found in FOLDER.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from gan_core import ImageDataset, InputError, Progress, TrainConfig, train
+from gan_core.errors import ProcessLost
+from gan_core.parallel import World, joined
+from gan_core.training import run, watch, watched
+from gan_core.training.recipes import GAN_PRESETS, PRESETS, AdversarialRecipe
+from gan_core.training.watch import Verdict
+
+BATCH = 6
+"""Of both processes together; does not divide the 20 images, so that batches cross from one epoch to the next."""
+
+STEPS = 4
+
+WATCHED = 96
+"""Images of which some are held out."""
+
+PRESETS["lazy"] = replace(
+    GAN_PRESETS["dcgan_small"], penalty="r1_r2", penalty_every=2, penalty_estimate="finite", learning_rate=1e-4
+)
+PRESETS["styles"] = AdversarialRecipe(
+    "stylegan2",
+    {"base": 64, "largest": 8, "latent_size": 4, "w_dim": 4, "mapping_layers": 2},
+    penalty_every=2,
+    path_length=2.0,
+)
+
+ALIKE = {
+    "relativistic": {"objective": "relativistic", "augment": "ada"},
+    "log": {"objective": "log", "augment": "diffaugment"},
+    "hinge": {"objective": "hinge", "lecam": 0.1},
+    "wgan": {"objective": "wgan", "kimg": 2 * 5 * BATCH / 1000},
+    "lazy": {"preset": "lazy"},
+    "vae": {"preset": "conv_vae", "adversarial_kimg": 0.0},
+}
+"""Trainings whose weights are compared with those of one process."""
+
+
+def dataset(count: int = 20) -> ImageDataset:
+    """Images of noise in colour, 16x16, in 2 classes, that may be mirrored."""
+    pixels = np.random.RandomState(3).randint(0, 256, (count, 16, 16, 3), np.uint8)
+    labels = np.arange(count, dtype=np.int64) % 2
+    return ImageDataset(pixels, "noise", "0" * 64, labels, ("even", "odd"), mirror=True)
+
+
+def config(folder: Path, steps: int = STEPS, **changes: Any) -> TrainConfig:
+    settings = {"preset": "dcgan_small", "batch_size": BATCH, "kimg": steps * BATCH / 1000, "precision": "fp32"}
+    return TrainConfig(folder, **{**settings, **changes})
+
+
+def finished(config: TrainConfig, world: World | None = None, count: int = 20) -> Progress:
+    *_, last = train(dataset(count), config, "cpu", world=world)
+    return last
+
+
+def features(rank: int, size: int) -> torch.Tensor:
+    """A process's share of features of 8 images, whose mean is far from 0."""
+    return (torch.from_numpy(np.random.RandomState(4).standard_normal((8, 3, 5, 5))).float() + 100).chunk(size)[rank]
+
+
+def normalised(norm: nn.Module, x: torch.Tensor) -> dict[str, torch.Tensor]:
+    """What a batch norm makes of features, the gradients of some function of that, and what it keeps."""
+    norm.zero_grad()
+    x = x.requires_grad_()
+    y = norm(x)
+    torch.linspace(-1, 1, y[0].numel()).view(y.shape[1:]).mul(y).sin().mean().backward()
+    assert x.grad is not None
+    gradients = {f"{name}.grad": weight.grad for name, weight in norm.named_parameters()}
+    found = {"y": y.detach(), "x.grad": x.grad, **gradients, **norm.state_dict()}
+    return {name: tensor.clone() for name, tensor in found.items()}
+
+
+def _networks(progress: Progress) -> dict[str, torch.Tensor]:
+    """All weights and statistics of a run, and the last gradients."""
+    found = {}
+    for name, player in progress.run.players.items():
+        found |= {f"{name}.{key}": value for key, value in player.module.state_dict().items()}
+        found |= {f"{name}.{key}.grad": w.grad for key, w in player.module.named_parameters() if w.grad is not None}
+    found |= {f"average.{key}": value for key, value in progress.run.average.state_dict().items()}
+    return {key: value.clone().contiguous() for key, value in found.items()}
+
+
+@contextmanager
+def patched() -> Iterator[None]:
+    """Looks at a run after every 2 steps, and sees what there is to be seen."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (run, watched):
+            patch.setattr(module, "RECORDED_EVERY", 2 * BATCH)
+        patch.setattr(watched.WatchedRun, "fewest_to_hold_out", WATCHED)
+        collapse = Verdict("collapse", "Samples are all alike.")
+        patch.setattr(watch, "sound", lambda history: True)
+        patch.setattr(watch, "verdict", lambda history, shown: collapse if history[-1].images >= 4 * BATCH else None)
+        yield
+
+
+def _refusal(attempt: Callable[[], object]) -> str:
+    try:
+        attempt()
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+def main(folder: Path, world: World) -> None:
+    found: dict[str, Any] = {}
+    # Only the first process is on a machine that has the runs.
+    here = folder if world.leads else folder / "elsewhere"
+
+    def same(name: str, count: int = 20, **changes: Any) -> None:
+        last = finished(config(here / name, **changes), world, count)
+        save_file(_networks(last), folder / f"{name}.{world.rank}.safetensors")
+        found[name] = {"history": [[r.images, r.values] for r in last.history], "state": last.run.kept()}
+
+    for name, changes in ALIKE.items():
+        same(name, **changes)
+    same("styles", preset="styles")  # whose networks draw noise by themselves, other numbers than one process
+
+    # Norms of one process, and of both.
+    norms = nn.Sequential(nn.BatchNorm2d(3))
+    world.unite(norms)
+    save_file(normalised(norms, features(world.rank, world.size)), folder / f"norm.{world.rank}.safetensors")
+
+    found["batch"] = _refusal(lambda: finished(config(here / "odd", batch_size=5), world))
+    other = replace(dataset(), fingerprint=str(world.rank) * 64)
+    found["data"] = _refusal(lambda: next(train(other, config(here / "other"), "cpu", world=world)))
+    found["seed"] = _refusal(lambda: finished(config(here / "other", seed=world.rank), world))
+    found["there"] = _refusal(lambda: finished(config(here / "log"), world))
+
+    # From two processes to one, and back to two.
+    finished(config(here / "resumed", steps=2), world)
+    if world.leads:
+        finished(config(here / "resumed", steps=4, resume=True))
+    same("resumed", steps=6, resume=True)
+
+    # The clock of the first process begins before that of the second.
+    with closing(train(dataset(), config(here / "clock", kimg=None, minutes=0.01), "cpu", world=world)) as steps:
+        next(steps)
+        time.sleep(0.3 * world.rank)
+        found["clock"] = [progress.images for progress in steps][-1]
+
+    # One that is found to have collapsed, each time after 4 steps, and goes back to its last sound state, after 2.
+    with patched():
+        same("softened", count=WATCHED, steps=100, on_trouble="soften")
+
+    # One is asked to stop, and both do.
+    try:
+        for progress in train(dataset(), config(here / "stopped", steps=1000), "cpu", world=world):
+            found["stopped"] = progress.images
+            if progress.images == 2 * BATCH and not world.leads:
+                os.kill(os.getpid(), signal.SIGTERM)
+    except KeyboardInterrupt:
+        found["interrupted"] = True
+
+    # One fails, and the other finds out.
+    try:
+        for progress in train(dataset(), config(here / "lost", steps=1000), "cpu", world=world):
+            if progress.images == 2 * BATCH and not world.leads:
+                break
+    except ProcessLost as error:
+        found["lost"] = str(error)
+    found["speaks"] = world.speaks()
+    (folder / f"found{world.rank}.json").write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    with joined("cpu") as together:
+        main(Path(sys.argv[1]), together)
+        os._exit(0)  # as a process ends that has failed, which says goodbye to nobody
