@@ -99,11 +99,11 @@ CONTESTS = {
         needs=("venv/lib/*/site-packages/stylegan2_pytorch",),
         side=64,
         batch=4,
-        same="family and number of parameters, gradient penalties of both kinds every 4 steps; it has no path length "
-        "till its 5,000th",
+        same="family; ours has the widths of its discriminator in both networks, where its generator is half as wide; "
+        "gradient penalties of real and generated images every 4 steps; it has no path length till its 5,000th",
         preset="stylegan2",
         changes={
-            "network": {"base": 16384, "mapping_layers": 8},
+            "network": {"base": 4096, "mapping_layers": 8},
             "penalty": "r1_r2",
             "penalty_every": 4,
             "path_length": 0.0,
