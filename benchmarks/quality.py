@@ -73,7 +73,7 @@ def run(
     }
     figures |= _verdict(curves, [*(presets or PRESETS[data])])
     if chart is not None:
-        charts.line_chart(_lines(curves), chart, f"{data}, {minutes:g} minutes of one thread", "CPU seconds")
+        charts.line_chart(_lines(curves), chart, f"{data}, {minutes:g} minutes of one thread", "CPU seconds", ["KID"])
         print(f"Drawn: {chart}")
     return figures
 
@@ -228,7 +228,8 @@ def _reached(course: Sequence[tuple[float, float]], kid: float) -> float | None:
 def _lines(curves: Mapping[str, Sequence[Sequence[Figures]]]) -> dict[str, dict[str, list[tuple[float, float]]]]:
     titles = {name: RECIPES[name].title if name in RECIPES else f"ours, {name}" for name in curves}
     return {
-        figure: {titles[name]: _course(runs, figure) for name, runs in curves.items()} for figure in ("kid", "coverage")
+        axis: {titles[name]: _course(runs, axis.lower()) for name, runs in curves.items()}
+        for axis in ("KID", "coverage")
     }
 
 

@@ -1,6 +1,6 @@
 """Charts of a run, for people."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from .files import replacing
@@ -25,11 +25,14 @@ def loss_chart(history: Sequence[Record], panels: Panels, path: Path, title: str
     line_chart(lines, path, title, "real images shown (thousands)")
 
 
-def line_chart(panels: Mapping[str, Lines], path: Path, title: str, across: str) -> None:
+def line_chart(
+    panels: Mapping[str, Lines], path: Path, title: str, across: str, by_factors: Collection[str] = ()
+) -> None:
     """Draws lines in panels one below the other, as a PNG file.
 
     panels: what is measured upwards in each, and its lines; those without points are left out. across: what is
-    measured to the right, in all. Raises InputError where it cannot be written.
+    measured to the right, in all. by_factors: the panels with a logarithmic axis, on which 0 and less are not drawn.
+    Raises InputError where it cannot be written.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -40,7 +43,7 @@ def line_chart(panels: Mapping[str, Lines], path: Path, title: str, across: str)
     charts[0].set(title=title)
     charts[-1].set(xlabel=across)
     for chart, (axis, lines) in zip(charts, panels.items(), strict=True):
-        chart.set(ylabel=axis)
+        chart.set(ylabel=axis, yscale="log" if axis in by_factors else "linear")
         for label, points in lines.items():
             if points:
                 chart.plot(*zip(*points, strict=True), label=label, linewidth=1)
