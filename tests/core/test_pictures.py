@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from gan_core import InputError
-from gan_core.charts import loss_chart
+from gan_core.charts import line_chart, loss_chart
 from gan_core.pictures import GAP, contact_sheet, grid, save_png, table, to_pictures, to_pixels
 from gan_core.training.history import Record
 
@@ -114,3 +114,14 @@ def test_a_sheet_can_be_made_of_batches():
 def test_what_is_see_through_is_white_on_a_sheet():
     clear = torch.full((1, 4, 8, 8), -1.0)
     assert (np.asarray(contact_sheet(clear, [""])) == 255).all()
+
+
+def test_a_panel_by_factors_has_another_axis_and_bears_a_0(tmp_path):
+    def drawn(by_factors):
+        lines = {"ours": [(1, 100.0), (2, 10.0), (3, 0.0)], "none": []}
+        line_chart({"KID": lines}, tmp_path / "kid.png", "cats", "seconds", by_factors)
+        with Image.open(tmp_path / "kid.png") as chart:
+            return np.asarray(chart.convert("RGB"))
+
+    assert (drawn([]) != drawn(["KID"])).any()
+    assert (drawn([]) == drawn(["another"])).all()

@@ -1,0 +1,74 @@
+"""What the comparisons with other programs rest on: turns that are kept, and rivals that learn as they should."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import others, quality
+from benchmarks.peers.without_cuda import TorchOnCPU
+
+ROOT = Path(__file__).parents[2]
+
+COUNTING = """
+from benchmarks.peers.turns import Turns
+turns, taken = Turns(), []
+print("of its own")
+turns.taken(lambda: taken.append(sum(range(10_000))), {"steps": 0})
+"""
+
+
+def test_a_program_takes_as_many_steps_as_it_is_told_and_says_what_they_cost() -> None:
+    program = subprocess.Popen(
+        [sys.executable, "-c", COUNTING],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    out, errors = program.communicate("1\n2000\n")
+    told, one, many = map(json.loads, out.splitlines())
+    assert told == {"steps": 0}
+    assert 0 <= one["cpu_s"] < many["cpu_s"]
+    assert one["peak_mb"] > 1
+    assert program.returncode == 0
+    assert errors == "of its own\n"
+
+
+@pytest.mark.parametrize("name", others.RECIPES)
+@pytest.mark.parametrize("side", [28, 32])
+def test_every_rival_learns_and_makes_images_of_the_size_of_its_data(name: str, side: int) -> None:
+    rival = others.Plain(others.RECIPES[name], torch.rand(130, 1, side, side) * 2 - 1, seed=0)
+    before = [parameter.clone() for parameter in rival.generator.parameters()]
+    rival.step()
+    assert all(not torch.equal(old, new) for old, new in zip(before, rival.generator.parameters(), strict=True))
+    assert rival.images == others.BATCH * rival.recipe.critic_steps
+    samples = rival.samples(3)
+    assert samples.shape == (3, 1, side, side)
+    assert samples.abs().max() <= 1
+
+
+def test_spectral_norm_holds_a_rivals_steepness_at_one() -> None:
+    rival = others.Plain(others.RECIPES["hinge"], torch.rand(130, 1, 32, 32) * 2 - 1, seed=0)
+    for _ in range(15):
+        rival.discriminator(rival.loader.dataset[0][0][None])  # each pass in training moves the estimate on
+    first = rival.discriminator[0].weight.flatten(1)
+    assert torch.linalg.matrix_norm(first, 2).item() == pytest.approx(1, abs=0.05)
+
+
+def test_when_a_course_comes_to_a_figure_is_read_off_between_its_marks() -> None:
+    course = [(10.0, 0.5), (20.0, 0.3), (30.0, 0.4)]
+    assert quality._reached(course, 0.4) == pytest.approx(15)
+    assert quality._reached(course, 0.6) == 10
+    assert quality._reached(course, 0.2) is None
+
+
+def test_a_module_that_sees_no_cuda_still_sees_torch() -> None:
+    seen = TorchOnCPU()
+    assert seen.device("cuda", 0) == torch.device("cpu")
+    assert seen.randn is torch.randn
+    assert seen.cuda.max_memory_allocated() / 2**30 == 0
