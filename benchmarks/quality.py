@@ -29,7 +29,7 @@ from . import reader
 from .measure import Figures
 from .others import RECIPES, Plain
 
-MARKS = (1 / 6, 1 / 3, 2 / 3, 1.0)
+MARKS = (0.1, 0.3, 0.6, 1.0)
 """Of the CPU time, when all are measured."""
 
 TURN_SECONDS = 5.0

@@ -11,7 +11,7 @@ With classes, the label's embedding joins the noise, and the discriminator says 
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import TypeVar
@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from ..errors import InputError
 from .architecture import LARGEST_START, SMALLEST_START, Architecture, Shapes, as_vectors, check_channels
+from .convolution import Conv2d, convolution, transposed_convolution
 
 MOST_DOUBLINGS = 10
 """Of the first block; of 4x4 features it makes images of 4096x4096."""
@@ -125,7 +126,7 @@ class R3GANGenerator(nn.Module):
             inside = [Block(width, config.expansion * width, groups, gain) for _ in range(blocks)]
             self.stages.append(Stage(inputs, width, inside))
             inputs = width
-        self.to_image = drawn(nn.Conv2d(config.widths[-1], config.channels, kernel_size=1, bias=False))
+        self.to_image = drawn(Conv2d(config.widths[-1], config.channels, kernel_size=1, bias=False))
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """z: [N, latent_size], labels: [N] class numbers or [N, classes] weights. Returns images [N, C, H, W],
@@ -145,7 +146,7 @@ class R3GANDiscriminator(nn.Module):
         """normalisation: "none", as the penalties R1 and R2 are what holds it."""
         super().__init__()
         assert normalisation == "none"
-        self.from_image = drawn(nn.Conv2d(config.channels, config.widths[-1], kernel_size=1, bias=False))
+        self.from_image = drawn(Conv2d(config.channels, config.widths[-1], kernel_size=1, bias=False))
         gain = first_gain(sum(config.blocks))
         outputs = [0, *config.widths[:-1]]
         plan = zip(outputs, config.widths, config.groups, config.blocks, strict=True)
@@ -154,7 +155,7 @@ class R3GANDiscriminator(nn.Module):
             for narrow, width, groups, blocks in reversed([*plan])
         )
         width = config.widths[0]
-        self.gather = drawn(nn.Conv2d(width, width, kernel_size=config.start, groups=width, bias=False))
+        self.gather = drawn(Conv2d(width, width, kernel_size=config.start, groups=width, bias=False))
         self.head = drawn(nn.Linear(width, width if config.classes else 1, bias=False))
         self.embed = nn.Embedding(config.classes, width) if config.classes else None
         if self.embed is not None:
@@ -178,7 +179,7 @@ class Stage(nn.Module):
     def __init__(self, inputs: int, width: int, blocks: list["Block"]):
         super().__init__()
         self.doubles = inputs > 0
-        self.resize = drawn(nn.Conv2d(inputs, width, kernel_size=1, bias=False)) if inputs not in (0, width) else None
+        self.resize = drawn(Conv2d(inputs, width, kernel_size=1, bias=False)) if inputs not in (0, width) else None
         self.blocks = nn.ModuleList(blocks)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -198,7 +199,7 @@ class HalvingStage(nn.Module):
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
         self.halves = outputs > 0
-        self.resize = drawn(nn.Conv2d(width, outputs, kernel_size=1, bias=False)) if outputs not in (0, width) else None
+        self.resize = drawn(Conv2d(width, outputs, kernel_size=1, bias=False)) if outputs not in (0, width) else None
 
     def forward(self, x: Tensor) -> Tensor:
         for block in self.blocks:
@@ -213,9 +214,9 @@ class Block(nn.Module):
 
     def __init__(self, width: int, expanded: int, groups: int, gain: float):
         super().__init__()
-        self.expand = drawn(nn.Conv2d(width, expanded, kernel_size=1), gain)
-        self.mix = drawn(nn.Conv2d(expanded, expanded, kernel_size=3, padding=1, groups=groups), gain)
-        self.contract = drawn(nn.Conv2d(expanded, width, kernel_size=1, bias=False), gain=0.0)
+        self.expand = drawn(Conv2d(width, expanded, kernel_size=1), gain)
+        self.mix = drawn(Conv2d(expanded, expanded, kernel_size=3, padding=1, groups=groups), gain)
+        self.contract = drawn(Conv2d(expanded, width, kernel_size=1, bias=False), gain=0.0)
 
     def forward(self, x: Tensor) -> Tensor:
         # In place, a tenth faster: for its gradient a convolution needs no output, and a leaky ReLU no more than that.
@@ -230,23 +231,26 @@ _SMOOTH = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 4
 
 def doubled(x: Tensor) -> Tensor:
     """Features at twice the side, bilinearly; beyond the edges there are zeros. [N, C, H, W] -> [N, C, 2H, 2W]."""
-    return _resampled(functional.conv_transpose2d, x, gain=1.0)
+    x, kernel, of = _filtered(x, gain=1.0)
+    with torch.autocast("cpu", enabled=False):
+        size = 2 * x.shape[2], 2 * x.shape[3]
+        return transposed_convolution(x, kernel, size, stride=(2, 2), padding=(1, 1), groups=len(kernel)).to(of)
 
 
 def halved(x: Tensor) -> Tensor:
     """Features at half the side, smoothed by the same filter; beyond the edges there are zeros.
     [N, C, 2H, 2W] -> [N, C, H, W]."""
-    return _resampled(functional.conv2d, x, gain=0.25)
+    x, kernel, of = _filtered(x, gain=0.25)
+    with torch.autocast("cpu", enabled=False):
+        return convolution(x, kernel, stride=(2, 2), padding=(1, 1), groups=len(kernel)).to(of)
 
 
-def _resampled(convolution: Callable[..., Tensor], x: Tensor, gain: float) -> Tensor:
-    """Each channel filtered by itself, in steps of two pixels."""
-    channels = x.shape[1]
+def _filtered(x: Tensor, gain: float) -> tuple[Tensor, Tensor, torch.dtype]:
+    """Features, a filter of each channel by itself, and the precision that the result is wanted in."""
     # In bfloat16 the CPU does this twenty times more slowly than in float32.
     precise = x.float() if x.device.type == "cpu" and x.dtype == torch.bfloat16 else x
-    kernel = (gain * torch.outer(_SMOOTH, _SMOOTH)).to(precise).expand(channels, 1, 4, 4)
-    with torch.autocast("cpu", enabled=False):
-        return convolution(precise, kernel, stride=2, padding=1, groups=channels).to(x.dtype)
+    kernel = (gain * torch.outer(_SMOOTH, _SMOOTH)).to(precise).expand(x.shape[1], 1, 4, 4)
+    return precise, kernel, x.dtype
 
 
 def design(
@@ -282,7 +286,7 @@ def design(
     )
 
 
-Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
+Layer = TypeVar("Layer", Conv2d, nn.Linear)
 
 
 def drawn(layer: Layer, gain: float = 1.0) -> Layer:
