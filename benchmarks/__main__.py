@@ -208,11 +208,13 @@ def stability_command(folder: Path | None, seeds: tuple[int, ...]) -> None:
 @click.option(
     "--minutes", type=click.FloatRange(min=0, min_open=True), default=3.0, show_default=True, help="CPU time of each."
 )
-@click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Races, each with new weights.")
+@click.option(
+    "--seed", "seeds", multiple=True, type=int, default=(0,), show_default=True, help="A race of each; again."
+)
 @click.option("--preset", "presets", multiple=True, help="One of ours; again for more.")
 @click.option("--chart", type=click.Path(path_type=Path, dir_okay=False), help="PNG file to draw the curves in.")
 def quality_command(
-    data: str, source: Path | None, minutes: float, seeds: int, presets: tuple[str, ...], chart: Path | None
+    data: str, source: Path | None, minutes: float, seeds: tuple[int, ...], presets: tuple[str, ...], chart: Path | None
 ) -> None:
     """Generators after the same CPU time, against the usual recipes."""
     from . import quality

@@ -39,7 +39,7 @@ def convolution(
     x, weight, bias = _in_one_precision(x, weight, bias)
     plan, seen = _Plan(stride, padding, groups), _Seen()
     token = _WeightGradient.apply(weight, bias, plan, seen)
-    return _Convolution.apply(x, weight, bias, token, plan, seen)  # type: ignore[no-any-return]
+    return _Convolution.apply(x, weight, bias, token, plan, seen)
 
 
 def transposed_convolution(
@@ -54,7 +54,7 @@ def transposed_convolution(
     order = torch.channels_last if channels_last else torch.contiguous_format
     shape = len(x), groups * weight.shape[1], *size
     like = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=order)
-    return _InputGradient.apply(x, weight, like, _Plan(stride, padding, groups))  # type: ignore[no-any-return]
+    return _InputGradient.apply(x, weight, like, _Plan(stride, padding, groups))
 
 
 class _Plan(NamedTuple):
@@ -91,7 +91,7 @@ class _Convolution(torch.autograd.Function):
         return plan.convolve(x, weight, bias)
 
     @staticmethod
-    def backward(ctx: Any, slope: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, slope: Tensor) -> Any:
         x, weight = ctx.saved_tensors
         ctx.seen.slope, ctx.seen.x = slope, x
         at_input = _InputGradient.apply(slope, weight, x.detach(), ctx.plan) if ctx.needs_input_grad[0] else None
@@ -109,7 +109,7 @@ class _WeightGradient(torch.autograd.Function):
         return weight.new_zeros(())
 
     @staticmethod
-    def backward(ctx: Any, _: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, _: Tensor) -> Any:
         (weight,) = ctx.saved_tensors
         slope, x = ctx.seen.slope, ctx.seen.x
         del ctx.seen.slope, ctx.seen.x  # or they would live as long as the graph
@@ -124,10 +124,10 @@ class _InputGradient(torch.autograd.Function):
         """like: an input, of which no more than its form is looked at."""
         ctx.save_for_backward(slope, weight)
         ctx.plan = plan
-        return plan.gradients(slope, like, weight, (True, False, False))[0]  # type: ignore[no-any-return]
+        return plan.gradients(slope, like, weight, (True, False, False))[0]
 
     @staticmethod
-    def backward(ctx: Any, change: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, change: Tensor) -> Any:
         slope, weight = ctx.saved_tensors
         plan: _Plan = ctx.plan
         at_slope = at_weight = None
