@@ -197,6 +197,20 @@ def stability_command(folder: Path | None, seeds: tuple[int, ...]) -> None:
     measure.report("stability", stability.run(folder, seeds), 1)
 
 
+@main.command("costs")
+@click.option(
+    "--seconds", type=click.FloatRange(min=1), default=60.0, show_default=True, help="CPU time of a run looked into."
+)
+@click.option("--rounds", type=click.IntRange(min=1), default=15, show_default=True, help="Rounds, all in each.")
+@click.option("--kimg", type=click.FloatRange(min=1), default=60.0, show_default=True, help="Of a run in a precision.")
+@click.option("--seed", "seeds", multiple=True, type=int, default=(0, 1), show_default=True, help="Of such; again.")
+def costs_command(seconds: float, rounds: int, kimg: float, seeds: tuple[int, ...]) -> None:
+    """What augmentation, data, looking and files cost; bfloat16 beside float32."""
+    from . import costs
+
+    measure.report("costs", costs.run(seconds, rounds, kimg, seeds), 1)
+
+
 @main.command("quality")
 @click.option("--data", type=click.Choice(["mnist", "emoji"]), default="mnist", show_default=True, help="To learn.")
 @click.option(

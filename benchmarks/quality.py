@@ -110,9 +110,7 @@ class Ours:
         self.progress = next(self.steps, self.progress)
 
     def samples(self) -> Tensor:
-        generator = self.progress.generator
-        parts = [range(first, first + AT_ONCE) for first in range(0, SAMPLES, AT_ONCE)]
-        return torch.cat([generator.decode(gan_core.sample_noise(generator, part)) for part in parts])
+        return drawn(self.progress.generator)
 
     def close(self) -> None:
         self.steps.close()
@@ -135,6 +133,12 @@ class Other:
 
     def samples(self) -> Tensor:
         return self.plain.samples(SAMPLES)
+
+
+def drawn(generator: gan_core.Generator) -> Tensor:
+    """Its first SAMPLES images."""
+    parts = [range(first, first + AT_ONCE) for first in range(0, SAMPLES, AT_ONCE)]
+    return torch.cat([generator.decode(gan_core.sample_noise(generator, part)) for part in parts])
 
 
 class Judge:

@@ -8,7 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors.torch import load_file
+from torch.nn.functional import affine_grid
 
 from gan_core import ImageDataset, InputError, Progress, TrainConfig, augment, train
 from gan_core.augment import Adaptive, ada, diffaugment
@@ -422,3 +425,10 @@ def test_a_checkpoint_with_a_damaged_p_is_a_sentence(noise_images, tmp_path, dam
 def test_an_augmentation_that_cannot_be_is_a_sentence(noise_images, tmp_path, changes, told):
     with pytest.raises(InputError, match=told):
         finish(noise_images, config_for(tmp_path, **changes))
+
+
+@given(st.integers(1, 5), st.integers(1, 7))
+def test_places_are_those_of_torchs_affine_grid(height: int, width: int) -> None:
+    moves = torch.randn(3, 2, 3, generator=torch.Generator().manual_seed(height * width), dtype=torch.float64)
+    expected = affine_grid(moves, [3, 1, height, width], align_corners=False)
+    torch.testing.assert_close(augment._places(moves, height, width), expected)

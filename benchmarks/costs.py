@@ -1,0 +1,161 @@
+"""Claims: what belongs to a training besides its steps costs little, and bfloat16 costs no quality.
+
+Where a run's CPU time goes is found by a clock around its own methods; what augmentation costs, by two runs that take
+turns; and what bfloat16 makes of the pictures, by runs of the same seed in both precisions, compared image for image.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import gan_core
+from gan_core import ImageDataset, TrainConfig, examples, pictures
+from gan_core.training.recipes import AdversarialRecipe
+
+from . import reader
+from .measure import Figures, interleaved, ratio
+from .quality import SAMPLES, Judge, drawn
+
+P = 0.3
+"""Of ada, while its cost is taken: about what a few hundred images come to."""
+
+PARTS = {"next_batch": "data", "measured": "looking at samples, KID", "checkpoint": "files and a sheet of samples"}
+"""Methods of a run, and what they do besides learning."""
+
+RUNS: dict[str, Callable[[], ImageDataset]] = {
+    "digits": lambda: examples.digits(28),
+    "few": lambda: examples.portraits(64),
+    "stylegan2_small": lambda: examples.digits(32),
+}
+"""Presets, and data for each."""
+
+MARKS = 4
+"""Of a run in either precision, at which its KID is measured."""
+
+
+def run(seconds: float, rounds: int, kimg: float, seeds: Sequence[int]) -> Figures:
+    """seconds: CPU time of each run that is looked into. rounds: of the comparison of augmentations. kimg: the length
+    of the runs in both precisions, of which there is a pair for each of the seeds."""
+    torch.set_num_threads(1)
+    return {
+        "augmentation": _augmentation(rounds),
+        "shares": {preset: _shares(preset, data(), seconds) for preset, data in RUNS.items()},
+        "precision": _precision(kimg, seeds),
+    }
+
+
+@dataclass(frozen=True)
+class _Changed(TrainConfig):
+    """The preset `few` with another augmentation."""
+
+    @property
+    def recipe(self) -> AdversarialRecipe:
+        recipe = super().recipe
+        assert isinstance(recipe, AdversarialRecipe)
+        return replace(recipe, augment_p=P if self.augment == "ada" else None)
+
+
+def _augmentation(rounds: int) -> Figures:
+    """What a step costs with an augmentation, against one without."""
+    data, found = examples.portraits(64), {}
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        contenders = {}
+        for augment in ("none", "diffaugment", "ada"):
+            config = _Changed(Path(folder, augment), "few", kimg=1e9, augment=augment, measure_kimg=math.inf)
+            steps = stack.enter_context(closing(gan_core.train(data, config, "cpu")))
+            next(steps).run.checkpointed = math.inf
+            contenders[augment] = lambda steps=steps: next(steps)
+        interleaved(contenders, 1, 3)  # the first choose kernels and grow the heap
+        taken = interleaved(contenders, rounds, 4)
+    for augment in ("diffaugment", "ada"):
+        found[augment] = round(ratio(taken[augment], taken["none"]) - 1, 4)
+        print(f"{augment}: {found[augment]:+.1%} of a step (few, 64x64, batch 32); aim below 10 %", flush=True)
+    return found
+
+
+def _shares(preset: str, data: ImageDataset, seconds: float) -> Figures:
+    """Shares of a run's CPU time."""
+    spent = dict.fromkeys(PARTS.values(), 0.0)
+    depth = 0
+
+    def timed(method: Callable[..., Any], name: str) -> Callable[..., Any]:
+        def call(*of: Any, **named: Any) -> Any:
+            nonlocal depth
+            depth += 1
+            start = time.process_time()
+            try:
+                return method(*of, **named)
+            finally:
+                depth -= 1
+                if not depth:  # what one of them calls of another counts once
+                    spent[name] += time.process_time() - start
+
+        return call
+
+    with tempfile.TemporaryDirectory() as folder:
+        config = TrainConfig(Path(folder, "run"), preset, kimg=1e9, on_trouble="ignore")
+        with closing(gan_core.train(data, config, "cpu")) as steps:
+            training = next(steps).run
+            for name, what in PARTS.items():
+                setattr(training, name, timed(getattr(training, name), what))
+            start = time.process_time()
+            while time.process_time() - start < seconds:
+                progress = next(steps)
+            whole = time.process_time() - start
+    shares = {what: round(value / whole, 4) for what, value in spent.items()}
+    told = ", ".join(f"{what} {share:.1%}" for what, share in shares.items())
+    print(f"{preset}, {progress.images / 1000:.1f} kimg in {whole:.0f} CPU s: {told}", flush=True)
+    return {"cpu_s": round(whole, 1), "kimg": progress.images / 1000, **shares}
+
+
+def _precision(kimg: float, seeds: Sequence[int]) -> Figures:
+    """KID of `digits` after the same images, and the CPU time, in bfloat16 and in float32."""
+    data = reader.shipped_digits()
+    shown, unseen = (
+        ImageDataset.from_images(digits[..., None], name="digits")
+        for digits in (data.train_pictures, data.test_pictures)
+    )
+    judge = Judge(unseen)
+    found: dict[str, Any] = {}
+    for precision in ("auto", "fp32"):
+        courses = [list(_course(shown, judge, precision, kimg, seed)) for seed in seeds]
+        means = [
+            {name: round(statistics.mean(mark[name] for mark in marks), 4) for name in ("cpu_s", "kid", "coverage")}
+            for marks in zip(*courses, strict=True)
+        ]
+        for i, mark in enumerate(means, 1):
+            print(
+                f"digits, {precision:5}{kimg * i / MARKS:6.1f} kimg, {mark['cpu_s']:6.1f} CPU s: "
+                f"KID {mark['kid']:.4f}, coverage {mark['coverage']:.3f} (mean of {len(seeds)})",
+                flush=True,
+            )
+        found[precision] = {"means": means, "runs": courses}
+    return {"kimg": kimg, "samples": SAMPLES, "seeds": [*seeds], **found}
+
+
+def _course(shown: ImageDataset, judge: Judge, precision: str, kimg: float, seed: int) -> Iterator[dict[str, float]]:
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        config = TrainConfig(
+            Path(folder, "run"), "digits", kimg=kimg, seed=seed, precision=precision, measure_kimg=math.inf
+        )
+        steps = stack.enter_context(closing(gan_core.train(shown, config, "cpu")))
+        used, mark = 0.0, 1
+        start = time.process_time()
+        for progress in steps:
+            if progress.images >= 1000 * kimg * mark / MARKS:
+                used += time.process_time() - start
+                made = torch.from_numpy(pictures.to_pixels(drawn(progress.generator))).permute(0, 3, 1, 2)
+                yield {"cpu_s": round(used, 1), "kimg": progress.images / 1000, **judge.measured(made)}
+                mark += 1
+                start = time.process_time()
