@@ -30,7 +30,14 @@ from .quality import SAMPLES, Judge, drawn
 P = 0.3
 """Of ada, while its cost is taken: about what a few hundred images come to."""
 
-PARTS = {"next_batch": "data", "measured": "looking at samples, KID", "checkpoint": "files and a sheet of samples"}
+PARTS = {
+    "next_batch": "data",
+    "_diagnosed": "looking at samples",
+    "_kid": "KID",
+    "preview": "sheets of samples",
+    "checkpoint": "checkpoints",
+    "_judge": "sound states",
+}
 """Methods of a run, and what they do besides learning."""
 
 RUNS: dict[str, Callable[[], ImageDataset]] = {
@@ -87,19 +94,18 @@ def _augmentation(rounds: int) -> Figures:
 def _shares(preset: str, data: ImageDataset, seconds: float) -> Figures:
     """Shares of a run's CPU time."""
     spent = dict.fromkeys(PARTS.values(), 0.0)
-    depth = 0
+    within = [0.0]  # time that is another part's, for each part that is being counted
 
     def timed(method: Callable[..., Any], name: str) -> Callable[..., Any]:
         def call(*of: Any, **named: Any) -> Any:
-            nonlocal depth
-            depth += 1
+            within.append(0.0)
             start = time.process_time()
             try:
                 return method(*of, **named)
             finally:
-                depth -= 1
-                if not depth:  # what one of them calls of another counts once
-                    spent[name] += time.process_time() - start
+                whole = time.process_time() - start
+                spent[name] += whole - within.pop()
+                within[-1] += whole
 
         return call
 

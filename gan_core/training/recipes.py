@@ -284,7 +284,7 @@ class TrainConfig:
     on_trouble: str = "stop"
     """What a GAN's run does where its samples collapse or diverge: one of ON_TROUBLE, as told at WatchedRun."""
     measure_kimg: float | None = None
-    """Thousands of images between two measurements of a GAN's KID: None for as often as costs 3 % of the time, infinite
+    """Thousands of images between two measurements of a GAN's KID: None for as often as costs 1 % of the time, infinite
     for never."""
     patience_kimg: float | None = None
     """Stop when a GAN's KID has not improved for so many thousand images; None for no such end."""
