@@ -288,8 +288,8 @@ class Encode(io.ComfyNode):
                     "fit",
                     options=list(FITS),
                     default=next(iter(FITS)),
-                    tooltip="How pictures become as large and as square as conv_vae's are: crop cuts the longer side, "
-                    "pad adds bars, stretch changes proportions. Other VAEs take any size.",
+                    tooltip="How pictures get the size and proportions of a conv_vae's: crop cuts off what is too "
+                    "long, pad adds bars, stretch changes proportions. Other VAEs take any size.",
                 ),
             ],
             outputs=[io.Latent.Output(display_name="latent", tooltip="Where in latent space the pictures lie.")],

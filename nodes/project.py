@@ -71,8 +71,8 @@ class ProjectImage(io.ComfyNode):
                     "fit",
                     options=list(FITS),
                     default=next(iter(FITS)),
-                    tooltip="How a picture that is not square becomes so: crop cuts the longer side, pad adds bars, "
-                    "stretch changes its proportions.",
+                    tooltip="How a picture of other proportions is fitted: crop cuts off what is too long, pad adds "
+                    "bars, stretch changes its proportions.",
                 ),
                 io.Int.Input(
                     "tuning_steps",
