@@ -168,6 +168,12 @@ DEMO_KIMG = 500
     show_default=True,
     help="Where a GAN collapses or diverges: stop at the best it made, soften (go back, on more gently), or ignore it.",
 )
+@click.option(
+    "--compile",
+    "compiled",
+    is_flag=True,
+    help="Compile a GAN's networks with torch.compile: needs a compiler, and minutes at the start.",
+)
 @click.option("--patience-kimg", type=float, help="Stop when a GAN's KID has not improved for so many thousand images.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Decides first weights, noise and order.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out.")
@@ -223,6 +229,7 @@ def train_command(data: Path, out: Path, **options: Any) -> None:
                 "lecam",
                 "on_trouble",
                 "patience_kimg",
+                "compiled",
             )
         },
     )

@@ -85,6 +85,10 @@ class AdversarialRun(WatchedRun):
         self.path_mean = torch.zeros((), device=device)
         super().__init__(dataset, config, device, start, world)
         self.discriminator: Any = self.players["discriminator"].module
+        # The same modules, as they are called where no gradient of a gradient is taken.
+        self.make, self.judge = (
+            torch.compile(module) if config.compiled else module for module in (self.generator, self.discriminator)
+        )
 
     def build(self, start: Generator | None) -> dict[str, nn.Module]:
         generator, discriminator = _built(self.architecture, self.network, self.recipe.normalisation)
@@ -156,8 +160,8 @@ class AdversarialRun(WatchedRun):
     def made(self, z: Tensor, labels: Tensor | None) -> Tensor:
         """What the generator makes of z [N, latent_size] while it trains: [N, C, H, W]."""
         if self.architecture.draws:
-            return self.generator(z, labels, self.torch_random(DRAWS, *self.own_moment))
-        return self.generator(z, labels)
+            return self.make(z, labels, self.torch_random(DRAWS, *self.own_moment))
+        return self.make(z, labels)
 
     @torch.enable_grad()
     def discriminator_step(self, real: Tensor, labels: Tensor | None) -> None:
@@ -203,7 +207,8 @@ class AdversarialRun(WatchedRun):
         """
         # Penalties are of the gradient at the images themselves, so these are changed within the graph.
         images = images.detach().requires_grad_(sloped)
-        return Judged(images, labels, place, self.discriminator(self.augmented(images, place), labels))
+        judge = self.discriminator if sloped else self.judge
+        return Judged(images, labels, place, judge(self.augmented(images, place), labels))
 
     def penalty(self, real: Judged, fake: Judged) -> Tensor:
         """Of the discriminator's gradient, with its weight: a scalar. It is judged anew where that is done lazily, as
@@ -255,10 +260,10 @@ class AdversarialRun(WatchedRun):
         # D's own weights need no gradient here, which saves a third of its backward pass.
         self.discriminator.requires_grad_(False)
         with self.autocast():
-            fake_logits = self.discriminator(self.augmented(self.fake, 2), labels)
+            fake_logits = self.judge(self.augmented(self.fake, 2), labels)
             if self.objective.relativistic:
                 with torch.no_grad():
-                    self.real_logits = self.discriminator(self.augmented(real, 3), labels)
+                    self.real_logits = self.judge(self.augmented(real, 3), labels)
             loss = self.objective.loss(self.real_logits, fake_logits).generator
         self.learn(self.players["generator"], loss)
         del self.fake, self.real_logits

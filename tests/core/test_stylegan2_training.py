@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from stylegan2_networks import SMALL, generator_of
 
 import gan_core
-from gan_core import ImageDataset, TrainConfig, train
+from gan_core import ImageDataset, InputError, TrainConfig, train
 from gan_core.architectures import stylegan2
 from gan_core.architectures.architecture import size_of
 from gan_core.architectures.stylegan2 import (
@@ -310,3 +310,33 @@ def test_images_of_28x28_are_grown_from_7x7(tmp_path: Path, preset: str) -> None
     *_, last = train(ImageDataset.from_images(pixels), config_for(tmp_path / "run", preset), "cpu")
     assert last.generator.config.start == (7, 7) and last.generator.config.widths == (6, 6, 4)
     assert gan_core.load(tmp_path / "run" / "generator.safetensors").config == last.generator.config
+
+
+# torch.compile, whose own compiler is left out here, as it takes minutes.
+
+
+def test_compiled_networks_learn_the_same(
+    labelled_images: ImageDataset, tmp_path: Path, preset: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled, compile_it = [], torch.compile
+
+    def traced(module: torch.nn.Module) -> object:
+        compiled.append(type(module).__name__)
+        return compile_it(module, backend="eager")
+
+    monkeypatch.setattr(torch, "compile", traced)
+    for folder, wanted in (("plain", False), ("compiled", True)):
+        config = replace(config_for(tmp_path / folder, preset), compiled=wanted)
+        list(train(labelled_images, config, "cpu"))
+    assert compiled == ["StyleGAN2Generator", "StyleGAN2Discriminator"]
+    plain, other = (load_file(tmp_path / name / "generator.safetensors") for name in ("plain", "compiled"))
+    assert plain.keys() == other.keys()
+    for name, tensor in plain.items():
+        torch.testing.assert_close(other[name], tensor, msg=name)
+    assert gan_core.load(tmp_path / "compiled" / "generator.safetensors").classes == 3
+
+
+@pytest.mark.parametrize(("name", "why"), [("r3gan_small", "gradient of a gradient"), ("conv_vae", "not compiled")])
+def test_what_cannot_be_compiled_is_refused(name: str, why: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=why):
+        TrainConfig(tmp_path, name, kimg=1, compiled=True).check()
