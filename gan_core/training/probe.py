@@ -175,6 +175,8 @@ def _wanted(found: Probe, gpu: bool) -> tuple[list[str], str]:
         return ["r3gan_small", "fastgan_small", "fastgan"], "it is the smallest network for images so large"
     if found.channels == 1 and longer <= SMALL_SIDE:
         return ["digits"], "small grey images need a small network only"
+    if different < MANY:
+        return ["few"], "they are few enough for adaptive augmentation, and its small batches learn sooner"
     return ["dcgan_small"], "it learns in minutes what larger networks learn in hours there"
 
 
