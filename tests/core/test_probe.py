@@ -157,12 +157,14 @@ def test_copies_do_not_count_as_images():
 
 
 def test_a_preset_that_there_is_not_or_that_cannot_learn_the_size_is_passed_over(monkeypatch):
-    monkeypatch.setitem(GAN_PRESETS, "r3gan", AdversarialRecipe("dcgan"))
-    assert choose(DATA, GPU)[0] == "r3gan"
-    monkeypatch.setitem(GAN_PRESETS, "r3gan", AdversarialRecipe("stylegan2", {"base": 64, "latent_size": -1}))
-    assert choose(DATA, GPU)[0] == "dcgan"
-    monkeypatch.delitem(GAN_PRESETS, "r3gan")
-    assert choose(DATA, GPU)[0] == "dcgan"
+    def with_r3gan(**recipe: AdversarialRecipe) -> str:
+        others = {name: preset for name, preset in GAN_PRESETS.items() if name != "r3gan"}
+        monkeypatch.setattr("gan_core.training.probe.GAN_PRESETS", {**others, **recipe})
+        return choose(DATA, GPU)[0]
+
+    assert with_r3gan(r3gan=AdversarialRecipe("dcgan")) == "r3gan"
+    assert with_r3gan(r3gan=AdversarialRecipe("stylegan2", {"base": 64, "latent_size": -1})) == "dcgan"
+    assert with_r3gan() == "dcgan"
 
 
 def test_a_size_that_no_network_learns_is_a_sentence():
