@@ -51,21 +51,22 @@ def diffaugment(images: Tensor, random: np.random.Generator) -> Tensor:
     draws = random.random((7, len(images)))
     with torch.autocast(images.device.type, enabled=False):
         colours, rest = _colours(images)
-        brightness, saturation, contrast = (_each(values, images) for values in draws[:3])
-        colours = colours + (brightness - 0.5)
-        grey = colours.mean(dim=1, keepdim=True)
-        colours = grey + (colours - grey) * (2 * saturation)
-        mean = colours.mean(dim=(1, 2, 3), keepdim=True)
-        colours = mean + (colours - mean) * (0.5 + contrast)
+        brightness, saturation, contrast = draws[0] - 0.5, 2 * draws[1], 0.5 + draws[2]
+        # Saturation leaves the mean over all channels and places as it is, about which contrast is changed.
+        mean = colours.mean(dim=(1, 2, 3)) + _like(brightness, images)
+        one, grey = np.eye(colours.shape[1]), np.full((colours.shape[1],) * 2, 1 / colours.shape[1])
+        mixed = _like(_times(contrast, grey + _times(saturation, one - grey)), images)
+        added = _like(contrast * brightness, images) + mean * _like(1 - contrast, images)
+        colours = torch.baddbmm(added[:, None, None], mixed, colours.flatten(2)).view_as(colours)
 
         rows, inside_rows = _sources(draws[3], height)
         columns, inside_columns = _sources(draws[4], width)
         kept = inside_rows[:, :, None] & inside_columns[:, None, :]
         kept &= ~(_cut(draws[5], height)[:, :, None] & _cut(draws[6], width)[:, None, :])
-        whole = torch.cat([colours, rest], dim=1)
-        whole = whole.gather(2, _like(rows, images)[:, None, :, None].expand(-1, channels, -1, width))
-        whole = whole.gather(3, _like(columns, images)[:, None, None, :].expand(-1, channels, height, -1))
-        return whole * _like(kept, images)[:, None]
+        places = (rows[:, :, None] * width + columns[:, None, :]).reshape(len(images), 1, height * width)
+        whole = torch.cat([colours, rest], dim=1).flatten(2)
+        moved = whole.gather(2, _like(places, images).expand(-1, channels, -1)).view_as(images)
+        return moved * _like(kept, images)[:, None]
 
 
 def ada(images: Tensor, p: float, random: np.random.Generator) -> Tensor:
