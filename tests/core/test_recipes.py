@@ -362,7 +362,7 @@ def test_a_generator_that_draws_is_given_another_stream_for_every_batch(noise_im
         drawn.append(torch.rand(1, generator=random).item())
         return z
 
-    run.generator = generator
+    run.make = generator
     for run.steps, run.turn in ((0, 0), (0, 1), (1, 0), (0, 0)):
         run.made(torch.zeros(2, 4), None)
     assert len(set(drawn)) == 3

@@ -598,9 +598,9 @@ def test_kid_measured_by_the_clock_costs_little_of_the_time(many):
     meter = quality.Quality(many, np.arange(10), False, torch.device("cpu"), None)
     assert not meter.is_due(0, 10**9), "the run has only begun"
     meter.ended -= 1000.0
-    meter.cost = 20.0
+    meter.cost = 8.0
     assert meter.is_due(0, 10)
-    meter.cost = 40.0
+    meter.cost = 12.0
     assert not meter.is_due(0, 10)
 
 
