@@ -3,7 +3,7 @@
 R1 and R2 differentiate a gradient. torch does that for a grouped convolution group by group, and for any other with
 copies of all features, which on a CPU can take longer than the convolutions themselves. But a convolution's gradient at
 its input is a transposed convolution, and that one's gradient at its input a convolution again: here two functions have
-each other for gradients. Of any order, that is: what else they return, torch can differentiate too.
+each other for gradients, of any order. Their gradients at a weight are torch's own, which it can differentiate in turn.
 """
 
 from __future__ import annotations
