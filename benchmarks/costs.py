@@ -1,31 +1,28 @@
 """Claims: what belongs to a training besides its steps costs little, and bfloat16 costs no quality.
 
-Where a run's CPU time goes is found by a clock around its own methods; what augmentation costs, by two runs that take
+Where a run's CPU time goes is found by a clock around its own methods; what augmentation costs, by runs that take
 turns; and what bfloat16 makes of the pictures, by runs of the same seed in both precisions, compared image for image.
 """
 
 from __future__ import annotations
 
-import contextlib
 import math
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 import gan_core
-from gan_core import ImageDataset, TrainConfig, examples, pictures
-from gan_core.training.recipes import AdversarialRecipe
+from gan_core import ImageDataset, TrainConfig, examples
 
-from . import reader
 from .measure import Figures, interleaved, ratio
-from .quality import SAMPLES, Judge, drawn
+from .peers.ours import Changed
+from .quality import SAMPLES, Judge, digits_of, drawn
 
 P = 0.3
 """Of ada, while its cost is taken: about what a few hundred images come to."""
@@ -65,24 +62,14 @@ def run(seconds: float, rounds: int, kimg: float, seeds: Sequence[int]) -> Figur
     }
 
 
-@dataclass(frozen=True)
-class _Changed(TrainConfig):
-    """A preset with a p of ada that stays."""
-
-    @property
-    def recipe(self) -> AdversarialRecipe:
-        recipe = super().recipe
-        assert isinstance(recipe, AdversarialRecipe)
-        return replace(recipe, augment_p=P if self.augment == "ada" else None)
-
-
 def _augmentation(preset: str, rounds: int) -> Figures:
     """What a step costs with an augmentation, against one without."""
     data, found = examples.portraits(64), {}
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         contenders = {}
         for augment in ("none", "diffaugment", "ada"):
-            config = _Changed(Path(folder, augment), preset, kimg=1e9, augment=augment, measure_kimg=math.inf)
+            changes = {"augment": augment, "augment_p": P if augment == "ada" else None}
+            config = Changed(Path(folder, augment), preset, kimg=1e9, measure_kimg=math.inf, changes=changes)
             steps = stack.enter_context(closing(gan_core.train(data, config, "cpu")))
             next(steps).run.checkpointed = math.inf
             contenders[augment] = lambda steps=steps: next(steps)
@@ -130,11 +117,7 @@ def _shares(preset: str, data: ImageDataset, seconds: float) -> Figures:
 
 def _precision(kimg: float, seeds: Sequence[int]) -> Figures:
     """KID of `digits` after the same images, and the CPU time, in bfloat16 and in float32."""
-    data = reader.shipped_digits()
-    shown, unseen = (
-        ImageDataset.from_images(digits[..., None], name="digits")
-        for digits in (data.train_pictures, data.test_pictures)
-    )
+    shown, unseen = digits_of(None)
     judge = Judge(unseen)
     found: dict[str, Any] = {}
     for precision in ("auto", "fp32"):
@@ -154,17 +137,17 @@ def _precision(kimg: float, seeds: Sequence[int]) -> Figures:
 
 
 def _course(shown: ImageDataset, judge: Judge, precision: str, kimg: float, seed: int) -> Iterator[dict[str, float]]:
-    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+    """What is measured of one run at each of its marks; the time that measuring takes is not counted."""
+    used, mark = 0.0, 1
+    with tempfile.TemporaryDirectory() as folder:
         config = TrainConfig(
             Path(folder, "run"), "digits", kimg=kimg, seed=seed, precision=precision, measure_kimg=math.inf
         )
-        steps = stack.enter_context(closing(gan_core.train(shown, config, "cpu")))
-        used, mark = 0.0, 1
         start = time.process_time()
-        for progress in steps:
+        for progress in gan_core.train(shown, config, "cpu"):
             if progress.images >= 1000 * kimg * mark / MARKS:
                 used += time.process_time() - start
-                made = torch.from_numpy(pictures.to_pixels(drawn(progress.generator))).permute(0, 3, 1, 2)
-                yield {"cpu_s": round(used, 1), "kimg": progress.images / 1000, **judge.measured(made)}
+                found = judge.measured_made(drawn(progress.generator))
+                yield {"cpu_s": round(used, 1), "kimg": progress.images / 1000, **found}
                 mark += 1
                 start = time.process_time()

@@ -48,7 +48,7 @@ def run(
     chart: the PNG file to draw."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        shown, unseen = _digits(source) if data == "mnist" else _emoji(source, Path(folder, "emoji"))
+        shown, unseen = digits_of(source) if data == "mnist" else _emoji(source, Path(folder, "emoji"))
         judge = Judge(unseen)
         print(f"{len(shown):,} images to learn from, {len(judge.real):,} others to compare with. KID and coverage:")
         real = judge.measured(_some(shown, SAMPLES))
@@ -159,6 +159,10 @@ class Judge:
             "coverage": round(coverage, 4),
         }
 
+    def measured_made(self, images: Tensor) -> dict[str, float]:
+        """images: [N, C, side, side] in [-1, 1]."""
+        return self.measured(torch.from_numpy(pictures.to_pixels(images)).permute(0, 3, 1, 2))
+
     def _features(self, pixels: Tensor) -> Tensor:
         return torch.cat([self.extractor.features(part) for part in pixels.split(AT_ONCE)])
 
@@ -176,7 +180,7 @@ def _raced(learners: Mapping[str, Learner], judge: Judge, seconds: float) -> dic
                     learner.step()
                     used[name] = time.process_time() - start
         for name, learner in learners.items():
-            measured = judge.measured(torch.from_numpy(pictures.to_pixels(learner.samples())).permute(0, 3, 1, 2))
+            measured = judge.measured_made(learner.samples())
             found[name].append({"cpu_s": round(used[name], 1), "kimg": round(learner.images / 1000, 1), **measured})
             print(
                 f"  {used[name]:5.0f} CPU s  {learner.title:28} {learner.images / 1000:7.1f} kimg  "
@@ -245,7 +249,7 @@ def _lines(curves: Mapping[str, Sequence[Sequence[Figures]]]) -> dict[str, dict[
     }
 
 
-def _digits(source: Path | None) -> tuple[ImageDataset, ImageDataset]:
+def digits_of(source: Path | None) -> tuple[ImageDataset, ImageDataset]:
     """To learn from, and to compare with: MNIST's own halves, or 8,000 and 2,000 of the digits that ship."""
     data = reader.full_mnist(source) if source else reader.shipped_digits()
     shown, unseen = (

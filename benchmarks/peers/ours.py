@@ -18,8 +18,8 @@ from .turns import Turns
 
 
 @dataclass(frozen=True)
-class _Changed(gan_core.TrainConfig):
-    """A preset with a network of another size, such as the one it is held against has."""
+class Changed(gan_core.TrainConfig):
+    """A preset whose recipe is changed, such as to a network of the size that it is held against."""
 
     changes: Any = None
 
@@ -36,7 +36,7 @@ def main(job: dict[str, Any]) -> None:
     dataset = gan_core.ImageDataset.from_folder(job["images"], size=job["side"], channels="RGB")
     changes = {"batch_size": job["batch"], "cpu_threads": job["threads"], **job["changes"]}
     # No measurement of its pictures, as the others' are left out too.
-    config = _Changed(job["folder"], job["preset"], kimg=1e9, measure_kimg=math.inf, changes=changes)
+    config = Changed(job["folder"], job["preset"], kimg=1e9, measure_kimg=math.inf, changes=changes)
     with closing(gan_core.train(dataset, config, "cpu")) as steps:
         run = next(steps).run
         run.checkpointed = math.inf  # nor any checkpoint
