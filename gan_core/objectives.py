@@ -1,4 +1,4 @@
-"""Adversarial losses and regularisers, as pure functions of logits and images.
+"""Adversarial losses and regularisers, as pure functions of logits, of images and of slopes.
 
 Logits are what the discriminator says before any sigmoid: positive for "real". Every loss is a mean over the batch, in
 nats for the logarithmic ones. Written with softplus, because log(sigmoid(x)) = -softplus(-x) and
@@ -63,15 +63,25 @@ def wasserstein(real: Tensor, fake: Tensor) -> AdversarialLoss:
     return AdversarialLoss(discriminator=fake.mean() - real.mean(), generator=-fake.mean())
 
 
-def gradient_penalty(logits: Tensor, images: Tensor) -> Tensor:
+def slopes_of(logits: Tensor, images: Tensor) -> Tensor:
+    """Each logit's gradient at its image, [N, C, H, W], which can itself be differentiated.
+
+    logits: [N], computed from images: [N, C, H, W], which must require a gradient.
+    """
+    # The sum over the batch gives every image its own gradient where no logit depends on another image; where one does
+    # a little, by a minibatch's standard deviation, it is the sum that StyleGAN2 penalises too.
+    with torch.autocast(images.device.type, enabled=False):  # gradients have the precision of what they are of
+        return torch.autograd.grad(logits.sum(), images, create_graph=True)[0]
+
+
+def gradient_penalty(slopes: Tensor) -> Tensor:
     """Squared length of the discriminator's gradient at the images (Mescheder et al. 2018, eq. 9).
 
     R1 at real images, R2 at generated ones. Summed over pixels, averaged over the batch; weigh it with gamma / 2.
 
-    logits: [N], computed from images: [N, C, H, W], which must require a gradient. Returns a scalar that can itself be
-    differentiated.
+    slopes: [N, C, H, W], of `slopes_of`. Returns a scalar.
     """
-    return _gradients(logits, images).square().sum(dim=(1, 2, 3)).mean()
+    return slopes.square().sum(dim=(1, 2, 3)).mean()
 
 
 def difference_penalty(logits: Tensor, moved_logits: Tensor, step: float) -> Tensor:
@@ -90,13 +100,12 @@ def difference_penalty(logits: Tensor, moved_logits: Tensor, step: float) -> Ten
     return ((moved_logits - logits) / step).square().mean()
 
 
-def unit_slope_penalty(logits: Tensor, images: Tensor) -> Tensor:
+def unit_slope_penalty(slopes: Tensor) -> Tensor:
     """How far the length of the critic's gradient is from 1 (WGAN-GP: Gulrajani et al. 2017, eq. 3); weigh it with 10.
 
-    logits: [N], computed from images: [N, C, H, W], which must require a gradient; see `between`. Returns a scalar that
-    can itself be differentiated.
+    slopes: [N, C, H, W], of `slopes_of` at images `between` real and generated ones. Returns a scalar.
     """
-    return (torch.linalg.vector_norm(_gradients(logits, images), dim=(1, 2, 3)) - 1).square().mean()
+    return (torch.linalg.vector_norm(slopes, dim=(1, 2, 3)) - 1).square().mean()
 
 
 def between(real: Tensor, fake: Tensor, shares: Tensor) -> Tensor:
@@ -114,13 +123,6 @@ def lecam(real: Tensor, fake: Tensor, real_mean: Tensor, fake_mean: Tensor) -> T
     real, fake: logits, [N]. real_mean, fake_mean: their running means, scalars. Returns a scalar.
     """
     return relu(real - fake_mean).square().mean() + relu(real_mean - fake).square().mean()
-
-
-def _gradients(logits: Tensor, images: Tensor) -> Tensor:
-    """Each logit's gradient at its image, [N, C, H, W]."""
-    # The sum over the batch gives every image its own gradient where no logit depends on another image; where one does
-    # a little, by a minibatch's standard deviation, it is the sum that StyleGAN2 penalises too.
-    return torch.autograd.grad(logits.sum(), images, create_graph=True)[0]
 
 
 PENALTIES = ("none", "r1", "r1_r2", "wgan_gp")

@@ -18,11 +18,11 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ..errors import InputError
 from .architecture import LARGEST_START, SMALLEST_START, Architecture, Shapes, as_vectors, check_channels
 from .convolution import Conv2d, convolution, transposed_convolution
+from .piecewise_linear import leaky_relu_
 
 MOST_DOUBLINGS = 10
 """Of the first block; of 4x4 features it makes images of 4096x4096."""
@@ -220,8 +220,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         # In place, a tenth faster: for its gradient a convolution needs no output, and a leaky ReLU no more than that.
-        y = functional.leaky_relu(self.expand(x), 0.2, inplace=True)
-        y = functional.leaky_relu(self.mix(y), 0.2, inplace=True)
+        y = leaky_relu_(self.expand(x), 0.2)
+        y = leaky_relu_(self.mix(y), 0.2)
         return x + self.contract(y)
 
 
@@ -413,6 +413,7 @@ ARCHITECTURE = Architecture(
     config=R3GANConfig,
     generator=R3GANGenerator,
     discriminator=R3GANDiscriminator,
+    piecewise_linear=True,
     design=design,
     detect=_detect,
     config_from=_config_from,

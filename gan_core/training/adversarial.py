@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from .. import path_length
 from ..architectures import Architecture, size_of
+from ..architectures.piecewise_linear import logits_and_slopes
 from ..augment import Adaptive, ada, diffaugment
 from ..dataset import ImageDataset
 from ..generator import Generator
@@ -25,6 +26,7 @@ from ..objectives import (
     difference_penalty,
     gradient_penalty,
     lecam,
+    slopes_of,
     unit_slope_penalty,
 )
 from ..parallel import World
@@ -60,6 +62,8 @@ class Judged:
     place: int
     """Which of its step's batches it is, that augmentation changes each in its own way."""
     logits: Tensor
+    slopes: Tensor | None = None
+    """The gradient of each logit at its image [N, C, H, W], where it has been asked for."""
 
 
 class AdversarialRun(WatchedRun):
@@ -170,12 +174,12 @@ class AdversarialRun(WatchedRun):
         player, every = self.players["discriminator"], self.recipe.penalty_every
         penalised = self.recipe.gradient_penalty != "none"
         at_once = penalised and every == 1
-        sloped = at_once and not self.by_differences
+        sloped = self._penalised_places if at_once and not self.by_differences else ()
         with self.autocast(), torch.set_grad_enabled(self.turn == self.turns - 1):
             self.fake = self.made(self.noise(len(real), self.network.latent_size), labels)
         with self._precision() if at_once else self.autocast():
             seen = [
-                self.judged(images, labels, place, sloped)
+                self.judged(images, labels, place, place in sloped)
                 for place, images in enumerate((real, self.fake.detach().float()))
             ]
             real_logits, fake_logits = (batch.logits for batch in seen)
@@ -203,12 +207,21 @@ class AdversarialRun(WatchedRun):
     def judged(self, images: Tensor, labels: Tensor | None, place: int, sloped: bool) -> Judged:
         """What the discriminator says now of a batch [N, C, H, W].
 
-        sloped: whether its gradient at the images will be asked for.
+        sloped: whether its gradient at the images is wanted too.
         """
         # Penalties are of the gradient at the images themselves, so these are changed within the graph.
         images = images.detach().requires_grad_(sloped)
-        judge = self.discriminator if sloped else self.judge
-        return Judged(images, labels, place, judge(self.augmented(images, place), labels))
+        seen = self.augmented(images, place)
+        if not sloped:
+            return Judged(images, labels, place, self.judge(seen, labels))
+        if self.architecture.piecewise_linear:
+            logits, slopes = logits_and_slopes(self.discriminator, seen, labels)
+            if seen is not images:  # those are at what is seen: back through what has changed the images
+                slopes = slopes_of((seen * slopes).sum(dim=(1, 2, 3)), images)
+        else:
+            logits = self.discriminator(seen, labels)
+            slopes = slopes_of(logits, images)
+        return Judged(images, labels, place, logits, slopes)
 
     def penalty(self, real: Judged, fake: Judged) -> Tensor:
         """Of the discriminator's gradient, with its weight: a scalar. It is judged anew where that is done lazily, as
@@ -220,8 +233,9 @@ class AdversarialRun(WatchedRun):
             line = between(real.images.detach(), fake.images.detach(), self.to_device(torch.from_numpy(shares)))
             with self.autocast():
                 seen = self.judged(line, real.labels, 4, sloped=True)
-            return UNIT_SLOPE * unit_slope_penalty(seen.logits, seen.images)
-        batches = [real, fake] if kind == "r1_r2" else [real]
+            assert seen.slopes is not None
+            return UNIT_SLOPE * unit_slope_penalty(seen.slopes)
+        batches = [(real, fake)[place] for place in self._penalised_places]
         if self.recipe.penalty_every > 1:
             sloped = not self.by_differences
             with self._precision():
@@ -231,10 +245,15 @@ class AdversarialRun(WatchedRun):
         weight = at(self.recipe.gamma, self.images) * pixels / 2
         return weight * torch.stack([self._steepness(batch) for batch in batches]).sum()
 
+    @property
+    def _penalised_places(self) -> tuple[int, ...]:
+        """Which of a step's two batches R1 and R2 are of: the real one, or both."""
+        return {"r1": (0,), "r1_r2": (0, 1)}.get(self.recipe.gradient_penalty, ())
+
     def _steepness(self, seen: Judged) -> Tensor:
         """Squared length of the discriminator's gradient at the images, or an estimate of it: a scalar."""
-        if not self.by_differences:
-            return gradient_penalty(seen.logits, seen.images)
+        if seen.slopes is not None:
+            return gradient_penalty(seen.slopes)
         random = self.torch_random(PENALTY, *self.moment, seen.place)
         shape = self.recipe.batch_size, *seen.images.shape[1:]
         coins = torch.randint(0, 2, shape, generator=random, device=self.device, dtype=torch.float32)

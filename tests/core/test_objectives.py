@@ -18,6 +18,7 @@ from gan_core.objectives import (
     lecam,
     log_loss,
     relativistic,
+    slopes_of,
     unit_slope_penalty,
     wasserstein,
 )
@@ -136,7 +137,7 @@ def test_gradient_penalty_of_a_linear_discriminator_is_its_squared_slope():
     slope = torch.randn(3, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     images = torch.ones(5, 3, 4, 4, dtype=torch.float64, requires_grad=True)
     logits = (slope * images).sum(dim=(1, 2, 3))
-    assert gradient_penalty(logits, images).item() == pytest.approx(slope.square().sum().item())
+    assert gradient_penalty(slopes_of(logits, images)).item() == pytest.approx(slope.square().sum().item())
 
 
 def test_gradient_penalty_of_a_quadratic_discriminator_is_the_mean_over_images():
@@ -144,13 +145,13 @@ def test_gradient_penalty_of_a_quadratic_discriminator_is_the_mean_over_images()
     images.requires_grad_()
     logits = images.square().sum(dim=(1, 2, 3))  # whose gradient is 2 x
     expected = 4 * images.detach().square().sum(dim=(1, 2, 3)).mean()
-    assert gradient_penalty(logits, images).item() == pytest.approx(expected.item())
+    assert gradient_penalty(slopes_of(logits, images)).item() == pytest.approx(expected.item())
 
 
 def test_gradient_penalty_teaches_the_discriminator_a_smaller_slope():
     slope = torch.tensor(3.0, dtype=torch.float64, requires_grad=True)
     images = torch.ones(2, 1, 2, 2, dtype=torch.float64, requires_grad=True)
-    gradient_penalty((slope * images).sum(dim=(1, 2, 3)), images).backward()
+    gradient_penalty(slopes_of((slope * images).sum(dim=(1, 2, 3)), images)).backward()
     # The penalty is 4 pixels times slope squared.
     assert slope.grad.item() == pytest.approx(2 * 4 * 3.0)
 
@@ -180,20 +181,20 @@ def numeric_gradients(images: torch.Tensor, step: float = 1e-6) -> np.ndarray:
 def test_gradient_penalty_is_that_of_finite_differences():
     images = IMAGES.clone().requires_grad_()
     expected = np.mean(np.sum(numeric_gradients(IMAGES) ** 2, axis=1))
-    assert gradient_penalty(discriminator(images), images).item() == pytest.approx(expected, rel=1e-6)
+    assert gradient_penalty(slopes_of(discriminator(images), images)).item() == pytest.approx(expected, rel=1e-6)
 
 
 def test_unit_slope_penalty_is_that_of_finite_differences():
     images = IMAGES.clone().requires_grad_()
     expected = np.mean((np.linalg.norm(numeric_gradients(IMAGES), axis=1) - 1) ** 2)
-    assert unit_slope_penalty(discriminator(images), images).item() == pytest.approx(expected, rel=1e-6)
+    assert unit_slope_penalty(slopes_of(discriminator(images), images)).item() == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize("penalty", [gradient_penalty, unit_slope_penalty])
 def test_what_a_penalty_teaches_is_what_finite_differences_say(penalty):
     def of_weights(layer: torch.Tensor) -> torch.Tensor:
         images = IMAGES.clone().requires_grad_()
-        return penalty(discriminator(images, layer), images)
+        return penalty(slopes_of(discriminator(images, layer), images))
 
     assert torch.autograd.gradcheck(of_weights, LAYER.clone().requires_grad_())
 
@@ -220,7 +221,7 @@ def mean_estimate(step: float) -> float:
 
 def test_an_estimated_penalty_is_right_on_average_but_for_the_square_of_its_step():
     images = IMAGES.clone().requires_grad_()
-    exact = gradient_penalty(discriminator(images), images).item()
+    exact = gradient_penalty(slopes_of(discriminator(images), images)).item()
     assert mean_estimate(1e-4) == pytest.approx(exact, rel=1e-6)
     wrong, less = (mean_estimate(step) - exact for step in (0.02, 0.01))
     assert wrong / less == pytest.approx(4, rel=0.02)
@@ -230,9 +231,9 @@ def test_a_critic_whose_slope_is_one_goes_unpunished_and_a_flat_one_can_learn():
     slope = torch.zeros(1, 1, 4, 4, dtype=torch.float64)
     slope[..., 0, 0] = 1
     images = torch.ones(2, 1, 4, 4, dtype=torch.float64, requires_grad=True)
-    assert unit_slope_penalty((slope * images).sum(dim=(1, 2, 3)), images).item() == 0
+    assert unit_slope_penalty(slopes_of((slope * images).sum(dim=(1, 2, 3)), images)).item() == 0
     steepness = torch.zeros((), dtype=torch.float64, requires_grad=True)
-    flat = unit_slope_penalty((steepness * slope * images).sum(dim=(1, 2, 3)), images)
+    flat = unit_slope_penalty(slopes_of((steepness * slope * images).sum(dim=(1, 2, 3)), images))
     assert flat.item() == 1
     flat.backward()
     assert steepness.grad.isfinite()

@@ -1,0 +1,185 @@
+"""Slopes that serve a penalty and the loss at once: exactly what torch finds for either, for less work."""
+
+from collections import Counter
+from contextlib import closing
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from gan_core import TrainConfig, train
+from gan_core.architectures import r3gan
+from gan_core.architectures.piecewise_linear import leaky_relu_, logits_and_slopes
+from gan_core.architectures.r3gan import R3GANConfig, R3GANDiscriminator
+from gan_core.objectives import gradient_penalty, log_loss, slopes_of
+from gan_core.training.recipes import GAN_PRESETS
+
+CONFIGS = [
+    R3GANConfig(16, 3, (4, 6, 8), (2, 3, 1), (1, 2, 1), classes=3, latent_size=5, embedding=2),
+    R3GANConfig(8, 1, (2, 4), (2, 1), (1, 1), latent_size=2, start=(4, 2)),
+]
+
+
+def discriminator(config: R3GANConfig, dtype: torch.dtype = torch.float64) -> nn.Module:
+    """One whose every weight and bias matters."""
+    network = R3GANDiscriminator(config).to(dtype)
+    for parameter in network.parameters():
+        nn.init.normal_(parameter, 0, 0.3)
+    return network
+
+
+def batch(config: R3GANConfig, count: int = 3) -> tuple[Tensor, Tensor]:
+    height, width = config.start[0] * config.side // config.start[0], config.start[1] * config.side // config.start[0]
+    return torch.randn(count, config.channels, height, width, dtype=torch.float64), torch.arange(count)
+
+
+def usual(network: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    images = images.detach().requires_grad_()
+    logits = network(images, labels)
+    return logits, slopes_of(logits, images)
+
+
+def cost(logits: Tensor, slopes: Tensor) -> Tensor:
+    """The first image is real; of the others R2 only."""
+    return log_loss(logits[:1], logits[1:]).discriminator + 0.7 * gradient_penalty(slopes)
+
+
+def lessons(network: nn.Module, value: Tensor) -> list[Tensor]:
+    return [*torch.autograd.grad(value, [*network.parameters()])]
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=["classes", "plain"])
+def test_what_is_said_and_learned_is_what_torch_says_and_learns(config):
+    network, (images, labels) = discriminator(config), batch(config)
+    logits, slopes = logits_and_slopes(network, images, labels)
+    expected_logits, expected_slopes = usual(network, images, labels)
+    assert torch.equal(logits, expected_logits)
+    torch.testing.assert_close(slopes, expected_slopes)
+    ours = lessons(network, cost(logits, slopes))
+    theirs = lessons(network, cost(expected_logits, expected_slopes))
+    for (name, _), one, other in zip(network.named_parameters(), ours, theirs, strict=True):
+        assert other.any(), name
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12, msg=lambda text, name=name: f"{name}: {text}")
+
+
+@pytest.mark.parametrize("part", ["loss", "penalty"])
+def test_each_part_alone_teaches_what_it_does_in_torch(part):
+    network, (images, labels) = discriminator(CONFIGS[0]), batch(CONFIGS[0])
+    pairs = logits_and_slopes(network, images, labels), usual(network, images, labels)
+    of = {"loss": lambda logits, _: logits.square().sum(), "penalty": lambda _, slopes: gradient_penalty(slopes)}[part]
+    found = [torch.autograd.grad(of(*pair), [*network.parameters()], materialize_grads=True) for pair in pairs]
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
+
+
+class Counted(TorchDispatchMode):
+    """Counts products with convolutions' weights, forward and back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.products = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = str(function.overloadpacket)
+        if name == "aten.convolution":
+            self.products += 1
+        if name == "aten.convolution_backward":
+            wanted = Counter(args[-1][:2])
+            self.products += wanted[True]
+        return function(*args, **(kwargs or {}))
+
+
+def test_four_passes_are_made_where_torch_makes_six():
+    network, (images, labels) = discriminator(CONFIGS[0]), batch(CONFIGS[0])
+
+    def products(judged: Any) -> int:
+        with Counted() as counted:
+            lessons(network, cost(*judged(network, images, labels)))
+        return counted.products
+
+    with Counted() as counted, torch.no_grad():
+        network(images, labels)
+    once = counted.products
+    # Halving has no weight to learn, so that its passes are fewer; and an image learns nothing.
+    assert products(logits_and_slopes) <= 4 * once
+    assert products(usual) > 5 * once
+
+
+def test_a_judgement_under_autocast_is_as_precise_as_the_usual_one():
+    network, (images, labels) = discriminator(CONFIGS[0], torch.float32), batch(CONFIGS[0])
+    images = images.float()
+    exact = torch.cat([lesson.flatten() for lesson in lessons(network, cost(*usual(network, images, labels)))])
+    errors = []
+    for judged in (usual, logits_and_slopes):
+        with torch.autocast("cpu", torch.bfloat16):
+            logits, slopes = judged(network, images, labels)
+        assert logits.dtype == slopes.dtype == torch.float32
+        found = torch.cat([lesson.flatten() for lesson in lessons(network, cost(logits, slopes))])
+        errors.append(float((found - exact).norm() / exact.norm()))
+    assert errors[1] < 1.5 * errors[0] < 0.3
+
+
+def test_no_hook_is_left_on_the_discriminator_even_if_it_fails():
+    network, (images, labels) = discriminator(CONFIGS[0]), batch(CONFIGS[0])
+    logits_and_slopes(network, images, labels)
+    with pytest.raises(RuntimeError):
+        logits_and_slopes(network, images[:, :1], labels)
+    assert not any(module._forward_hooks for module in network.modules())
+
+
+def test_the_leaky_relu_is_torchs_in_place():
+    x = torch.randn(5, 4, dtype=torch.float64, requires_grad=True)
+    copied = x.clone()
+    made = leaky_relu_(copied, 0.2)
+    assert made.data_ptr() == copied.data_ptr()
+    assert torch.equal(made, functional.leaky_relu(x, 0.2))
+    assert torch.autograd.gradcheck(lambda x: leaky_relu_(x.clone(), 0.2), (x,))
+
+
+def test_the_leaky_relus_derivative_does_not_depend_on_its_input_but_does_on_what_comes_back():
+    x = torch.randn(5, 4, dtype=torch.float64, requires_grad=True)
+    back = torch.randn(5, 4, dtype=torch.float64, requires_grad=True)
+    made = leaky_relu_(x.clone(), 0.2)
+    (slope,) = torch.autograd.grad(made, x, back, create_graph=True)
+    at_x, at_back = torch.autograd.grad(slope.sum(), (x, back), allow_unused=True)
+    assert at_x is None
+    assert torch.equal(at_back, torch.where(x > 0, torch.ones_like(x), 0.2))
+
+
+def test_compiled_a_network_learns_the_same():
+    block = r3gan.Block(4, 8, 2, 1.0)
+    nn.init.normal_(block.contract.weight)
+    x, learned = torch.randn(2, 4, 5, 5), []
+    for called in (block, torch.compile(block, backend="aot_eager")):
+        learned.append(torch.autograd.grad(called(x).square().sum(), [*block.parameters()]))
+    for one, other in zip(*learned, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("augment", ["none", "diffaugment", "ada"])
+@pytest.mark.parametrize("penalty", ["r1", "r1_r2", "wgan_gp"])
+def test_a_run_learns_what_it_would_the_long_way(penalty, augment, labelled_images, tmp_path, monkeypatch):
+    recipe = replace(
+        GAN_PRESETS["r3gan_small"],
+        network={"base": 64, "most": 16},
+        penalty=penalty,
+        augment=augment,
+        augment_p=0.5,
+        batch_size=8,
+    )
+    monkeypatch.setattr(TrainConfig, "recipe", recipe)
+
+    def learned(piecewise_linear: bool) -> Tensor:
+        config = TrainConfig(tmp_path / str(piecewise_linear), kimg=0.1, precision="fp32")
+        with closing(train(labelled_images, config, "cpu")) as steps:
+            run = next(steps).run
+            run.architecture = replace(run.architecture, piecewise_linear=piecewise_linear)
+            for _ in range(3):
+                next(steps)
+            return torch.cat([weight.detach().flatten() for weight in run.discriminator.parameters()])
+
+    torch.testing.assert_close(learned(True), learned(False), rtol=1e-4, atol=1e-5)
