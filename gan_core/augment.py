@@ -87,7 +87,8 @@ def ada(images: Tensor, p: float, random: np.random.Generator) -> Tensor:
         if moved.any():
             grid = _places(_like(moves[:, :2], images), images.shape[2], images.shape[3])
             turned = grid_sample(images, grid, padding_mode="reflection", align_corners=False)
-            images = turned if moved.all() else turned.where(_each(moved, images), images)
+            still = torch.from_numpy(np.flatnonzero(~moved)).to(images.device)  # few, at any p that matters
+            images = turned.index_copy_(0, still, images.index_select(0, still))
         if shaded.any():
             colours, rest = _colours(images)
             # Of grey images the three colours are one, and stay one. A matrix that changes nothing is exact.
@@ -248,11 +249,6 @@ def _colours(images: Tensor) -> tuple[Tensor, Tensor]:
     """The grey or RGB channels, and the alpha channel, if there is one."""
     count = 1 if images.shape[1] < 3 else 3
     return images[:, :count], images[:, count:]
-
-
-def _each(values: np.ndarray, images: Tensor) -> Tensor:
-    """A value for each image, [N, 1, 1, 1]."""
-    return _like(values, images)[:, None, None, None]
 
 
 def _like(values: np.ndarray, images: Tensor) -> Tensor:
