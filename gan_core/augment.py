@@ -86,7 +86,7 @@ def ada(images: Tensor, p: float, random: np.random.Generator) -> Tensor:
     with torch.autocast(images.device.type, enabled=False):
         if moved.any():
             grid = _places(_like(moves[:, :2], images), images.shape[2], images.shape[3])
-            turned = grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+            turned = _Resampled.apply(images, grid)
             still = torch.from_numpy(np.flatnonzero(~moved)).to(images.device)  # few, at any p that matters
             images = turned.index_copy_(0, still, images.index_select(0, still))
         if shaded.any():
@@ -186,6 +186,37 @@ def _places(moves: Tensor, height: int, width: int) -> Tensor:
     by_column = moves[:, None, None, :, 0] * across[:, None]
     by_row = moves[:, None, None, :, 1] * down[:, None, None] + moves[:, None, None, :, 2]
     return by_column + by_row
+
+
+class _Resampled(torch.autograd.Function):
+    """Images [N, C, H, W] as they are at other places [N, H, W, 2]: torch's grid_sample, whose gradient not every
+    version of torch can differentiate. But it is linear, and so is its gradient, of which the gradient is this again.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, images: Tensor, places: Tensor) -> Tensor:
+        ctx.save_for_backward(images, places)
+        return grid_sample(images, places, padding_mode="reflection", align_corners=False)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        images, places = ctx.saved_tensors
+        return _ResampledBack.apply(gradient, images.detach(), places), None
+
+
+class _ResampledBack(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, gradient: Tensor, images: Tensor, places: Tensor) -> Tensor:
+        """images: of which no more than the form is looked at."""
+        ctx.save_for_backward(places)
+        bilinear, reflection = 0, 2
+        at = gradient, images, places, bilinear, reflection, False
+        return torch.ops.aten.grid_sampler_2d_backward(*at, (True, False))[0]
+
+    @staticmethod
+    def backward(ctx: Any, change: Tensor) -> Any:
+        (places,) = ctx.saved_tensors
+        return _Resampled.apply(change, places), None, None
 
 
 def _shades(random: np.random.Generator, count: int, p: float) -> np.ndarray:

@@ -87,6 +87,19 @@ def test_derivatives_of_both_orders_are_those_of_finite_differences(policy):
     assert torch.autograd.gradgradcheck(lambda images: policy(images, stream()), (images,))
 
 
+def test_ada_leaves_no_derivative_of_grid_sample_to_torch_as_old_versions_lack_the_second():
+    images = noise(4, 3, 16, 16).requires_grad_()
+    (slope,) = torch.autograd.grad(POLICIES["ada"](images, stream()).square().sum(), images, create_graph=True)
+    seen, ahead = set(), [slope.grad_fn]
+    while ahead:
+        node = ahead.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            ahead += [before for before, _ in node.next_functions]
+    names = {node.name() for node in seen}
+    assert len(names) > 3 and not any("GridSampler" in name for name in names)
+
+
 @EVERY_POLICY
 def test_changes_are_not_rounded_where_networks_compute_in_bfloat16(policy):
     images = noise(4, 3, 16, 16)
