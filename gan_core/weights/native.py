@@ -146,7 +146,10 @@ class OpenedFile:
     def tensors(self, prefix: str = "") -> dict[str, Tensor]:
         """Reads every tensor whose name begins so, to the CPU."""
         # safetensors gives a map of the file: weights would change as it does, and Windows could not replace it.
-        return {name: self._file.get_tensor(name).clone() for name in self.shapes if name.startswith(prefix)}
+        try:
+            return {name: self._file.get_tensor(name).clone() for name in self.shapes if name.startswith(prefix)}
+        except AttributeError:  # safetensors asks torch for the type by its name
+            raise InputError(f"{self.name} has numbers of a type that this version of torch does not have.") from None
 
 
 def check(file: str, shapes: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> None:
