@@ -47,7 +47,7 @@ class Architecture:
     """What the discriminator's layers can be normalised with: "batch", "spectral", "none". The first is its own, which
     it has where an objective asks for one that it cannot have."""
     piecewise_linear: bool = False
-    """Whether the discriminator is one for which gan_core.architectures.piecewise_linear is made."""
+    """Whether the discriminator, where nothing is normalised, is one for which piecewise_linear.py is made."""
     design: Callable[..., Any] | None = None
     """What a recipe's network becomes for images of some size: keyword arguments side, start, channels, classes and the
     recipe's own -> config. None for the config itself, for a family that has no `start`."""

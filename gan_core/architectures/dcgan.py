@@ -10,6 +10,7 @@ adds how well its features agree with the label (projection: Miyato & Koyama 201
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -20,6 +21,8 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from ..errors import InputError
 from .architecture import Architecture, Shapes, check_channels, check_start
+from .convolution import Conv2d
+from .piecewise_linear import leaky_relu_
 
 SIDES = (16, 28, 32, 64, 128)
 """Of what a first block of 4x4 becomes."""
@@ -161,7 +164,8 @@ class DCGANDiscriminator(nn.Module):
         widths = config.widths[::-1]
         wrap = spectral_norm if normalisation == "spectral" else _as_it_is
         # No batch norm on the image itself: the paper found it to make samples oscillate.
-        self.from_image = wrap(nn.Conv2d(config.channels, widths[0], kernel_size=4, stride=2, padding=1))
+        convolution, self.activate = _layers(normalisation)
+        self.from_image = wrap(convolution(config.channels, widths[0], kernel_size=4, stride=2, padding=1))
         self.stages = nn.ModuleList(
             HalveSide(narrow, wide, kernel_size(side), normalisation)
             for (narrow, wide), side in zip(pairwise(widths), config.sides[:0:-1], strict=True)
@@ -172,7 +176,7 @@ class DCGANDiscriminator(nn.Module):
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """images: [N, C, H, W] in [-1, 1], labels: [N] whole numbers. Returns logits [N] in float32."""
-        x = nn.functional.leaky_relu(self.from_image(images), 0.2)
+        x = self.activate(self.from_image(images), 0.2)
         for stage in self.stages:
             x = stage(x)  # twice the features, half the side
         logits = self.head(x.flatten(1)).squeeze(1)
@@ -184,7 +188,8 @@ class DCGANDiscriminator(nn.Module):
 class HalveSide(nn.Module):
     def __init__(self, inputs: int, outputs: int, kernel_size: int, normalisation: str):
         super().__init__()
-        conv = nn.Conv2d(inputs, outputs, kernel_size, stride=2, padding=1, bias=normalisation != "batch")
+        convolution, self.activate = _layers(normalisation)
+        conv = convolution(inputs, outputs, kernel_size, stride=2, padding=1, bias=normalisation != "batch")
         self.conv = spectral_norm(conv) if normalisation == "spectral" else conv
         self.norm = nn.BatchNorm2d(outputs) if normalisation == "batch" else None
 
@@ -192,7 +197,7 @@ class HalveSide(nn.Module):
         x = self.conv(x)
         if self.norm is not None:
             x = self.norm(x)
-        return nn.functional.leaky_relu(x, 0.2)
+        return self.activate(x, 0.2)
 
 
 def kernel_size(side: int) -> int:
@@ -212,6 +217,12 @@ def initialise(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
     elif isinstance(module, nn.BatchNorm2d):
         nn.init.normal_(module.weight, 1.0, 0.02)
+
+
+def _layers(normalisation: str) -> tuple[type[nn.Conv2d], Callable[[Tensor, float], Tensor]]:
+    """A convolution and a leaky ReLU. Where nothing is normalised, gradients are penalised and so differentiated again,
+    which these are made for; elsewhere torch's own are faster."""
+    return (Conv2d, leaky_relu_) if normalisation == "none" else (nn.Conv2d, nn.functional.leaky_relu)
 
 
 def _as_it_is(module: nn.Module) -> nn.Module:
@@ -265,6 +276,7 @@ ARCHITECTURE = Architecture(
     config=DCGANConfig,
     generator=DCGANGenerator,
     discriminator=DCGANDiscriminator,
+    piecewise_linear=True,
     normalisations=("batch", "spectral", "none"),
     detect=_detect,
     config_from=_config_from,

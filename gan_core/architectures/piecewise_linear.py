@@ -32,12 +32,12 @@ def leaky_relu_(x: Tensor, slope: float) -> Tensor:
 def logits_and_slopes(discriminator: nn.Module, images: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
     """What a discriminator says of images, and the gradient of that at them.
 
-    discriminator: piecewise linear, with `leaky_relu_`, no biases but in convolutions, and logits that depend on their
-    own image alone. images: [N, C, H, W]. Returns logits [N] and slopes [N, C, H, W], which can be differentiated at
-    the weights, once, and for little more than the slopes alone.
+    discriminator: piecewise linear, with `leaky_relu_`, no biases but in convolutions and linear layers, and logits
+    that depend on their own image alone. images: [N, C, H, W]. Returns logits [N] and slopes [N, C, H, W], which can be
+    differentiated at the weights, once, and for little more than the slopes alone.
     """
-    biases = {layer: layer.bias for layer in discriminator.modules() if isinstance(layer, nn.Conv2d)}
-    biased = {layer: bias for layer, bias in biases.items() if bias is not None}
+    layers = [layer for layer in discriminator.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+    biased = {layer: layer.bias for layer in layers if layer.bias is not None}
     after: dict[nn.Module, GradientEdge] = {}  # where each of them has been added
 
     def note(layer: nn.Module, _: Any, output: Tensor) -> None:
@@ -55,7 +55,8 @@ def logits_and_slopes(discriminator: nn.Module, images: Tensor, labels: Tensor |
         slopes, *at_biases = torch.autograd.grad(logits.sum(), at, create_graph=True)
         linear = (slopes * images.detach()).sum(dim=(1, 2, 3))
         for bias, slope in zip(biased.values(), at_biases, strict=True):
-            linear = linear + (slope.sum(dim=(2, 3)).to(bias) * bias).sum(dim=1)
+            at_features = slope.reshape(*slope.shape[:2], -1).sum(dim=2)
+            linear = linear + (at_features.to(bias) * bias).sum(dim=1)
         return logits.detach() + (linear - linear.detach()), slopes  # the logits' value, which has been rounded less
 
 

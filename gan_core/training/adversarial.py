@@ -214,7 +214,7 @@ class AdversarialRun(WatchedRun):
         seen = self.augmented(images, place)
         if not sloped:
             return Judged(images, labels, place, self.judge(seen, labels))
-        if self.architecture.piecewise_linear:
+        if self.architecture.piecewise_linear and self.recipe.normalisation == "none":
             logits, slopes = logits_and_slopes(self.discriminator, seen, labels)
             if seen is not images:  # those are at what is seen: back through what has changed the images
                 slopes = slopes_of((seen * slopes).sum(dim=(1, 2, 3)), images)
