@@ -174,12 +174,12 @@ class AdversarialRun(WatchedRun):
         player, every = self.players["discriminator"], self.recipe.penalty_every
         penalised = self.recipe.gradient_penalty != "none"
         at_once = penalised and every == 1
-        sloped = self._penalised_places if at_once and not self.by_differences else ()
+        sloped = self._batches_penalised if at_once and not self.by_differences else 0
         with self.autocast(), torch.set_grad_enabled(self.turn == self.turns - 1):
             self.fake = self.made(self.noise(len(real), self.network.latent_size), labels)
         with self._precision() if at_once else self.autocast():
             seen = [
-                self.judged(images, labels, place, place in sloped)
+                self.judged(images, labels, place, place < sloped)
                 for place, images in enumerate((real, self.fake.detach().float()))
             ]
             real_logits, fake_logits = (batch.logits for batch in seen)
@@ -235,7 +235,7 @@ class AdversarialRun(WatchedRun):
                 seen = self.judged(line, real.labels, 4, sloped=True)
             assert seen.slopes is not None
             return UNIT_SLOPE * unit_slope_penalty(seen.slopes)
-        batches = [(real, fake)[place] for place in self._penalised_places]
+        batches = [real, fake][: self._batches_penalised]
         if self.recipe.penalty_every > 1:
             sloped = not self.by_differences
             with self._precision():
@@ -246,9 +246,9 @@ class AdversarialRun(WatchedRun):
         return weight * torch.stack([self._steepness(batch) for batch in batches]).sum()
 
     @property
-    def _penalised_places(self) -> tuple[int, ...]:
-        """Which of a step's two batches R1 and R2 are of: the real one, or both."""
-        return {"r1": (0,), "r1_r2": (0, 1)}.get(self.recipe.gradient_penalty, ())
+    def _batches_penalised(self) -> int:
+        """Of how many of a step's batches, the real and then the generated one, R1 and R2 are."""
+        return {"r1": 1, "r1_r2": 2}.get(self.recipe.gradient_penalty, 0)
 
     def _steepness(self, seen: Judged) -> Tensor:
         """Squared length of the discriminator's gradient at the images, or an estimate of it: a scalar."""
