@@ -13,7 +13,7 @@ from torch import Tensor
 
 from . import architectures, weights
 from .architectures import Architecture, Shapes
-from .errors import InputError
+from .errors import InputError, shown
 from .latents import LAST_SEED, Latent, noise_maps
 from .mixture import GaussianMixture
 
@@ -60,13 +60,13 @@ class Generator:
     @property
     def title(self) -> str:
         """What to call it in a sentence."""
-        return str(self.card.get("title") or f"this {self.architecture.name} generator")
+        return shown(self.card.get("title") or f"this {self.architecture.name} generator")
 
     @property
     def origin(self) -> list[str]:
         """Lines for people on where it was imported from; none for one that was trained here."""
         imported = self.card.get("imported")
-        return [f"{imported.get('from')}"] if isinstance(imported, dict) else []
+        return [shown(imported.get("from"))] if isinstance(imported, dict) else []
 
     @property
     def classes(self) -> int:

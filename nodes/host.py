@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import re
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,8 +24,10 @@ from PIL import Image
 from server import PromptServer
 
 from ..gan_core import Generator, ImageDataset, InputError, Progress, examples, files, pictures
+from ..gan_core.errors import cleaned, shown
 from ..gan_core.importing import ENDINGS, SAFETENSORS
 from ..gan_core.metrics import Measuring
+from ..gan_core.names import bad_name
 from ..gan_core.projection import Projecting
 from ..gan_core.training import checkpoint
 
@@ -49,9 +52,6 @@ PREVIEW_SHARE = 0.03
 
 PREVIEW_SIDE = 512
 """Pixels of a preview's longer side, about."""
-
-LONGEST_NAME = 200
-"""Bytes. File systems take 255, and a number is added to a name that is taken."""
 
 DECODE_BYTES = 1 << 30
 """Room for the activations of one decoding pass, generously."""
@@ -223,17 +223,10 @@ def state_of_run(name: str) -> str:
 
 def bad_run_name(name: str) -> str | None:
     """Why a name cannot be that of a run; None where it can."""
-    if (
-        name.strip(" .")
-        and name == name.strip()
-        and not name.startswith(".")
-        and len(name.encode()) <= LONGEST_NAME
-        and not re.search(r'[<>:"/\\|?*\x00-\x1f]', name)
-    ):
-        return None
-    return (
-        f'"{name}" cannot be the name of a run: it is used for a folder, so keep it short, '
-        "and leave out slashes, colons and leading dots."
+    reason = bad_name(name)
+    return reason and (
+        f'"{shown(name)}" cannot be the name of a run: it is used for a folder, so keep it short, and leave out '
+        f"slashes, colons and leading dots; this one {reason}."
     )
 
 
@@ -257,16 +250,14 @@ def _free_path(prefix: str, folder: str) -> Path:
 
 def bad_prefix(prefix: str, folder: str = "gan") -> str | None:
     """Why nothing can be saved under a name in a folder of output; None where it can."""
-    name = Path(prefix).name
-    if (
-        not name.strip(" .")
-        or name.startswith(".")
-        or prefix.endswith(("/", "\\"))
-        or len(name.encode()) > LONGEST_NAME
-    ):
-        return f'"{prefix}" is no name for a file: use a short name, or folder/name.'
+    parts = re.split(r"[/\\]", prefix)
+    # Of the folders before the name, none and the one above are judged by where they lead.
+    named = [part for part in parts[:-1] if part not in ("", ".", "..")] + parts[-1:]
+    reason = next(filter(None, map(bad_name, named)), None)
+    if reason:
+        return f'"{shown(prefix)}" is no name for a file: use a short name, or folder/name. A part of it {reason}.'
     if not folder_paths.is_within_directory(str(_output(folder)), str(_output(folder) / prefix)):
-        return f'"{prefix}" leads out of output/{folder}: use a name, or folder/name.'
+        return f'"{shown(prefix)}" leads out of output/{folder}: use a name, or folder/name.'
     return None
 
 
@@ -422,7 +413,7 @@ class NodeProgress:
     def training(self, progress: Progress) -> None:
         """Shows how far a training is, and now and then what it makes of always the same latents or images."""
         for remark in progress.remarks[self.logged :]:
-            logging.info("GAN Studio: %s", remark)
+            logging.info("GAN Studio: %s", _loggable(remark))
         self.logged = len(progress.remarks)
         self._at(progress.fraction, progress.preview, "\n".join([str(progress), *progress.remarks]))
 
@@ -466,7 +457,8 @@ class NodeProgress:
         self.next_preview = start + max(PREVIEW_SECONDS, took / PREVIEW_SHARE)
 
     def say(self, text: str) -> None:
-        """Shows a line of text on the node."""
+        """Shows a text on the node, in as many lines as it has."""
+        text = "\n".join(map(cleaned, text.split("\n")))
         PromptServer.instance.send_progress_text(text, self.node_id)
 
 
@@ -493,4 +485,10 @@ def _enlarged(picture: Image.Image) -> Image.Image:
 def report_skipped(dataset: ImageDataset) -> None:
     """Names the files that could not be used, in ComfyUI's log."""
     for file, reason in list(dataset.skipped.items())[:20]:
-        logging.warning("GAN Studio: skipped %s: %s", file, reason)
+        logging.warning("GAN Studio: skipped %s", _loggable(f"{file}: {reason}"))
+
+
+def _loggable(text: str) -> str:
+    """A text that names files, as the console can print it: one that is redirected on Windows knows few characters."""
+    encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
+    return cleaned(text).encode(encoding, "replace").decode(encoding)

@@ -20,6 +20,7 @@ from comfyui_graphs import (
 from comfyui_server import Comfy, Graph, Output
 from safetensors.torch import save_file
 
+from gan_core.errors import shown
 from gan_core.examples import FOLDER as EXAMPLES
 
 # Before it is queued.
@@ -41,6 +42,9 @@ from gan_core.examples import FOLDER as EXAMPLES
         ({"run_name": ""}, '"" cannot be the name of a run'),
         ({"run_name": "C:\\x"}, "cannot be the name of a run"),
         ({"run_name": "x" * 300}, "cannot be the name of a run"),
+        ({"run_name": "x" * 100_000}, "cannot be the name of a run"),
+        ({"run_name": "\ud800"}, "cannot be the name of a run"),
+        ({"run_name": "COM1"}, "this one is what Windows calls a device"),
         ({"seed": -1}, "Value -1 smaller than min of 0: seed"),
         ({"seed": 2**32}, "Value 4294967296 bigger than max of 4294967295: seed"),
         ({"batch_size": 1_000_000}, "bigger than max of 4096: batch_size"),
@@ -87,11 +91,15 @@ def test_a_bad_setting_of_sample_noise_is_not_queued(comfy: Comfy, changes: dict
     assert reason in comfy.refusal_of(graph)
 
 
-@pytest.mark.parametrize("prefix", ["", " ", "folder/", "..", ".hidden", "x" * 300], ids=lambda value: value[:30])
+@pytest.mark.parametrize(
+    "prefix",
+    ["", " ", "folder/", "..", ".hidden", "x" * 300, "a/CON", "nul.x/a", "a.", "\u202ex", "\ud800"],
+    ids=lambda prefix: ascii(prefix[:30]),
+)
 def test_a_prefix_that_names_no_file_is_not_queued(comfy: Comfy, prefix: str) -> None:
     graph = Graph()
     graph("SaveGenerator", generator=graph("LoadGenerator", name=EXAMPLE_GENERATOR), filename_prefix=prefix)
-    assert f'"{prefix}" is no name for a file: use a short name, or folder/name.' in comfy.refusal_of(graph)
+    assert f'"{shown(prefix)}" is no name for a file: use a short name, or folder/name.' in comfy.refusal_of(graph)
 
 
 # Before it works.
