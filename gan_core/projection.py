@@ -247,7 +247,7 @@ def _start(generator: Generator, target: Tensor, space: str, candidates: Latent)
     if space != "z":
         w = to_styles(generator, candidates).samples
         start = w[best.to(w.device)]
-        deviation = float((w[:, :, 0] - generator.average_style).square().mean().sqrt())
+        deviation = float((w[:, :, 0, 0] - generator.average_style).square().mean().sqrt())
     return _Points(start[:, :, :1].clone(), torch.zeros_like(start), space, labels), deviation
 
 

