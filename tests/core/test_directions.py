@@ -145,7 +145,148 @@ def test_components_need_styles(new_generator):
         of.pca(new_generator())
 
 
+def test_as_many_are_found_as_are_asked_for(styled):
+    for find in (of.sefa, of.pca):
+        assert [len(find(styled, count)) for count in (1, 2, SMALL.w_dim, SMALL.w_dim + 1)] == [1, 2, 7, 7]
+        with pytest.raises(InputError, match="At least one direction is found, not 0"):
+            find(styled, 0)
+    assert of.sefa(styled, 3).names == ("sefa 1", "sefa 2", "sefa 3")
+    assert of.pca(styled, 2).names == ("pca 1", "pca 2")
+    assert (of.sefa(styled).method, of.pca(styled).method) == ("sefa", "pca")
+    assert of.pca(styled).layers is None
+
+
+def test_components_are_found_of_two_styles_or_more_but_not_of_any_number(styled, monkeypatch):
+    assert of.pca(styled, 1, samples=2).strengths.tolist() == pytest.approx([1])
+    for samples in (1, 100_001):
+        with pytest.raises(InputError, match=f"of 2 to 100,000 styles, not of {samples}"):
+            of.pca(styled, samples=samples)
+    monkeypatch.setattr(of, "MOST_SAMPLES", 300)  # so that the greatest number is drawn in a moment
+    of.pca(styled, samples=300)
+    with pytest.raises(InputError, match="not of 301"):
+        of.pca(styled, samples=301)
+
+
+@pytest.mark.parametrize("find", [of.sefa, of.pca])
+def test_the_largest_number_of_a_direction_that_was_computed_is_above_zero(styled, find):
+    """An eigenvector has two signs: the one that is kept is the same on every machine."""
+    vectors = find(styled, SMALL.w_dim).vectors
+    assert (vectors.gather(1, vectors.abs().argmax(1, keepdim=True)) > 0).all()
+    torch.testing.assert_close(vectors.norm(dim=1), torch.ones(SMALL.w_dim))
+
+
+def styles_drawn_for_deviations(generator):
+    """[1024, w_dim] in float64: z, and then labels, from the stream of the seed 0."""
+    stream = np.random.RandomState(0)
+    z = torch.from_numpy(stream.randn(1024, SMALL.latent_size).astype(np.float32))
+    labels = torch.from_numpy(stream.randint(generator.classes, size=1024)) if generator.classes else None
+    return generator.module.mapping(z, labels).double()
+
+
+@pytest.mark.parametrize("kind", ["styled", "conditional"])
+def test_deviations_are_those_of_the_generators_own_styles_with_labels_of_all_classes(request, kind):
+    generator = request.getfixturevalue(kind)
+    w = styles_drawn_for_deviations(generator)
+    found = of.sefa(generator, 3)
+    expected = (w @ found.vectors.double().T).std(0)
+    torch.testing.assert_close(found.deviations.double(), expected, rtol=1e-5, atol=0)
+
+
+def test_components_of_a_generator_with_classes_are_of_styles_of_all_classes(conditional):
+    found = of.pca(conditional, 3, samples=1024, seed=0)
+    w = styles_drawn_for_deviations(conditional)
+    expected = (w @ found.vectors.double().T).std(0)
+    torch.testing.assert_close(found.deviations.double(), expected, rtol=1e-4, atol=0)
+
+
 # Boundaries.
+
+
+def fisher(x, y):
+    """Fisher's discriminant of two sets, with its covariance drawn to a multiple of the identity, and its own side."""
+    x, y = x.double().numpy(), y.double().numpy()
+    inner = np.concatenate([x - x.mean(0), y - y.mean(0)])
+    count, size = inner.shape
+    covariance = inner.T @ inner / max(1, count - 2)
+    share = size / (size + count)
+    mixed = (1 - share) * covariance + share * np.trace(covariance) / size * np.eye(size)
+    normal = np.linalg.solve(mixed, x.mean(0) - y.mean(0))
+    middle = (x.mean(0) + y.mean(0)) @ normal / 2
+    right = np.mean(np.concatenate([x @ normal > middle, y @ normal < middle]))
+    return torch.from_numpy(normal / np.linalg.norm(normal)).float(), right
+
+
+def test_a_boundary_is_fishers_discriminant_from_the_negative_to_the_positive(new_generator):
+    generator = new_generator(latent_size=3)
+    points = sample_noise(generator, range(11)).samples
+    points[:4, 0] += 1.0
+    found = of.boundary(generator, Latent(points[:4]), Latent(points[4:]), "smile")
+    normal, right = fisher(points[:4].flatten(1), points[4:].flatten(1))
+    torch.testing.assert_close(found.vectors[0], normal)
+    assert found.strengths.tolist() == pytest.approx([right])
+    assert 0.5 < right < 1  # so that the share says something
+    assert (found.method, found.layers, found.space) == ("boundary", None, "z")
+    back = of.boundary(generator, Latent(points[4:]), Latent(points[:4]))
+    torch.testing.assert_close(back.vectors[0], -normal)
+
+
+def test_a_boundary_of_styles_is_found_in_w(styled):
+    positive, negative = sample_noise(styled, range(9)), sample_noise(styled, range(20, 32))
+    found = of.boundary(styled, positive, negative)
+    x, y = (to_styles(styled, each).samples[:, :, 0, 0] for each in (positive, negative))
+    normal, right = fisher(x, y)
+    torch.testing.assert_close(found.vectors[0], normal, rtol=1e-4, atol=1e-5)
+    assert found.strengths.tolist() == pytest.approx([right])
+    assert found.space == "w"
+
+
+def test_points_whose_styles_differ_count_by_their_mean(styled):
+    stream = torch.Generator().manual_seed(0)
+    ways = [torch.randn(4, SMALL.w_dim, SMALL.num_ws, 1, generator=stream) for _ in range(2)]
+    found = of.boundary(styled, *(Latent(way, "w+") for way in ways))
+    torch.testing.assert_close(
+        found.vectors[0], fisher(*(way.mean(2).flatten(1) for way in ways))[0], rtol=1e-4, atol=1e-5
+    )
+
+
+def test_a_boundary_without_points_on_a_side_is_refused(new_generator):
+    generator = new_generator()
+    some, none = sample_noise(generator, [0]), Latent(torch.zeros(0, 4, 1, 1))
+    for sides in ((some, none), (none, some)):
+        with pytest.raises(InputError, match="one of them is empty"):
+            of.boundary(generator, *sides)
+
+
+def test_each_classs_boundary_leads_from_all_the_others_to_it(conditional):
+    named = replace(conditional, card={"class_names": ["cat", "dog"]})  # and the third has no name
+    noise = sample_noise(named, range(60))
+    found = of.class_boundaries(named, noise)
+    assert found.names == ("class cat", "class dog", "class 2")
+    w = to_styles(named, noise).samples[:, :, 0, 0]
+    for label in range(3):
+        normal, right = fisher(w[noise.labels == label], w[noise.labels != label])
+        torch.testing.assert_close(found.vectors[label], normal, rtol=1e-4, atol=1e-5)
+        assert float(found.strengths[label]) == pytest.approx(right)
+    mixed = torch.nn.functional.one_hot(noise.labels, 3) * 0.6 + 0.1
+    weighed = of.class_boundaries(named, replace(noise, labels=mixed))
+    assert weighed.names == found.names  # by the class that weighs most
+
+
+def test_latents_of_one_class_have_no_boundary(conditional):
+    with pytest.raises(InputError, match="All these latents are of one class"):
+        of.class_boundaries(conditional, sample_noise(conditional, range(5), labels=1))
+    assert len(of.class_boundaries(conditional, sample_noise(conditional, range(4), labels=[0, 0, 2, 2]))) == 2
+
+
+@pytest.mark.parametrize(("name", "allowed"), [("x" * 100, True), ("x" * 101, False), ("a\nb", False), ("12a", True)])
+def test_a_boundarys_name_is_a_short_line(new_generator, name, allowed):
+    generator = new_generator()
+    sides = sample_noise(generator, [0]), sample_noise(generator, [1])
+    if allowed:
+        assert of.boundary(generator, *sides, f" {name} ").names == (name,)
+    else:
+        with pytest.raises(InputError, match="cannot be the name"):
+            of.boundary(generator, *sides, name)
 
 
 def test_a_boundary_finds_the_way_that_parts_two_sets(new_generator):
@@ -231,6 +372,32 @@ def test_noise_moves_and_keeps_its_class(new_generator):
     torch.testing.assert_close((moved.samples - noise.samples).norm(dim=1).flatten(), torch.ones(2))
     assert torch.equal(moved.labels, noise.labels)
     assert torch.equal(of.move(generator, noise, of.sefa(generator), "1", 0.0).samples, noise.samples)
+
+
+def test_a_direction_is_known_by_its_name_or_its_number(new_generator):
+    found = of.sefa(new_generator(), 3)
+    assert [found.place(which) for which in ("1", " 2 ", "3", "sefa 1", " sefa 3 ")] == [0, 1, 2, 0, 2]
+    named = replace(found, names=("2", "b", "c"))  # a name comes first
+    assert named.place("2") == 0
+
+
+def test_a_strength_is_one_for_all_or_one_for_each(new_generator):
+    generator = new_generator()
+    noise, found = sample_noise(generator, [0, 1]), of.sefa(generator, 2)
+    for strength, expected in ((2.0, [2, 2]), (-1, [-1, -1]), ([3.0], [3, 3]), ([1.0, -4.0], [1, -4])):
+        step = of.move(generator, noise, found, "2", strength).samples - noise.samples
+        along = step.flatten(1) @ found.vectors[1]
+        torch.testing.assert_close(along, torch.tensor(expected, dtype=torch.float32))
+
+
+def test_a_latent_that_is_moved_stays_in_its_space_and_as_it_was(styled):
+    w, found = to_styles(styled, sample_noise(styled, [0])), of.sefa(styled, 2)
+    before = w.samples.clone()
+    assert of.move(styled, w, found, "1", 1.0).space == "w"
+    assert of.move(styled, w, found, "1", 1.0, 0, LAST).space == "w"
+    assert of.move(styled, w, found, "1", 1.0, 0, LAST - 1).space == "w+"
+    assert of.move(styled, replace(w, space="w+"), found, "1", 1.0).space == "w+"
+    assert torch.equal(w.samples, before)
 
 
 @pytest.mark.parametrize("which", ["0", "4", "sefa 9", "", "-1", "1.5", "9" * 5000])
@@ -328,6 +495,35 @@ def test_a_newer_format_asks_for_an_update(new_generator, tmp_path):
     save_file({"vectors": torch.zeros(1, 1)}, path, {"gan_core.directions_version": "2"})
     with pytest.raises(InputError, match="format version 2"):
         of.load(path)
+
+
+def test_nine_directions_are_told_as_eight_and_one_more(styled):
+    found = of.pca(styled, 7)
+    names = tuple("abcdefghi")
+    shown = {count: replace(found, names=names[:count]).summary for count in (8, 9)}
+    assert shown[8] == "a, b, c, d, e, f, g, h in w of this stylegan2 generator"
+    assert shown[9] == "a, b, c, d, e, f, g, h and 1 more in w of this stylegan2 generator"
+
+
+def test_the_file_says_what_it_is(styled, tmp_path):
+    found = of.sefa(styled, 3, 1, 2)
+    with safe_open(of.save(found, tmp_path / "x.safetensors"), "pt") as file:
+        metadata = file.metadata()
+    assert metadata["format"] == "pt"
+    assert metadata["gan_core.directions_version"] == "1"
+    assert metadata["modelspec.title"] == "directions of this stylegan2 generator"
+    assert json.loads(metadata["gan_core.directions"])["layers"] == [1, 2]
+
+
+def test_a_fingerprint_is_of_all_weights_and_of_the_family(new_generator):
+    generator = new_generator()
+    found = of.sefa(generator)
+    assert found.belong_to(new_generator())
+    for name, tensor in generator.module.state_dict().items():
+        changed = new_generator()
+        changed.module.state_dict()[name].flatten()[-1:].add_(1)
+        assert not found.belong_to(changed), (name, tensor.shape)
+    assert not found.belong_to(replace(generator, architecture=architectures.by_name("fastgan")))
 
 
 def test_directions_introduce_themselves(styled):
