@@ -1,9 +1,11 @@
 """Generated images become the pictures that people look at."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageFont
 
 from gan_core import InputError
 from gan_core.charts import line_chart, loss_chart
@@ -41,6 +43,45 @@ def test_images_in_a_grid_do_not_touch():
     assert (sheet[:4, :4] == 255).all()
 
 
+def test_a_value_is_rounded_to_the_nearest_level():
+    levels = torch.tensor([0.4, 0.6, 99.4, 99.6, 254.4, 254.6]) / 127.5 - 1
+    assert to_pixels(levels.reshape(6, 1, 1, 1)).flatten().tolist() == [0, 1, 99, 100, 254, 255]
+
+
+def test_pixels_have_their_rows_columns_and_channels_in_order():
+    images = torch.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5)
+    pixels = to_pixels(images / 127.5 - 1)
+    assert pixels.shape == (2, 4, 5, 3)
+    assert pixels[1, 2, 3].tolist() == images[1, :, 2, 3].tolist()
+    for i, picture in enumerate(to_pictures(images / 127.5 - 1)):
+        assert picture.getpixel((3, 2)) == tuple(images[i, :, 2, 3].tolist())
+
+
+@pytest.mark.parametrize(
+    ("count", "columns", "gap", "places"),
+    [
+        (5, 3, 2, [(0, 0), (7, 0), (14, 0), (0, 5), (7, 5)]),
+        (5, None, 0, [(0, 0), (5, 0), (10, 0), (0, 3), (5, 3)]),
+        (2, 3, 1, [(0, 0), (6, 0)]),  # no columns that stay empty
+        (3, 1, 4, [(0, 0), (0, 7), (0, 14)]),
+        (1, None, 2, [(0, 0)]),
+    ],
+)
+def test_every_pixel_of_a_grid_is_where_it_belongs(count, columns, gap, places):
+    images = (torch.arange(count * 15).reshape(count, 1, 3, 5) + 1) / 127.5 - 1
+    expected = np.zeros((max(y for _, y in places) + 3, max(x for x, _ in places) + 5), np.uint8)
+    for i, (x, y) in enumerate(places):
+        expected[y : y + 3, x : x + 5] = (np.arange(15).reshape(3, 5) + 1) + 15 * i
+    assert np.array_equal(np.asarray(grid(images, columns, gap)), expected)
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_between_coloured_images_of_a_grid_is_black_or_nothing(channels):
+    sheet = np.asarray(grid(torch.ones(2, channels, 3, 3)))
+    assert sheet.shape == (3, 8, channels)
+    assert (sheet[:, 3:5] == 0).all() and (sheet[:, 5:] == 255).all()
+
+
 @pytest.mark.parametrize(("count", "side"), [(1, 1), (2, 2), (9, 3), (10, 4), (64, 8)])
 def test_a_grid_is_about_square(count, side):
     assert grid(torch.zeros(count, 1, 4, 4)).width == side * 6 - 2
@@ -50,6 +91,16 @@ def test_a_picture_that_cannot_be_written_is_a_sentence(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"a\.png cannot be written"):
         save_png(Image.new("L", (4, 4)), tmp_path / "file" / "a.png")
+
+
+def test_a_saved_picture_is_a_png_of_the_same_pixels_and_nothing_else(tmp_path):
+    picture = Image.fromarray(np.random.RandomState(0).randint(0, 256, (6, 5, 3), np.uint8))
+    picture.info["comment"] = "private"
+    save_png(picture, tmp_path / "new" / "a.jpg")  # a PNG, whatever its name
+    with Image.open(tmp_path / "new" / "a.jpg") as found:
+        assert found.format == "PNG" and found.info == {}
+        assert np.array_equal(np.asarray(found), np.asarray(picture))
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["a.jpg"]
 
 
 def test_the_chart_of_losses_is_a_picture(tmp_path):
@@ -109,6 +160,78 @@ def test_a_sheet_can_be_made_of_batches():
     assert table(iter(images[:4].split(2)), ["a", "b"], ["c", "d"]).tobytes() == (
         table(images[:4], ["a", "b"], ["c", "d"]).tobytes()
     )
+
+
+@pytest.mark.parametrize(("cell", "sharp"), [(20, True), (19, False), (40, True)])
+def test_pixels_stay_sharp_from_twice_their_size_on(cell, sharp):
+    """Two levels that are enlarged stay two; between those of a picture that is smoothed lie others."""
+    images = torch.where(torch.arange(10) % 4 < 2, -1.0, 1.0).expand(1, 1, 10, 10)
+    pixels = np.asarray(contact_sheet(images, [""], cell=cell))[GAP : GAP + cell, GAP : GAP + cell]
+    assert (len(np.unique(pixels)) == 2) == sharp
+
+
+@pytest.mark.parametrize(("height", "width", "shown"), [(8, 16, (32, 64)), (16, 8, (64, 32)), (1, 300, (1, 64))])
+def test_the_longer_side_of_a_picture_is_that_of_its_cell(height, width, shown):
+    pixels = np.asarray(contact_sheet(torch.full((1, 3, height, width), -1.0), [""], cell=64))
+    assert pixels.shape[1] == shown[1] + 2 * GAP
+    assert (pixels[GAP : GAP + shown[0], GAP : GAP + shown[1]] == 0).all()
+    frame = np.delete(np.delete(pixels, range(GAP, GAP + shown[0]), 0), range(GAP, GAP + shown[1]), 1)
+    assert (frame == 255).all() and (pixels[GAP + shown[0] :] == 255).all()
+
+
+@pytest.mark.parametrize(
+    ("count", "columns", "expected"), [(5, None, 3), (4, None, 2), (2, 7, 2), (5, 2, 2), (1, 1, 1)]
+)
+def test_a_sheet_has_as_many_columns_as_are_asked_for(count, columns, expected):
+    sheet = contact_sheet(torch.zeros(count, 1, 8, 8), [""] * count, columns, 16)
+    assert sheet.width == expected * (16 + 2 * GAP)
+    one = contact_sheet(torch.zeros(1, 1, 8, 8), [""], 1, 16).height
+    assert sheet.height == -(-count // expected) * one
+
+
+@pytest.mark.parametrize(("cell", "letters"), [(16, 10), (70, 10), (77, 11), (168, 24), (400, 24)])
+def test_letters_grow_with_the_cells_from_10_to_24(cell, letters):
+    def height(sheet):
+        return sheet.height - cell - 2 * GAP
+
+    font = ImageFont.load_default(letters)
+    assert height(contact_sheet(torch.zeros(1, 1, 8, 8), ["0"], cell=cell)) == math.ceil(font.getbbox("0g")[3]) + GAP
+
+
+def test_a_caption_stands_in_the_middle_below_its_picture():
+    pixels = np.asarray(contact_sheet(torch.ones(2, 1, 8, 8), ["00000", ""], 2, 64))
+    inked = np.argwhere((pixels < 128).any(2))
+    assert inked[:, 0].min() >= GAP + 64 + GAP
+    middle = (inked[:, 1].min() + inked[:, 1].max()) / 2
+    assert middle == pytest.approx(GAP + 32, abs=1.5)
+
+
+def test_a_caption_is_one_line_that_ends_in_dots_where_it_is_too_long():
+    def inked(caption):
+        pixels = np.asarray(contact_sheet(torch.ones(1, 1, 8, 8), [caption], 1, 64))
+        return pixels[2 * GAP + 64 :].tobytes()
+
+    assert inked("a  b\nc") == inked("a b c")
+    font = ImageFont.load_default(10)
+    count = max(n for n in range(40) if font.getlength("m" * n + "...") <= 64 + GAP)
+    assert inked("m" * 40) == inked("m" * count + "...") != inked("m" * (count - 1) + "...")
+    whole = max(n for n in range(40) if font.getlength("m" * n) <= 64 + GAP)
+    assert inked("m" * whole) != inked("m" * (whole + 1)) == inked("m" * count + "...")
+
+
+def test_a_tables_names_do_not_take_more_than_three_cells():
+    def left(name):
+        return table(torch.zeros(1, 1, 8, 8), [name], ["x"], 64).width - 64 - GAP
+
+    font = ImageFont.load_default(10)
+    assert left("short") == math.ceil(font.getlength("short")) + 2 * GAP
+    assert left("long " * 100) == 3 * 64 + 2 * GAP
+
+
+def test_what_is_half_clear_is_half_white_on_a_sheet():
+    pixels = torch.tensor([0, 100, 200, 51]).reshape(1, 4, 1, 1).expand(1, 4, 8, 8) / 127.5 - 1
+    found = np.asarray(contact_sheet(pixels, [""], cell=16))[GAP, GAP]
+    assert found.tolist() == [204, 224, 244]
 
 
 def test_what_is_see_through_is_white_on_a_sheet():
