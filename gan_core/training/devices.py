@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -65,7 +66,8 @@ def all_digits_of_float32() -> Iterator[None]:
 
 def in_memory_format(module: nn.Module, memory_format: torch.memory_format) -> nn.Module:
     """The module, with its images' axes in that order in memory."""
-    return module.to(memory_format=memory_format)  # type: ignore[call-overload] # torch's stub has it as positional
+    order: dict[str, Any] = {"memory_format": memory_format}  # some of torch's stubs have it as positional
+    return module.to(**order)
 
 
 @contextmanager

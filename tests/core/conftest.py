@@ -1,5 +1,6 @@
 """What the core tests share: small networks, small data, and a cache that is not the person's own."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from comfyui_server import ROOT
 from hub_server import Hub
 from hypothesis import settings
 from PIL import Image
@@ -21,12 +23,14 @@ settings.load_profile("core")
 
 @pytest.fixture(scope="session", autouse=True)
 def surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keeps the image cache out of the home directory, and small networks on one thread, where they are fastest."""
+    """Keeps the image cache out of the home directory, and small networks on one thread, where they are fastest. The
+    processes that tests start import this checkout, wherever they run and whatever is installed."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GAN_CORE_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("OMP_NUM_THREADS", "1")  # for the processes that tests start
+        patch.setenv("PYTHONPATH", str(ROOT), prepend=os.pathsep)
         yield
     torch.set_num_threads(threads)
 

@@ -1,6 +1,7 @@
 """Generators from the Hub: the genuine client against a Hub on loopback, and all that can go wrong between them."""
 
 import os
+import shlex
 import subprocess
 import sys
 import threading
@@ -374,10 +375,11 @@ def test_a_full_disk_is_said(hub: Hub, client: Path) -> None:
     hub.add("anna/digits", {"model.safetensors": DIGITS})
     full = client / "hub"
     full.mkdir(parents=True)
-    mount = f"mount -t tmpfs -o size=64k tmpfs {full}"
+    mount = shlex.join(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(full)])
     if subprocess.run(["unshare", "-rm", "sh", "-c", mount], check=False, capture_output=True).returncode:
         pytest.skip("no small disk can be made here: mounting needs Linux and its user namespaces")
-    command = f"{mount} && exec {sys.executable} -m gan_core fetch anna/digits --out {client}/digits.safetensors"
+    fetch = [sys.executable, "-m", "gan_core", "fetch", "anna/digits", "--out", f"{client}/digits.safetensors"]
+    command = f"{mount} && exec {shlex.join(fetch)}"
     done = subprocess.run(
         ["unshare", "-rm", "sh", "-c", command],
         cwd=ROOT,

@@ -3,6 +3,7 @@
 import ast
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -125,3 +126,43 @@ def test_ci_runs_the_test_command_of_the_readme():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert len(re.findall(r"^python3? -m venv .* -m pytest$", readme, re.MULTILINE)) == 1
     assert "README.md" in script.read_text(encoding="utf-8")
+
+
+def test_no_test_depends_on_the_version_of_a_tool_that_judges_style():
+    extras = " ".join(PROJECT["project"]["optional-dependencies"]["test"])
+    assert not re.search(r"\b(ruff|mypy|black|flake8|pylint|pyright|isort)\b", extras)
+    requirements = (ROOT / ".ci" / "style-requirements.txt").read_text(encoding="utf-8").split()
+    assert {line.partition("==")[0] for line in requirements} == {"ruff", "mypy"}
+    assert all(re.fullmatch(r"\w+==[\d.]+", line) for line in requirements)
+
+
+PROGRAM = """#!/bin/sh
+echo "$0 $*" >> "$LOG"
+case "$*" in
+    "-m venv "*) mkdir -p "$3/bin"; cp "$0" "$3/bin/python"; cp "$0" "$3/bin/pip";;
+    "install "*) cat "$PIP_CONSTRAINT" > /dev/null || exit 1; case "$PIP_CONSTRAINT" in *" "*) exit 1;; esac;;
+    "-m pytest") echo "3 passed in 0.1s";;
+esac
+case "$*" in *"$FAILS"*) exit 3;; esac
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a script for bash")
+@pytest.mark.parametrize("fails", ["nothing", "install -e", "-m pytest", "ruff check", "ruff format", "mypy"])
+def test_ci_tests_anew_and_judges_style_in_a_path_with_blanks_and_fails_where_either_does(tmp_path, fails):
+    checkout, programs, log = tmp_path / "a checkout", tmp_path / "bin", tmp_path / "log"
+    shutil.copytree(ROOT / ".ci", checkout / ".ci")
+    shutil.copy(ROOT / "README.md", checkout)
+    (checkout / ".venv").mkdir()
+    (checkout / ".venv" / "old").touch()
+    programs.mkdir()
+    (programs / "python").write_text(PROGRAM, encoding="utf-8")
+    (programs / "python").chmod(0o755)
+    environment = {**os.environ, "LOG": str(log), "FAILS": fails, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run([checkout / ".ci" / "run"], env=environment, capture_output=True, text=True, check=False)
+    called = log.read_text(encoding="utf-8")
+    assert (done.returncode == 0) is (fails == "nothing"), done.stderr
+    assert not (checkout / ".venv" / "old").exists()
+    assert ("3 passed" in done.stdout) is (fails != "install -e")
+    assert "-m ruff check ." in called, "style is judged after tests that failed too"
+    assert ".venv/bin/python -m ruff" not in called
