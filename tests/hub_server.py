@@ -38,7 +38,7 @@ class Repository:
     """Branches, tags and refs/pr/N, each with its commit."""
 
     def commit(self, files: dict[str, bytes], name: str = "main") -> str:
-        oid = hashlib.sha1(uuid.uuid4().bytes).hexdigest()
+        oid = hashlib.sha1(uuid.uuid4().bytes, usedforsecurity=False).hexdigest()
         self.commits[oid] = files
         self.names[name] = oid
         return oid
@@ -341,7 +341,7 @@ def _pieces(content: bytes, start: int, end: int, size: int = 1 << 20) -> Iterat
 
 
 def _git_oid(content: bytes) -> str:
-    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
 def _sibling(name: str, content: bytes) -> dict[str, Any]:

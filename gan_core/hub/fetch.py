@@ -254,7 +254,7 @@ def _bar(transfer: Transfer) -> type:
 def has_hash(path: Path, described: Any, transfer: Transfer) -> bool:
     """Whether a file is the one that the client's description of a file on the Hub means."""
     lfs = described.lfs
-    found = hashlib.sha256() if lfs else hashlib.sha1(b"blob %d\0" % path.stat().st_size)
+    found = hashlib.sha256() if lfs else hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
     with path.open("rb") as file:
         while piece := file.read(1 << 20):
             transfer.go_on()
