@@ -165,3 +165,200 @@ def test_any_json_can_be_stripped(value: Any) -> None:
     assert stripped(again) == again
     for whole in ({"nodes": value}, {"nodes": [value], "definitions": value, "extra": value}, {"1": value}):
         json.dumps(stripped_workflow(whole))
+
+
+# One by one: each kind of secret in its shortest form, and what is a letter too short to be one.
+
+SECRETS = [
+    ("hf_", 6),
+    ("api_org_", 6),
+    ("sk-", 12),
+    ("pk-", 12),
+    ("rk-", 12),
+    ("ghp_", 12),
+    ("gho_", 12),
+    ("github_pat_", 12),
+    ("glpat-", 12),
+    ("xoxb-", 8),
+    ("xapp-1-xoxp-", 8),
+    ("AKIA", 12),
+]
+
+
+@pytest.mark.parametrize(("start", "length"), SECRETS)
+def test_a_token_is_known_by_how_it_begins_and_by_its_length(start: str, length: int) -> None:
+    token = f"{start}{'A1B2C3D4E5F6'[:length]}"
+    before = start.rpartition("xox")[0]
+    assert without_tokens(f"say {token}, please") == f"say {before}{REMOVED}, please"
+    assert without_tokens(f"{token[:-1]}") == token[:-1]
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("eyJhbGciOiJ.eyJzdWIi.c2ln", REMOVED),
+        ("eyJhbGciOiJ.eyJzdWIi", REMOVED),
+        ("eyJhbGc.eyJzdWIi", "eyJhbGc.eyJzdWIi"),
+        ("Authorization: Bearer a.b-c d", f"Authorization: {REMOVED} d"),
+        ("bearer x", REMOVED),
+        ("https://anna:pass@host/x", f"https://{REMOVED}@host/x"),
+        ("https://host/a@b", "https://host/a@b"),
+        *((f"{word}=x1", REMOVED) for word in ("token", "TOKEN", "api_key", "apikey", "password", "passwd", "pwd")),
+        ("secret: x1, and more", f"{REMOVED} and more"),
+        ("a?key=x1&b=2", f"a?{REMOVED}&b=2"),
+        *((f"https://h/a?{word}=x1&b=2", f"https://h/a?{REMOVED}&b=2") for word in ("signature", "sig", "auth")),
+        ("key: c minor", "key: c minor"),
+        ("hf_ABC, ask-for-a-long-name, tokens of appreciation", "hf_ABC, ask-for-a-long-name, tokens of appreciation"),
+    ],
+)
+def test_a_secret_is_taken_out_and_nothing_else(text: str, left: str) -> None:
+    assert without_tokens(text) == left
+
+
+@pytest.fixture
+def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine and an account without names of their own."""
+    monkeypatch.setattr("getpass.getuser", lambda: "root")
+    monkeypatch.setattr("socket.gethostname", lambda: "localhost")
+    monkeypatch.setattr(Path, "home", lambda: Path("/root"))
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("see /mnt/data/a b.png\nnext", f"see {REMOVED}\nnext"),
+        ("file:///a/b c", REMOVED),
+        ("(C:\\Users\\a b)\nnext", f"({REMOVED}\nnext"),
+        ("d:/x", REMOVED),
+        ("\\\\server\\share", REMOVED),
+        ("./a/b", REMOVED),
+        ("..\\a", REMOVED),
+        ("~/a", REMOVED),
+        ("%TEMP%\\a", REMOVED),
+        ("$HOME/a and $USER", REMOVED),
+        ("and/or 3 / 4, 1./2.", "and/or 3 / 4, 1./2."),
+        ("write to anna.b+c@mail.example.org now", f"write to {REMOVED} now"),
+        ("me@home", "me@home"),
+        ("http://localhost:8188/x y", f"{REMOVED} y"),
+        ("https://192.168.0.3:80/x", REMOVED),
+        ("http://[fe80::1]:80", REMOVED),
+        ("https://example.org/x", "https://example.org/x"),
+        ("hf_123456", REMOVED),
+    ],
+)
+@pytest.mark.usefixtures("nobody")
+def test_a_path_or_an_address_is_taken_out_and_nothing_else(text: str, left: str) -> None:
+    assert stripped(text) == left
+    assert stripped({"a": [text, 1, None, True, 2.5]}) == {"a": [left, 1, None, True, 2.5]}
+    assert stripped({text: (text,)}) == {left: [left]}
+
+
+@pytest.mark.parametrize(
+    ("user", "machine", "home", "text", "left"),
+    [
+        ("anna", "x1", "/root", "anna, Anna_2, hanna, annas", f"{REMOVED}, {REMOVED}_2, hanna, annas"),
+        ("root", "tower", "/root", "the tower of root", f"the {REMOVED} of root"),
+        ("root", "localhost", "/home/berta", "berta", REMOVED),
+        ("al", "x1", "/root", "al x1", "al x1"),  # of two letters are too many words
+        ("ann", "x12", "/root", "ann x12", f"{REMOVED} {REMOVED}"),
+        ("a.b", "localhost", "/root", "a.b axb", f"{REMOVED} axb"),
+    ],
+)
+def test_names_of_the_user_the_machine_and_the_home_are_taken_out(
+    monkeypatch: pytest.MonkeyPatch, user: str, machine: str, home: str, text: str, left: str
+) -> None:
+    monkeypatch.setattr("getpass.getuser", lambda: user)
+    monkeypatch.setattr("socket.gethostname", lambda: machine)
+    monkeypatch.setattr(Path, "home", lambda: Path(home))
+    assert stripped(text) == left
+
+
+@pytest.mark.parametrize(
+    "name", ["root", "user", "admin", "comfy", "comfyui", "home", "localhost", "ubuntu", "runner", "docker"]
+)
+def test_names_that_say_nothing_stay(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr("getpass.getuser", lambda: name)
+    monkeypatch.setattr("socket.gethostname", name.upper)
+    monkeypatch.setattr(Path, "home", lambda: Path("/root"))
+    assert stripped(f"my {name}") == f"my {name}"
+
+
+def test_an_account_without_a_name_is_no_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody() -> str:
+        raise KeyError("uid not found: 1000")
+
+    monkeypatch.setattr("getpass.getuser", nobody)
+    monkeypatch.setattr("socket.gethostname", lambda: "tower")
+    assert stripped("tower") == REMOVED
+
+
+ENDINGS = (
+    *("png", "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff", "avif", "heic", "mp4", "mov", "mkv", "webm", "avi"),
+    *("wav", "mp3", "flac", "ogg", "m4a", "psd", "glb", "obj", "txt", "csv", "json", "zip", "latent", "npy", "npz"),
+)
+
+
+def setting(text: str) -> Any:
+    """What becomes of a text that is a setting of a node."""
+    return stripped_workflow({"1": {"class_type": "X", "inputs": {"a": text}}})["1"]["inputs"]["a"]
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.usefixtures("nobody")
+def test_a_file_of_the_persons_own_is_named_in_no_setting(ending: str) -> None:
+    assert setting(f"our trip.{ending}") == setting(f"our trip.{ending.upper()} and") == REMOVED
+    assert setting(f"two lines\nour trip.{ending}") == f"two lines\n{REMOVED}"
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        *((f"our trip [{kind}]", REMOVED) for kind in ("input", "output", "temp")),
+        *((f"{kind}/our trip", REMOVED) for kind in ("input", "output", "temp", "datasets")),
+        ("v1-5.safetensors", "v1-5.safetensors"),
+        ("the input/output of it", "the input/output of it"),
+        ("a1b2c3d4e5f6g7h8i9j0", REMOVED),  # 20 letters and digits
+        ("a1b2c3d4e5f6g7h8i9j", "a1b2c3d4e5f6g7h8i9j"),
+        ("abcdefghijklmnopqrstuvwxyz", "abcdefghijklmnopqrstuvwxyz"),
+        ("12345678901234567890123", "12345678901234567890123"),
+        ("hf_123456", REMOVED),
+    ],
+)
+@pytest.mark.usefixtures("nobody")
+def test_what_a_setting_may_say(text: str, left: str) -> None:
+    assert setting(text) == left
+
+
+@pytest.mark.usefixtures("nobody")
+def test_what_is_no_setting_may_be_called_like_a_file() -> None:
+    node = {"id": 1, "title": "shows me.png", "widgets_values": ["me.png"]}
+    assert stripped_workflow({"nodes": [node]})["nodes"] == [{**node, "widgets_values": [REMOVED]}]
+
+
+GRAPH = (
+    *("id", "name", "revision", "last_node_id", "last_link_id", "links", "floatingLinks", "groups", "config"),
+    *("version", "state", "inputs", "outputs", "inputNode", "outputNode", "widgets", "reroutes"),
+)
+NODE = (
+    *("id", "type", "class_type", "pos", "size", "flags", "order", "mode", "inputs", "outputs", "title", "color"),
+    *("bgcolor", "widgets_values"),
+)
+PROPERTIES = ("Node name for S&R", "cnr_id", "ver", "models", "proxyWidgets")
+
+
+@pytest.mark.usefixtures("nobody")
+def test_a_published_workflow_has_these_parts_and_no_others() -> None:
+    more = ("thumbnail", "preview", "author", "aux_id", "properties_", "ds", "comment")
+    node = dict.fromkeys((*NODE, *more), "x") | {"properties": dict.fromkeys((*PROPERTIES, *more), "x")}
+    extra = dict.fromkeys(("reroutes", "linkExtensions", *more), "x")
+    subgraph = dict.fromkeys((*GRAPH, *more), "x")
+    page = dict.fromkeys((*GRAPH, *more), "x") | {
+        "nodes": [node],
+        "extra": extra,
+        "definitions": {"subgraphs": [subgraph], "more": "x"},
+    }
+    assert stripped_workflow(page) == dict.fromkeys(GRAPH, "x") | {
+        "nodes": [dict.fromkeys(NODE, "x") | {"properties": dict.fromkeys(PROPERTIES, "x")}],
+        "extra": {"reroutes": "x", "linkExtensions": "x"},
+        "definitions": {"subgraphs": [dict.fromkeys(GRAPH, "x")]},
+    }
