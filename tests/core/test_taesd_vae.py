@@ -304,14 +304,22 @@ NAMES = st.sampled_from(
 @given(changed=st.dictionaries(NAMES, SHAPES, max_size=4), missing=st.sets(NAMES, max_size=2))
 def test_any_shapes_are_a_config_or_a_sentence(changed, missing):
     shapes = {name: shape for name, shape in {**OURS, **changed}.items() if name not in missing}
-    is_original(shapes)
-    if ARCHITECTURE.detect(shapes):
-        try:
-            config = ARCHITECTURE.config_from(shapes)
-        except InputError:
-            return
-        with torch.device("meta"):
-            TAESDVAE(config)
+    networks = {name: shape for name, shape in OURS.items() if name.startswith("taesd_")}
+    whole = networks.items() <= shapes.items()
+    assert ARCHITECTURE.detect(shapes) == (whole and "log_variance" in shapes)
+    assert is_original(shapes) == (whole and "log_variance" not in shapes)
+    if not whole:
+        return
+    mixture = {name: shape for name, shape in shapes.items() if name in ("mixture.centre", "mixture.means")}
+    try:
+        config = ARCHITECTURE.config_from(shapes)
+    except InputError:
+        assert any(mixture.values())
+        return
+    with torch.device("meta"):
+        built = shapes_of(TAESDVAE(config).state_dict())
+    assert networks.items() <= built.items()
+    assert {name: shape for name, shape in mixture.items() if shape}.items() <= built.items()
 
 
 @pytest.mark.parametrize("means", [(3, 0), (0, 4), (2**40, 2**40), (3, 10**6), (3, 4, 4), ()])
