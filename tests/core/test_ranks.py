@@ -1,0 +1,239 @@
+"""What one of several processes does by itself: which numbers it draws, and whom it listens to."""
+
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from gan_core import TrainConfig, path_length
+from gan_core.parallel import SIGNALS, WholeBatchNorm, World
+from gan_core.path_length import path_lengths
+from gan_core.training import recipes
+from gan_core.training.adversarial import AdversarialRun
+from gan_core.training.recipes import AdversarialRecipe
+
+BATCH = 6
+
+
+class Pretended(World):
+    """One of several processes, whose others say what it says."""
+
+    def any(self, fact: bool) -> bool:
+        return fact
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        return tensor.mul_(self.size)
+
+    def first(self, ask):
+        return ask()
+
+    def first_tensors(self, tensors):
+        return dict(tensors)
+
+    def check_alike(self, facts) -> None:
+        return
+
+
+@pytest.fixture
+def use(monkeypatch):
+    def put(recipe: AdversarialRecipe) -> None:
+        monkeypatch.setitem(recipes.PRESETS, "trial", recipe)
+
+    return put
+
+
+TINY = AdversarialRecipe("dcgan", {"width": 2, "latent_size": 2}, batch_size=BATCH)
+STYLES = AdversarialRecipe(
+    "stylegan2",
+    {"base": 32, "largest": 4, "latent_size": 2, "w_dim": 2, "mapping_layers": 1},
+    batch_size=BATCH,
+    path_length=2.0,
+)
+
+
+def begun(dataset, folder: Path, world: World | None = None) -> AdversarialRun:
+    config = TrainConfig(folder / "run", "trial", kimg=1, precision="fp32")
+    return AdversarialRun(dataset, config, torch.device("cpu"), world=world)
+
+
+def of_each(dataset, folder: Path, size: int = 2) -> list[AdversarialRun]:
+    return [begun(dataset, folder, Pretended(rank, size)) for rank in range(size)]
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_processes_share_out_the_images_the_labels_and_the_noise_of_one(labelled_images, tmp_path, use, size):
+    use(TINY)
+    alone, parts = begun(labelled_images, tmp_path), of_each(labelled_images, tmp_path, size)
+    for alone.steps in (0, 1):
+        for run in parts:
+            run.steps = alone.steps
+        images, labels = alone.next_batch()
+        assert torch.equal(torch.cat([run.next_batch()[0] for run in parts]), images)
+        assert torch.equal(torch.cat([run.next_batch()[1] for run in parts]), labels)
+        assert torch.equal(torch.cat([run.noise(BATCH // size, 2) for run in parts]), alone.noise(BATCH, 2))
+
+
+@pytest.mark.parametrize("augment", ["diffaugment", "ada"])
+@pytest.mark.parametrize("place", [0, 3])
+def test_they_change_their_images_as_one_process_would(labelled_images, tmp_path, use, augment, place):
+    use(replace(TINY, augment=augment, augment_p=0.7))
+    alone, parts = begun(labelled_images, tmp_path), of_each(labelled_images, tmp_path)
+    images = torch.rand(BATCH, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    found = [run.augmented(half, place) for run, half in zip(parts, images.chunk(2), strict=True)]
+    torch.testing.assert_close(torch.cat(found), alone.augmented(images, place))
+
+
+@pytest.mark.parametrize("penalty", ["r1", "wgan_gp"])
+def test_penalties_look_where_those_of_one_process_look(labelled_images, tmp_path, use, penalty):
+    """The mean of both processes' penalties is that of the whole batch only then."""
+    use(replace(TINY, penalty=penalty, penalty_estimate="finite"))
+    alone, parts = begun(labelled_images, tmp_path), of_each(labelled_images, tmp_path)
+    stream = torch.Generator().manual_seed(0)
+    real, fake = (torch.rand(BATCH, 3, 16, 16, generator=stream) * 2 - 1 for _ in range(2))
+    labels = torch.arange(BATCH) % 3
+
+    def penalty_of(run: AdversarialRun, part: slice) -> float:
+        seen = (run.judged(images[part], labels[part], i, False) for i, images in enumerate((real, fake)))
+        return run.penalty(*seen).item()
+
+    whole = penalty_of(alone, slice(None))
+    halves = [penalty_of(run, part) for run, part in zip(parts, (slice(0, 3), slice(3, 6)), strict=True)]
+    assert sum(halves) / 2 == pytest.approx(whole, rel=1e-4)
+    assert halves[0] != pytest.approx(halves[1], rel=1e-3)
+
+
+def test_what_a_network_draws_by_itself_is_another_in_each_process_step_and_batch(labelled_images, tmp_path, use):
+    use(STYLES)
+    drawn = set()
+    for run in of_each(labelled_images, tmp_path, 3):
+        for run.steps, run.turn in ((0, 0), (0, 1), (1, 0), (1, 1)):
+            drawn.add(run.own_moment)
+        run.steps = run.turn = 0
+        z = torch.zeros(2, 2)
+        drawn.add(tuple(run.made(z, torch.tensor([0, 1])).flatten()[:5].tolist()))
+    assert len(drawn) == 3 * 5
+    assert begun(labelled_images, tmp_path).own_moment == (0,), "one process draws what it always drew"
+
+
+def test_each_process_measures_other_paths_of_its_share_of_half_a_batch(labelled_images, tmp_path, use, monkeypatch):
+    use(STYLES)
+    seeds, counts = [], []
+
+    def noted(images: Tensor, styles: Tensor, random: torch.Generator) -> Tensor:
+        seeds.append(random.initial_seed())
+        counts.append(len(images))
+        return path_lengths(images, styles, random)
+
+    monkeypatch.setattr(path_length, "path_lengths", noted)
+    for run in [begun(labelled_images, tmp_path), *of_each(labelled_images, tmp_path, 3)]:
+        for run.steps in (0, 4):
+            run.path_length_step(run.next_batch()[1])
+    assert len(set(seeds)) == 2 + 2 * 3 - 2, "the first of several draws what one alone does"
+    assert counts == [3, 3, *[1] * 6]
+
+
+def test_a_batch_of_two_still_has_a_path(labelled_images, tmp_path, use, monkeypatch):
+    use(replace(STYLES, batch_size=2))
+    counts = []
+    monkeypatch.setattr(
+        path_length, "path_lengths", lambda *given: counts.append(len(given[0])) or path_lengths(*given)
+    )
+    for run in of_each(labelled_images, tmp_path, 2):
+        run.path_length_step(run.next_batch()[1])
+    assert counts == [1, 1]
+
+
+# What asks a process to stop.
+
+
+def test_while_several_train_a_request_to_stop_is_kept_for_the_end_of_the_step(monkeypatch):
+    world = World(size=2)
+    before = [signal.getsignal(which) for which in SIGNALS]
+    for which in SIGNALS:
+        world.stopped = True
+        with world.listening():
+            assert not world.stopped, "what was asked before is no concern of this run"
+            signal.raise_signal(which)
+            assert world.stopped
+        assert [signal.getsignal(each) for each in SIGNALS] == before
+
+
+def test_afterwards_signals_are_answered_as_before_even_if_the_run_failed():
+    def own(*_: object) -> None:
+        """A handler of the program that trains."""
+
+    def failing() -> None:
+        with World(size=2).listening():
+            assert all(signal.getsignal(which) is not own for which in SIGNALS)
+            raise ZeroDivisionError
+
+    kept = {which: signal.signal(which, own) for which in SIGNALS}
+    try:
+        with pytest.raises(ZeroDivisionError):
+            failing()
+        assert [signal.getsignal(which) for which in SIGNALS] == [own, own]
+        with World().listening():
+            assert [signal.getsignal(which) for which in SIGNALS] == [own, own], "one process alone is not asked"
+    finally:
+        for which, handler in kept.items():
+            signal.signal(which, handler)
+
+
+def test_the_first_process_answers_as_if_it_were_alone(monkeypatch):
+    told = []
+    monkeypatch.setattr(torch.distributed, "broadcast", lambda tensor, source: told.append((tensor.tolist(), source)))
+    world = World(size=2)
+    assert world.first(lambda: {"size": world.size}) == {"size": 1}
+    assert world.size == 2
+    assert told[0] == ([11], 0) and bytes(told[1][0]) == b'{"size": 1}'
+    with pytest.raises(ZeroDivisionError):
+        world.first(lambda: 1 // 0)
+    assert world.size == 2, "after an error too"
+
+
+# Batch norm of several processes.
+
+
+def test_a_norm_of_all_processes_counts_its_batches_and_moves_its_statistics_as_torch_does():
+    x = torch.randn(6, 3, 4, 4, generator=torch.Generator().manual_seed(0)) * 3 + 5
+    ours, theirs = nn.BatchNorm2d(3), nn.BatchNorm2d(3)
+    whole = WholeBatchNorm(ours, Pretended(0, 1))
+    for _ in range(3):
+        torch.testing.assert_close(whole(x), theirs(x))
+    for name, tensor in theirs.state_dict().items():
+        torch.testing.assert_close(ours.state_dict()[name], tensor, msg=name)
+    averaging = nn.BatchNorm2d(3, momentum=None), nn.BatchNorm2d(3, momentum=None)
+    whole = WholeBatchNorm(averaging[0], Pretended(0, 1))
+    for i in range(3):
+        whole(x + i), averaging[1](x + i)
+    torch.testing.assert_close(averaging[0].running_mean, averaging[1].running_mean)
+
+
+def test_gradients_are_averaged_and_so_is_what_else_a_network_keeps():
+    sent = []
+
+    class Second(World):
+        def sum(self, tensor: Tensor) -> Tensor:
+            sent.append(tensor.dtype)
+            return tensor.add_(torch.ones_like(tensor))  # the other process has ones everywhere
+
+    module = nn.BatchNorm1d(2)
+    module.weight.grad = torch.tensor([3.0, 5.0])
+    module.running_mean.copy_(torch.tensor([2.0, 4.0]))
+    Second(size=2).average(module)
+    assert module.weight.grad.tolist() == [2, 3]
+    assert module.bias.grad is None
+    assert module.running_mean.tolist() == [1.5, 2.5]
+    assert sent == [torch.float32, torch.float64]
+    assert Second(size=2).mean(torch.tensor([3.0])).item() == 2
+
+
+def test_an_index_of_shares_counts_from_either_end():
+    values = np.arange(24).reshape(2, 3, 4)
+    assert np.array_equal(World(1, 3).share(values, axis=1), values[:, 1:2])
+    assert np.array_equal(World(1, 2).share(values, axis=-1), values[..., 2:])
+    assert np.array_equal(World(1, 2).share(values), values[1:])
