@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +26,9 @@ from gan_core.architectures import stylegan3, taesd_vae
 from gan_core.cli import main
 from gan_core.examples import FOLDER as EXAMPLES
 from gan_core.latents import LAST_SEED, parse_seeds
+from gan_core.likelihood import elbo, importance_weighted
 from gan_core.metrics import Extractor, measure
-from gan_core.training import checkpoint
+from gan_core.training import TrainConfig, checkpoint
 
 SMALL = ["--preset", "dcgan_small", "--size", "16", "--batch", "4", "--device", "cpu"]
 
@@ -75,6 +76,41 @@ def test_every_option_is_explained():
         for parameter in command.params:
             if parameter.param_type_name == "option":
                 assert parameter.help, f"{name} {parameter.opts}"
+
+
+DEFAULTS = {
+    "demo": {"out": Path("demo"), "minutes": 2.75, "seed": 0},
+    "train": {
+        **{"preset": "dcgan", "size": "64", "seed": 0, "channels": "auto", "fit": "crop", "precision": "auto"},
+        **{"on_trouble": "stop", "mirror": False, "labels": False, "resume": False, "compiled": False},
+        **dict.fromkeys(
+            ("kimg", "minutes", "batch", "learning_rate", "objective", "augment", "gamma", "lecam", "reconstruction",
+             "beta", "latent_channels", "adversarial_kimg", "free_bits", "start", "patience_kimg", "device")
+        ),
+    },
+    "sample": {
+        **{"seeds": "0-127", "truncation": 1.0, "noise": "const", "noise_seed": 0, "rotate": 0.0, "scale": 1.0},
+        **dict.fromkeys(("cutoff", "label", "class_weights", "translate", "columns")),
+    },
+    "likelihood": {"likelihood": "bernoulli", "samples": 0, "seed": 0, "fit": "crop"},
+    "measure": {"count": 2000, "seed": 0, "labels": False, "fit": "crop", "save": False},
+    "publish": {
+        **{"title": "", "description": "", "public": False, "pull_request": False, "dry_run": False, "workflow": None},
+    },
+    "fetch": {"out": None},
+    "convert": {"out": None},
+}  # fmt: skip
+"""What is done where nothing is said: in --help, in the documentation, and in scripts of people."""
+
+
+@pytest.mark.parametrize("command", DEFAULTS)
+def test_what_is_not_said_stays_as_it_was(command):
+    needed = {"demo": [], "publish": ["a", "b", "--licence", "mit"], "train": ["a", "--out", "b"]}
+    needed |= {"sample": ["a", "--out", "b"], "likelihood": ["a", "b"], "measure": ["a", "b"]}
+    found = main.commands[command]
+    with found.make_context(command, needed.get(command, ["a"])) as context:
+        values = {name: value for name, value in context.params.items() if name in DEFAULTS[command]}
+    assert {**values, **({"size": "64"} if values.get("size") == (64, 64) else {})} == DEFAULTS[command]
 
 
 def test_without_a_command_the_help_is_shown():
@@ -131,6 +167,52 @@ def test_every_option_of_train_reaches_the_training(photos, tmp_path):
     }
 
 
+REACHING = {
+    "preset": ("few", "few"),
+    "kimg": ("3.5", 3.5),
+    "minutes": ("2.5", 2.5),
+    "batch": ("8", 8),
+    "learning-rate": ("0.003", 0.003),
+    "objective": ("wgan", "wgan"),
+    "augment": ("ada", "ada"),
+    "gamma": ("0.5", 0.5),
+    "lecam": ("0.3", 0.3),
+    "reconstruction": ("laplace", "laplace"),
+    "beta": ("0.25", 0.25),
+    "latent-channels": ("7", 7),
+    "adversarial-kimg": ("4.5", 4.5),
+    "free-bits": ("0.125", 0.125),
+    "on-trouble": ("ignore", "ignore"),
+    "patience-kimg": ("6.5", 6.5),
+    "seed": ("11", 11),
+    "precision": ("fp32", "fp32"),
+    "compile": (None, True),
+    "resume": (None, True),
+}
+FIELDS = {"batch": "batch_size", "compile": "compiled"}
+
+
+@pytest.mark.parametrize("option", REACHING)
+def test_an_option_of_train_is_that_of_its_name_and_changes_no_other(tmp_path, monkeypatch, option):
+    checked = []
+
+    def check(config):  # and then there is no such folder
+        checked.append(config)
+
+    monkeypatch.setattr(TrainConfig, "check", check)
+
+    def configured(*arguments):
+        assert "There is no folder" in refused("train", tmp_path / "none", "--out", tmp_path / "run", *arguments)
+        return asdict(checked.pop())
+
+    text, value = REACHING[option]
+    plain = configured()
+    assert plain["kimg"] == 1000
+    field = FIELDS.get(option, option.replace("-", "_"))
+    changed = {field: value, **({"kimg": None} if option == "minutes" else {})}
+    assert configured(f"--{option}", *([] if text is None else [text])) == {**plain, **changed}
+
+
 def test_a_run_in_trouble_is_told_of_and_softened(photos, tmp_path):
     options = "--kimg 0.04 --learning-rate 1 --objective relativistic --on-trouble soften"
     result = done("train", photos, "--out", tmp_path / "run", *SMALL, *options.split())
@@ -168,6 +250,15 @@ def test_skipped_files_are_named(photos, tmp_path):
     (photos / "broken.png").write_text("not an image")
     result = done("train", photos, "--out", tmp_path / "run", "--kimg", "0.004", *SMALL)
     assert "skipped broken.png: " in result.stderr
+
+
+@pytest.mark.parametrize("count", [10, 11, 13])
+def test_of_skipped_files_ten_are_named_and_the_others_counted(photos, weights, count):
+    for i in range(count):
+        (photos / f"broken{i:02}.png").write_text("not an image")
+    said = run("measure", weights, photos, "--count", "9").stderr.splitlines()
+    assert [line.partition(":")[0] for line in said[:10]] == [f"  skipped broken{i:02}.png" for i in range(10)]
+    assert said[10:-1] == ([] if count == 10 else [f"  and {count - 10} more"])
 
 
 def test_a_run_that_diverges_says_so_in_a_sentence(photos, tmp_path):
@@ -383,6 +474,33 @@ def test_a_folder_of_classes_is_measured_in_its_proportions(photos, weights):
     assert '"fake": 20' in done("measure", weights, photos, "--count", "20", "--labels").stdout
 
 
+@pytest.mark.usefixtures("cheap")
+def test_a_measurement_is_that_of_its_options(photos, weights):
+    text = done("measure", weights, photos, "--count", "11", "--seed", "3", "--fit", "stretch").stdout
+    dataset = gan_core.ImageDataset.from_folder(photos, 16, "RGB", "stretch")
+    *_, last = measure.measuring(gan_core.load(weights), dataset, 11, 3)
+    assert json.loads(text[text.index("{") :]) == pytest.approx(asdict(last.report))
+
+
+@pytest.mark.parametrize(("options", "likelihood"), [([], "bernoulli"), (["--likelihood", "laplace"], "laplace")])
+@pytest.mark.parametrize("samples", [0, 3])
+def test_a_likelihood_is_that_of_its_options(photos, options, likelihood, samples):
+    file = EXAMPLES / "vae-digits.safetensors"
+    more = ["--samples", samples] if samples else []
+    text = done("likelihood", file, photos, "--seed", "7", "--fit", "pad", *options, *more).stdout
+    vae = gan_core.load(file)
+    images = gan_core.ImageDataset.from_folder(photos, 28, "grey", "pad").images
+    bound = elbo(vae, images, likelihood, 7)
+    expected = {name: value for name, value in asdict(bound).items() if name != "of_each"}
+    if samples:
+        scale = None if likelihood == "bernoulli" else bound.scale
+        estimate = importance_weighted(vae, images, samples, likelihood, 7, scale)
+        expected |= {"importance_weighted_nats": float(estimate.mean()), "samples": samples}
+    found = json.loads(text[text.index("{") :])
+    assert (found.pop("images"), found.pop("likelihood")) == (12, likelihood)
+    assert found == pytest.approx(expected)
+
+
 # Seeds.
 
 SEEDS = st.integers(0, LAST_SEED)
@@ -430,7 +548,31 @@ def test_seeds_that_are_none_are_refused(text):
         parse_seeds(text)
 
 
-@pytest.mark.parametrize("text", ["0-4294967295", "0-100000", ",".join(["0-9999"] * 11)])
+@pytest.mark.parametrize(
+    ("text", "seeds"),
+    [
+        ("4294967295", [4294967295]),
+        ("4294967294-4294967295", [4294967294, 4294967295]),
+        (" 3 , 5-5 ", [3, 5]),
+        ("7,7,0", [7, 7, 0]),
+        ("0-99999", range(100_000)),
+        ("0-49999,0-49999", [*range(50_000), *range(50_000)]),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_seeds_up_to_their_limits(text, seeds):
+    assert parse_seeds(text) == list(seeds)
+
+
+@pytest.mark.parametrize("text", ["4294967295-4294967296", "0-4294967296", "4294967296-4294967296"])
+def test_seeds_beyond_the_last_are_refused(text):
+    with pytest.raises(InputError, match="from 0 to at most 4294967295"):
+        parse_seeds(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["0-99999,0-99999", "0-99999,5", "0-4294967295", "0-100000", ",".join(["0-9999"] * 11)]
+)
 def test_more_pictures_than_can_be_meant_are_refused_at_once(text):
     with pytest.raises(InputError, match="At most 100,000 pictures"):
         parse_seeds(text)
