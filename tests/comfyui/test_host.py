@@ -1,0 +1,428 @@
+"""What nodes do, value by value: called in a Python of ComfyUI's that has its modules, but no server and no queue."""
+
+import json
+import subprocess
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from comfyui_server import ROOT, find_comfyui, find_python
+
+START = """
+    import asyncio, contextlib, importlib, io, json, os, sys, types
+    root, comfyui, base = sys.argv[1:4]
+    sys.argv = ["main.py", "--cpu", "--base-directory", base, "--disable-api-nodes"]
+    sys.path.insert(0, comfyui)
+    out, sys.stdout = sys.stdout, sys.stderr
+    import comfy.options
+    comfy.options.enable_args_parsing()
+    import comfy.cli_args, comfyui_version, folder_paths, server, torch
+    from comfy_api.latest import _io
+    torch.set_num_threads(1)
+    pack = types.ModuleType("pack")
+    pack.__path__ = [root]
+    sys.modules["pack"] = pack
+    nodes = importlib.import_module("pack.nodes")
+    host, types_ = importlib.import_module("pack.nodes.host"), importlib.import_module("pack.nodes.types")
+    core = importlib.import_module("pack.gan_core")
+    InputError = core.InputError
+    said = []
+    server.PromptServer.instance = types.SimpleNamespace(
+        send_progress_text=lambda text, node_id: said.append(text), client_id=None, last_node_id=None,
+        supports=[], sockets_metadata={}, send_sync=lambda *anything: None,
+    )
+    asyncio.run(nodes.GANStudio().on_load())
+    NODES = {each.GET_SCHEMA().node_id: each for each in asyncio.run(nodes.GANStudio().get_node_list())}
+
+    def call(node, **inputs):
+        "The outputs of a node, and what was said on it."
+        said.clear()
+        hidden = {"hidden_inputs": {_io.Hidden.unique_id: "1"}}
+        return NODES[node].PREPARE_CLASS_CLONE(hidden).execute(**inputs).result
+
+    def refusal(function, *arguments, **more):
+        "The sentence that something is refused with."
+        try:
+            function(*arguments, **more)
+        except InputError as error:
+            return str(error)
+
+    known = dict(globals())
+    print(json.dumps("ready"), file=out, flush=True)
+    for line in sys.stdin:
+        try:
+            names = dict(known)
+            *before, last = json.loads(line)
+            exec("\\n".join(before), names)
+            answer = {"value": eval(last, names)}
+        except BaseException as error:
+            import traceback
+            answer = {"error": traceback.format_exc()}
+        print(json.dumps(answer), file=out, flush=True)
+"""
+
+
+class Inside:
+    """A Python of ComfyUI's."""
+
+    def __init__(self, base: Path):
+        comfyui = find_comfyui()
+        assert comfyui is not None
+        self.base, self.log = base, base / "log.txt"
+        for folder in ("models", "input", "output", "temp", "user"):
+            (base / folder).mkdir()
+        self.process = subprocess.Popen(
+            [find_python(comfyui), "-c", textwrap.dedent(START), str(ROOT), str(comfyui), str(base)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.log.open("w"),
+            text=True,
+            cwd=comfyui,
+        )
+        assert self._answer() == "ready"
+
+    def __call__(self, code: str) -> Any:
+        """Runs lines of Python, of which the last is an expression whose value is returned, as JSON."""
+        assert self.process.stdin is not None
+        *before, last = textwrap.dedent(code).strip().splitlines()
+        self.process.stdin.write(json.dumps(["\n".join(before), last]) + "\n")
+        self.process.stdin.flush()
+        answer = self._answer()
+        assert "error" not in answer, answer["error"]
+        return answer["value"]
+
+    def _answer(self) -> Any:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, self.log.read_text()
+        return json.loads(line)
+
+
+@pytest.fixture(scope="module")
+def inside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inside]:
+    if find_comfyui() is None:
+        pytest.skip("there is no ComfyUI")
+    inside = Inside(tmp_path_factory.mktemp("inside"))
+    yield inside
+    inside.process.kill()
+    inside.process.wait()
+
+
+# Leave to publish, and what is published.
+
+
+@pytest.mark.parametrize(
+    ("value", "may"), [("1", True), (None, False), ("", False), ("0", False), ("yes", False), ("11", False)]
+)
+def test_publishing_is_allowed_by_1_in_the_environment_and_nothing_else(
+    inside: Inside, value: str | None, may: bool
+) -> None:
+    found = inside(
+        f"""
+        os.environ.pop("GAN_STUDIO_ALLOW_PUBLISH", None)
+        os.environ.update({{}} if {value!r} is None else {{"GAN_STUDIO_ALLOW_PUBLISH": {value!r}}})
+        found = host.may_publish()
+        os.environ.pop("GAN_STUDIO_ALLOW_PUBLISH", None)
+        found
+        """
+    )
+    assert found is may
+
+
+@pytest.mark.parametrize(
+    ("text", "may"),
+    [("allow", True), (" allow\n", True), ("", False), ("allow it", False), ("disallow", False), ("1", False)],
+)
+def test_publishing_is_allowed_by_one_word_in_a_file_of_the_user(inside: Inside, text: str, may: bool) -> None:
+    path = inside.base / "user" / "gan_studio" / "publish.txt"
+    path.parent.mkdir(exist_ok=True)
+    assert inside("host.may_publish()") is False
+    path.write_text(text)
+    assert inside("host.may_publish()") is may
+    path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("page", "disabled", "found"),
+    [
+        ("{'workflow': {'a': 1}}", False, {"a": 1}),
+        ("{'workflow': {'a': 1}}", True, None),
+        ("{}", False, {"1": "prompt"}),
+        ("None", False, {"1": "prompt"}),
+        ("None", True, None),
+        ("{'workflow': 'x'}", False, {"1": "prompt"}),
+    ],
+)
+def test_a_workflow_is_the_pages_or_the_prompt_and_none_where_metadata_are_turned_off(
+    inside: Inside, page: str, disabled: bool, found: Any
+) -> None:
+    value = inside(
+        f"""
+        comfy.cli_args.args.disable_metadata = {disabled}
+        found = host.workflow(types.SimpleNamespace(extra_pnginfo={page}, prompt={{"1": "prompt"}}))
+        comfy.cli_args.args.disable_metadata = False
+        found
+        """
+    )
+    assert value == found
+
+
+# Names and places.
+
+
+@pytest.mark.parametrize(
+    ("version", "old"),
+    [("0.18.0", True), ("0.17.9", True), ("0.9.99", True), ("0.18.1", False), ("0.19.0", False), ("1.0.0", False)],
+)
+def test_an_older_comfyui_is_told_what_it_lacks(inside: Inside, version: str, old: bool) -> None:
+    said = inside(
+        f"""
+        own, comfyui_version.__version__ = comfyui_version.__version__, {version!r}
+        try:
+            found = host.check_version()
+        except RuntimeError as error:
+            found = str(error)
+        comfyui_version.__version__ = own
+        found
+        """
+    )
+    assert (said is not None) == old
+    if old:
+        assert said.startswith("ComfyUI-GAN-Studio needs ComfyUI 0.18.1 or newer, and this is " + version)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "free"),
+    [("cats", True), ("a/b", True), ("a" * 200, True), ("a" * 201, False), ("猫" * 66, True), ("猫" * 67, False)]
+    + [(bad, False) for bad in ("", " ", ".", "..", "../x", "a/../../x", ".hidden", "a/.b", "a/", "a\\", "/etc/x")],
+)
+def test_what_a_file_may_be_called(inside: Inside, prefix: str, free: bool) -> None:
+    assert (inside(f"host.bad_prefix({prefix!r})") is None) == free
+    assert (inside(f"host.bad_prefix({prefix!r}, host.DIRECTIONS)") is None) == free
+
+
+@pytest.mark.parametrize(
+    "name", ["../digits.safetensors", "/etc/passwd", "a/../../user/x.safetensors", "x.pkl", "nowhere.safetensors", ""]
+)
+def test_no_name_leads_out_of_the_folders_of_generators(inside: Inside, name: str) -> None:
+    (inside.base / "models" / "gan").mkdir(exist_ok=True)
+    (inside.base / "models" / "gan" / "x.pkl").touch()
+    (inside.base / "user" / "x.safetensors").touch()
+    for function in ("resolve_generator", "resolve_directions"):
+        assert inside(f"refusal(host.{function}, {name!r})")
+
+
+def test_a_file_that_is_replaced_has_another_fingerprint(inside: Inside) -> None:
+    path = inside.base / "models" / "gan" / "y.safetensors"
+    path.parent.mkdir(exist_ok=True)
+    found = [inside("host.fingerprint(host.resolve_generator, 'y.safetensors')")]
+    for size in (1, 1, 2):
+        path.write_bytes(b"x" * size)
+        found.append(inside("host.fingerprint(host.resolve_generator, 'y.safetensors')"))
+    assert len(set(found)) == 4
+
+
+def test_a_new_run_takes_a_free_name_and_a_resumed_one_the_newest(inside: Inside) -> None:
+    runs = inside.base / "output" / "gan" / "runs"
+    for name in ("cats", "cats_2"):
+        (runs / name).mkdir(parents=True)
+    assert inside("str(host.run_folder('cats', resume=False))") == str(runs / "cats_3")
+    assert inside("str(host.run_folder('dogs', resume=False))") == str(runs / "dogs")
+    assert inside("host.shown_path(host.run_folder('dogs', resume=False))") == "output/gan/runs/dogs"
+
+
+# Pictures.
+
+
+def test_pictures_are_images_of_comfyui(inside: Inside) -> None:
+    value = inside(
+        """
+        images = torch.tensor([-1.0, 0.0, 1.0, -3.0, 3.0, 0.5])[:, None, None, None]
+        found = types_.to_image(images)
+        [list(found.shape), found[:, 0, 0].tolist(), list(types_.to_image(torch.zeros(2, 4, 5, 6)).shape)]
+        """
+    )
+    levels = [0, 0.5, 1, 0, 1, 0.75]
+    assert value == [[6, 1, 1, 3], [[level] * 3 for level in levels], [2, 5, 6, 4]]
+
+
+@pytest.mark.parametrize(
+    ("side", "columns", "factor"), [(8, 2, 28), (100, 1, 5), (256, 1, 2), (257, 1, 1), (600, 1, 1)]
+)
+def test_a_sheet_is_enlarged_by_a_whole_number(inside: Inside, side: int, columns: int, factor: int) -> None:
+    height, width, pixels = inside(
+        f"""
+        images = torch.full(({columns}, 1, {side}, {side}), 0.2)
+        found = host.sheet(images, {columns})
+        [found.shape[1], found.shape[2], found[0, 0, 0].tolist()]
+        """
+    )
+    assert (height, width) == (side * factor, (columns * (side + 2) - 2) * factor)
+    assert pixels == pytest.approx([153 / 255] * 3)
+
+
+def test_a_picture_with_transparency_is_shown_on_white(inside: Inside) -> None:
+    assert inside("host.sheet(torch.full((1, 4, 8, 8), -1.0))[0, 0, 0].tolist()") == [1, 1, 1]
+
+
+# Latents on their way through core's nodes.
+
+
+def labelled(inside: Inside, change: str, classes: str = "torch.tensor([2, 0, 1])") -> Any:
+    """The labels that are found of three labelled points after a change of the dict `values`."""
+    return inside(
+        f"""
+        generator = types.SimpleNamespace(style_shape=None)
+        samples = torch.arange(6.0).reshape(3, 2, 1, 1)
+        values = types_.to_comfy(core.Latent(samples, "z", {classes}))
+        exec({textwrap.dedent(change)!r})
+        try:
+            found = types_.from_comfy(generator, values).labels.tolist()
+        except InputError as error:
+            found = str(error)
+        found
+        """
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ("pass", [2, 0, 1]),
+        ("values['samples'] = samples[[2, 0]]", [1, 2]),
+        ("values['samples'] = samples.repeat(2, 1, 1, 1)", [2, 0, 1] * 2),
+        ("values['samples'] = samples * 2", [2, 0, 1]),  # computed with: place by place
+        ("values['samples'] = samples.flip(0)", [1, 0, 2]),
+        ("values['samples'] = samples.double()[1:]", [0, 1]),
+    ],
+)
+def test_a_point_keeps_its_label_through_cores_nodes(inside: Inside, change: str, found: list[int]) -> None:
+    assert labelled(inside, change) == found
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "values['samples'] = samples[:2] * 2",
+        "values['samples'] = torch.cat([samples, samples * 2])",
+        "values['samples'] = torch.cat([samples[:2], samples[2:] * 2])",
+        "values['samples'], values['batch_index'] = samples * 2, [0, 1, 2]",
+    ],
+)
+def test_a_label_that_was_lost_is_not_guessed(inside: Inside, change: str) -> None:
+    assert "which image has which class was lost" in labelled(inside, change)
+
+
+def test_the_same_point_with_two_classes_has_none_that_is_sure(inside: Inside) -> None:
+    twice = "values['labelled'] = values['samples'] = samples[[0, 0, 1]]"
+    assert labelled(inside, twice) == [2, 0, 1]
+    assert "was lost" in labelled(inside, f"{twice}; values['samples'] = samples[[1, 0]]")
+    same = labelled(inside, f"{twice}; values['samples'] = samples[[1, 0]]", "torch.tensor([2, 2, 1])")
+    assert same == [1, 2]
+
+
+def test_a_label_for_all_takes_the_place_of_each(inside: Inside) -> None:
+    value = inside(
+        """
+        generator = types.SimpleNamespace(style_shape=(7, 6, 1))
+        values = types_.to_comfy(core.Latent(torch.zeros(2, 2, 1, 1), "z", torch.tensor([0, 1])))
+        styles = {"samples": torch.zeros(2, 7, 6, 1)}
+        found = [types_.from_comfy(generator, values, 3).labels.tolist()]
+        found += [types_.from_comfy(generator, styles).space, types_.from_comfy(generator, styles, 3).labels]
+        found.append(types_.from_comfy(generator, {**styles, "space": "w"}).space)
+        found.append(types_.from_comfy(generator, values).space)
+        [*found, sorted(types_.to_comfy(core.Latent(torch.zeros(1, 2, 1, 1))))]
+        """
+    )
+    assert value == [[3, 3], "w+", None, "w", "z", ["samples", "space"]]
+
+
+# Nodes.
+
+
+def test_measuring_a_likelihood_is_gan_cores_own(inside: Inside) -> None:
+    value = inside(
+        """
+        from pack.gan_core import likelihood
+        from pack.gan_core.examples import FOLDER, digits
+        import numpy as np
+        vae, images = core.load(FOLDER / "vae-digits.safetensors"), digits()
+        chosen = images.batch(np.sort(np.random.RandomState(7).permutation(10_000)[:9]))
+        found = {}
+        for kind, samples in (("bernoulli", 0), ("bernoulli", 3), ("laplace", 3)):
+            bound = likelihood.elbo(vae, chosen, kind, 7)
+            scale = None if kind == "bernoulli" else bound.scale
+            nats = bound.nats
+            if samples:
+                nats = float(likelihood.importance_weighted(vae, chosen, samples, kind, 7, scale).mean())
+            more = f"\\n{nats:.2f} nats importance-weighted, {samples} samples" if samples else ""
+            text = f"{bound}{more}\\n9 images of MNIST digits, {kind}"
+            inputs = dict(generator=vae, dataset=images, likelihood=kind, count=9, samples=samples, seed=7)
+            expected = [text, nats, bound.bits_per_dimension, bound.active_units]
+            found[f"{kind} {samples}"] = [list(call("MeasureLikelihood", **inputs)), expected, said[-1]]
+        found
+        """
+    )
+    assert len(value) == 3
+    for found, expected, said in value.values():
+        assert found[0] == expected[0] == said
+        assert found[1:] == pytest.approx(expected[1:], rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("mixing", "points", "columns"), [("pairs", 3, 3), ("grid", 6, 3), ("grid with sources", 12, 4)]
+)
+def test_mixed_styles_say_how_many_are_in_a_row(inside: Inside, mixing: str, points: int, columns: int) -> None:
+    value = inside(
+        f"""
+        generator = core.load(core.examples.FOLDER / "stylegan2-digits.safetensors")
+        rows = types_.to_comfy(core.sample_noise(generator, range({3 if mixing == "pairs" else 2}), labels=1))
+        across = types_.to_comfy(core.sample_noise(generator, range(5, 8), labels=2))
+        latent, columns = call("MixStyles", generator=generator, latent=rows, styles=across, first_layer=1,
+                               last_layer=2, mixing={mixing!r})
+        [len(latent["samples"]), columns, latent["space"]]
+        """
+    )
+    assert value == [points, columns, "w+"]
+
+
+def test_the_node_of_noise_takes_the_seeds_that_follow_and_leaves_what_is_minus_1_to_the_seed(inside: Inside) -> None:
+    value = inside(
+        """
+        generator = core.load(core.examples.FOLDER / "stylegan2-digits.safetensors")
+        def same(ours, *arguments, **more):
+            theirs = core.sample_noise(generator, *arguments, **more)
+            labels = theirs.labels is None or torch.equal(ours["labels"], theirs.labels)
+            return torch.equal(ours["samples"], theirs.samples) and ours["space"] == theirs.space and labels
+        one, = call("SampleNoise", generator=generator, seed=5, batch_size=3, truncation=1.0)
+        two, = call("SampleNoise", generator=generator, seed=5, batch_size=3, truncation=0.5, label=2, cutoff=2)
+        three, = call("SampleNoise", generator=generator, seed=5, batch_size=3, truncation=1.0, label=0, space="w")
+        weights = "0:0.25, 3:0.75"
+        four, = call("SampleNoise", generator=generator, seed=0, batch_size=1, truncation=1.0, class_weights=weights)
+        mixed = torch.tensor([0.25, 0, 0, 0.75] + [0.0] * (generator.classes - 4))
+        found = [same(one, range(5, 8)), same(two, range(5, 8), 0.5, 2, cutoff=2)]
+        found + [same(three, range(5, 8), labels=0, space="w"), same(four, [0], labels=mixed)]
+        """
+    )
+    assert value == [True] * 4
+
+
+def test_strengths_of_a_direction_grid_run_evenly_from_minus_to_plus(inside: Inside) -> None:
+    value = inside(
+        """
+        from pack.gan_core import directions as steering, pictures
+        generator = core.load(core.examples.FOLDER / "digits.safetensors")
+        found, noise = steering.sefa(generator, 3), core.sample_noise(generator, [4, 5])
+        inputs = dict(directions=found, rows=2, columns=5, strength=3.0, cell=32)
+        sheet, = call("DirectionGrid", generator=generator, latent=types_.to_comfy(noise), **inputs)
+        strengths = [-3.0, -1.5, 0.0, 1.5, 3.0]
+        one = core.Latent(noise.samples[:1].expand(5, -1, -1, -1))
+        made = [generator.decode(steering.move(generator, one, found, str(i), strengths)) for i in (1, 2)]
+        names = ["-3", "-1.5", "0", "+1.5", "+3"]
+        expected = host.as_image(pictures.table(torch.cat(made), ["sefa 1", "sefa 2"], names, 32))
+        [list(sheet.shape) == list(expected.shape), float((sheet - expected).abs().max())]
+        """
+    )
+    assert value[0] and value[1] < 0.01
