@@ -9,12 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -22,16 +24,25 @@ from PIL import Image
 from torch import Tensor
 
 from . import image_files
-from .errors import InputError
+from .errors import InputError, sentence
+from .files import patiently, remove, temporary_folder
+from .image_classes import Classes, classes_of, in_natural_order
+from .image_listing import Listing, state_of
 
 CHANNELS = {"auto": 0, "grey": 1, "RGB": 3, "RGBA": 4}
 """Choices of channels and what they stand for; 0 is decided by the images."""
 
-CACHE_VERSION = 1
-"""Raised whenever the same file would be decoded to other pixels."""
+CACHE_VERSION = 2
+"""Raised whenever the same file would be decoded to other pixels, or labelled otherwise."""
+
+BUILDS = 3
+"""How often a folder is read that changes meanwhile, before a person is told so."""
 
 DECODED_TOGETHER = 64
 """Images in flight at once: enough to keep every core busy, few enough to need little memory."""
+
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -52,6 +63,8 @@ class ImageDataset:
     """Whether training may show an image left-right reversed."""
     skipped: Mapping[str, str] = field(default_factory=dict)
     """Files that could not be used, and why."""
+    remarks: tuple[str, ...] = ()
+    """What a person should know of how the images were read, a sentence each: classes, what was passed over."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -156,17 +169,18 @@ class ImageDataset:
         labels: bool = False,
         cache: Path | None = None,
     ) -> ImageDataset:
-        """Reads every image in a folder and the folders within it.
+        """Reads every image in a folder and the folders within it, or in a ZIP archive.
 
         size: side of the squares, or height and width, in pixels.
-        channels: "grey", "RGB", "RGBA", or "auto": RGBA where images are see-through, grey where all are grey. Of RGBA
+        channels: "grey", "RGB", "RGBA", or "auto": RGBA where an image is see-through, grey where all are grey. Of RGBA
         what cannot be seen is black, whatever colour the file hides there.
         fit: "crop" to the middle, "pad" with white (with nothing, for RGBA), or "stretch".
-        labels: whether the folder's sub-folders are classes.
+        labels: whether the images have classes: those of StyleGAN's dataset.json, else the sub-folders.
         cache: where decoded images are kept; the default is the folder of that name in the home directory's cache.
 
-        Files that cannot be read are left out and named in `skipped`.
-        Raises InputError where the folder is missing or has no usable image.
+        Files that cannot be read are left out and named in `skipped`; `remarks` say what else was.
+        Raises InputError where the folder is missing or has no usable image, and where it is not sure what its classes
+        are.
         """
         *_, last = reading(folder, size, channels, fit, mirror, labels, cache)
         assert last.dataset is not None
@@ -191,39 +205,37 @@ def reading(
     mirror: bool = False,
     labels: bool = False,
     cache: Path | None = None,
+    exclude: Collection[Path] = (),
 ) -> Iterator[Reading]:
-    """Does what ImageDataset.from_folder does, step by step, so that the caller can show progress or stop."""
+    """Does what ImageDataset.from_folder does, step by step, so that the caller can show progress or stop.
+
+    exclude: folders in it whose content is never data, such as that of the run that is to learn from it.
+    """
     folder = Path(folder)
     height, width = _height_and_width(size)
     _check(height, width, channels, fit)
-    files = _files_in(folder)
-    classes = _classes(folder, files) if labels else ()
-    name = folder.resolve().name
-
     # A square has the entry that it has always had.
     settings: list[object] = [height if height == width else [height, width], channels, fit, labels]
-    entry = _cache_entry(cache or default_cache(), folder, files, settings)
-    dataset = _open_cached(entry, name)
-    if dataset is None:
-        count = CHANNELS[channels] or image_files.channels_of_files([folder / file for file in files])
-        partial = entry.with_name(f".{entry.name}.{uuid.uuid4().hex[:8]}.partial")
-        try:
-            partial.mkdir(parents=True)
-            yield from _decode(folder, files, classes, partial, (height, width), count, fit)
-            _publish(partial, entry)
-        except OSError as error:
-            raise InputError(f"The images cannot be cached in {entry.parent}: {error.strerror or error}.") from error
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-        dataset = _open_cached(entry, name)
-        assert dataset is not None
-    yield Reading(len(files), len(files), replace(dataset, mirror=mirror))
+    for _ in range(BUILDS):
+        with closing(Listing.of(folder, exclude)) as listing:
+            classes = classes_of(listing) if labels else None
+            entry = _cache_entry(cache or default_cache(), listing, settings)
+            dataset = _open_cached(entry, listing.name)
+            if dataset is None:
+                whole = yield from _cached(listing, classes, entry, (height, width), channels, fit)
+                # Another process, to which the folder looked different, may have removed it just now.
+                dataset = _open_cached(entry, listing.name) if whole else None
+            if dataset is not None:
+                remarks = [*(classes.remarks if classes else ()), *listing.remarks, *listing.passed_over_in_words()]
+                dataset = replace(dataset, mirror=mirror, remarks=(*dataset.remarks, *map(sentence, remarks)))
+                yield Reading(len(listing.files), len(listing.files), dataset)
+                return
+    raise InputError(f"The images in {folder} change while they are read: wait until all of them are there.")
 
 
-def fingerprint_of_folder(folder: str | Path) -> str:
+def fingerprint_of_folder(folder: str | Path, exclude: Collection[Path] = ()) -> str:
     """A hash of the names, sizes and times of the images in a folder: it changes when a file is added or altered."""
-    folder = Path(folder)
-    return _listing_hash(folder, _files_in(folder))
+    return state_of(Path(folder), exclude)
 
 
 def default_cache() -> Path:
@@ -245,121 +257,198 @@ def _check(height: int, width: int, channels: str, fit: str) -> None:
         raise InputError(f'Images are brought to their size by {", ".join(image_files.FITS)}; "{fit}" is none of them.')
 
 
-def _files_in(folder: Path) -> list[str]:
-    """The images in a folder, as sorted paths relative to it with forward slashes."""
-    if not folder.is_dir():
-        raise InputError(f"There is no folder {folder}.")
-    files = []
-    for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        where = Path(parent).relative_to(folder)
-        files += [
-            (where / name).as_posix()
-            for name in names
-            if os.path.splitext(name)[1].lower() in image_files.SUFFIXES and not name.startswith(".")
-        ]
-    if not files:
-        raise InputError(f"There are no images in {folder}: put PNG, JPEG or WebP files there.")
-    return sorted(files)
+def _cached(
+    listing: Listing, classes: Classes | None, entry: Path, size: tuple[int, int], channels: str, fit: str
+) -> Generator[Reading, None, bool]:
+    """Decodes the images into a cache entry. Returns False, and keeps nothing, where they changed meanwhile."""
+    try:
+        with temporary_folder(entry.parent) as folder:
+            partial = folder / "new"
+            partial.mkdir()
+            numbers = yield from _surveyed(listing)
+            automatic = not CHANNELS[channels]
+            count = _channels_of_some(listing) if automatic else CHANNELS[channels]
+            while True:
+                needed = yield from _decode(listing, classes, partial, size, count, automatic, fit, numbers)
+                if needed == count:
+                    break
+                count = needed
+            if listing.has_changed():
+                return False
+            _publish(partial, entry)
+    except OSError as error:
+        raise InputError(f"The images cannot be cached in {entry.parent}: {error.strerror or error}.") from error
+    return True
 
 
-def _classes(folder: Path, files: Sequence[str]) -> tuple[str, ...]:
-    loose = [file for file in files if "/" not in file]
-    if loose:
-        raise InputError(
-            f"With labels from sub-folders every image lies in one, but {len(loose)} lie in {folder.name} itself "
-            f"({loose[0]}): move them, or turn labels off."
-        )
-    return tuple(sorted({file.split("/", 1)[0] for file in files}))
+def _surveyed(listing: Listing) -> Generator[Reading, None, dict[str, image_files.Numbers]]:
+    """What numbers the files hold that have 32 bits in a pixel: which of them is white is a question to all."""
+    files = [file for file in listing.files if image_files.may_hold_any_numbers(file)]
+    ranges: list[tuple[str, float, float] | None] = []
+    with _pool() as pool:
+        for group in _groups(files):
+            ranges += pool.map(lambda file: _tried(image_files.range_of_numbers, listing, file), group)
+            yield Reading(0, len(listing.files))
+    return image_files.survey(ranges)
+
+
+def _channels_of_some(listing: Listing) -> int:
+    """A first guess at the channels. Decoding the others tells whether it was right."""
+    some = listing.files[:: max(1, len(listing.files) // image_files.PROBED)]
+    return max((_tried(image_files.own_channels, listing, file) or 1 for file in some), default=1)
+
+
+def _tried(function: Callable[[image_files.Source, str], Result], listing: Listing, file: str) -> Result | None:
+    """What a function says of a file; None for one that cannot be read."""
+    try:
+        return function(listing.source(file), file)
+    except Exception:  # noqa: BLE001 - decoding it will meet the same damage, and name it
+        return None
 
 
 def _decode(
-    folder: Path,
-    files: Sequence[str],
-    classes: Sequence[str],
+    listing: Listing,
+    classes: Classes | None,
     into: Path,
     size: tuple[int, int],
     channels: int,
+    automatic: bool,
     fit: str,
-) -> Iterator[Reading]:
-    """Writes images.u8 (the pixels, one image after another) and index.json (what they are)."""
-    labels: list[int] = []
+    numbers: Mapping[str, image_files.Numbers],
+) -> Generator[Reading, None, int]:
+    """Writes images.u8 (the pixels, one image after another) and index.json (what they are).
+
+    Returns `channels`; where these are chosen automatically and are not as many as the images need, that number
+    instead: then nothing whole was written.
+    """
+    files = listing.files if classes is None else [file for file in listing.files if file in classes.of_files]
+    kept: list[str] = []
     skipped: dict[str, str] = {}
     digest = hashlib.sha256()
+    needed, deep, deepest = 1, 0, 0
 
-    def read(file: str) -> np.ndarray | str:
+    def read(file: str) -> image_files.Decoded | str:
         try:
-            return image_files.read(folder / file, size, channels, fit)
+            return image_files.read(listing.source(file), file, size, channels, fit, numbers)
         except Exception as error:  # noqa: BLE001 - Pillow raises almost anything for a damaged file
             return str(error) or type(error).__name__
 
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool, (into / "images.u8").open("wb") as pixels:
-        for start in range(0, len(files), DECODED_TOGETHER):
-            group = files[start : start + DECODED_TOGETHER]
+    with _pool() as pool, (into / "images.u8").open("wb") as pixels:
+        done = 0
+        for group in _groups(files):
             for file, image in zip(group, pool.map(read, group), strict=True):
                 if isinstance(image, str):
-                    skipped[file] = image.replace(str(folder), folder.name)
+                    skipped[file] = image.replace(str(listing.root), listing.name)
                     continue
-                pixels.write(image.tobytes())
-                digest.update(image.tobytes())
-                if classes:
-                    labels.append(classes.index(file.split("/", 1)[0]))
-            yield Reading(start + len(group), len(files))
-    count = len(files) - len(skipped)
-    if not count:
+                needed = max(needed, image.own_channels)
+                if automatic and needed > channels:
+                    return needed
+                pixels.write(image.pixels.tobytes())
+                digest.update(image.pixels.tobytes())
+                kept.append(file)
+                if image.deepest is not None:
+                    deep, deepest = deep + 1, max(deepest, image.deepest)
+            done += len(group)
+            yield Reading(done, len(files))
+        pixels.flush()
+        os.fsync(pixels.fileno())  # before the index says that it is whole
+    if not kept:
         file, reason = next(iter(skipped.items()))
-        raise InputError(f"None of the {len(files)} images in {folder} can be read; {file}, for one: {reason}.")
-    if classes:
+        raise InputError(f"None of the {len(files)} images in {listing.root} can be read; {file}, for one: {reason}.")
+    if automatic and needed != channels:  # of those looked at first, some turned out to be damaged
+        return needed
+    remarks = [str(each) for each in numbers.values()]
+    if deep:
+        remarks.append(f"{deep:,} images have 16 bits and go up to {deepest:,}: 65,535 is read as white.")
+    names: list[str] = []
+    labels = None
+    if classes is not None:
+        counts = Counter(classes.of_files[file] for file in kept)
+        remarks = [
+            *classes.report({name: counts[name] for name in in_natural_order({*classes.of_files.values()})}),
+            *remarks,
+        ]
+        names = in_natural_order(counts.keys())
+        number = {name: i for i, name in enumerate(names)}
+        labels = [number[classes.of_files[file]] for file in kept]
         digest.update(np.asarray(labels, np.int64).tobytes())
     index = {
-        "shape": [count, *size, channels],
-        "labels": labels if classes else None,
-        "class_names": list(classes),
+        "version": CACHE_VERSION,
+        "shape": [len(kept), *size, channels],
+        "labels": labels,
+        "class_names": names,
         "skipped": skipped,
+        "remarks": list(map(sentence, remarks)),
         "fingerprint": digest.hexdigest(),
     }
     (into / "index.json").write_text(json.dumps(index), encoding="utf-8")
+    return channels
 
 
-def _cache_entry(cache: Path, folder: Path, files: Sequence[str], settings: list[object]) -> Path:
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(min(8, os.cpu_count() or 1))
+
+
+def _groups(files: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(files), DECODED_TOGETHER):
+        yield files[start : start + DECODED_TOGETHER]
+
+
+def _cache_entry(cache: Path, listing: Listing, settings: list[object]) -> Path:
     """Where these files under these settings are cached: the name's first half says whose it is, its second, in
     which state."""
-    owner = hashlib.sha256(json.dumps([CACHE_VERSION, str(folder.resolve()), *settings]).encode()).hexdigest()[:16]
-    return cache / f"{owner}-{_listing_hash(folder, files)[:16]}"
-
-
-def _listing_hash(folder: Path, files: Sequence[str]) -> str:
-    digest = hashlib.sha256()
-    for file in files:
-        try:
-            status = (folder / file).stat()
-            state = f"{status.st_size}\0{status.st_mtime_ns}"
-        except OSError:  # a link to nowhere, which reading it will report
-            state = "missing"
-        digest.update(f"{file}\0{state}\n".encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
+    # The 1 is no version but part of the name: an entry that was decoded otherwise is replaced, and not left behind.
+    owner = hashlib.sha256(json.dumps([1, str(listing.root.resolve()), *settings]).encode()).hexdigest()[:16]
+    return cache / f"{owner}-{listing.state[:16]}"
 
 
 def _publish(partial: Path, entry: Path) -> None:
     """Gives a finished cache its name, and drops what older states of the same folder left behind."""
     owner = entry.name.split("-")[0]
     for stale in entry.parent.glob(f"{owner}-*"):
-        shutil.rmtree(stale, ignore_errors=True)
+        _drop(stale)
+    # Where it is taken, another process was faster, with the same pixels; or what is there is damaged, and in use.
+    place = entry if not entry.exists() else entry.with_name(f"{entry.name}-{uuid.uuid4().hex[:8]}")
     try:
-        partial.rename(entry)
+        if _open_cached(entry, "") is None:
+            patiently(lambda: os.rename(partial, place))
     except OSError:
-        if not entry.is_dir():  # otherwise another process was faster, with the same pixels
+        if _open_cached(entry, "") is None:
             raise
+
+
+def _drop(entry: Path) -> None:
+    """Removes a cache entry, unless its images are in use: Windows removes no file that is mapped. It then stays
+    whole, and whoever comes by later tries again."""
+    try:
+        (entry / "images.u8").unlink(missing_ok=True)
+    except OSError:
+        return
+    remove(entry)
 
 
 def _open_cached(entry: Path, name: str) -> ImageDataset | None:
     """The data set in a cache entry; None where it is missing or not whole."""
+    # One that is damaged and in use at once cannot be replaced: the whole one stands beside it.
+    places = [entry, *entry.parent.glob(f"{entry.name}-*")]
+    return next(filter(None, (_opened(place, name) for place in places)), None)
+
+
+def _opened(entry: Path, name: str) -> ImageDataset | None:
     try:
         index = json.loads((entry / "index.json").read_text(encoding="utf-8"))
+        if index["version"] != CACHE_VERSION:
+            return None
         images = np.memmap(entry / "images.u8", np.uint8, mode="r", shape=tuple(index["shape"]))
         labels = None if index["labels"] is None else np.asarray(index["labels"], np.int64)
         return ImageDataset(
-            images, name, index["fingerprint"], labels, tuple(index["class_names"]), skipped=index["skipped"]
+            images,
+            name,
+            index["fingerprint"],
+            labels,
+            tuple(index["class_names"]),
+            skipped=index["skipped"],
+            remarks=tuple(index["remarks"]),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None

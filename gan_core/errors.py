@@ -1,6 +1,7 @@
 """What a person is told when something cannot go on: one sentence that says what was wrong, where, and what to do."""
 
 import re
+from collections.abc import Sequence
 
 LINE = 120
 """Characters that are shown at most of a text that somebody else wrote: a name, a path, a title in a file."""
@@ -12,7 +13,7 @@ LONGEST_SENTENCE = 480
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 # Signs that nobody sees, some of which turn around how what follows is read, and halves of characters.
 _UNSEEN = re.compile(r"[\xad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]")
-_LONG_QUOTE = re.compile(f'(?<=")[^"]{{{LINE + 1},}}(?=")')
+_QUOTE = re.compile('"[^"]*"')
 _LONG_WORD = re.compile(rf'[^\s"]{{{LINE + 3},}}')  # a word, and what stands around it
 
 
@@ -29,8 +30,14 @@ def shown(text: object) -> str:
 
 def sentence(text: str) -> str:
     """A sentence that names what somebody else wrote: cleaned, and no more than a line of that in it."""
-    text = _LONG_QUOTE.sub(lambda found: _cut(found[0], LINE), cleaned(text))
+    text = _QUOTE.sub(lambda found: f'"{_cut(found[0][1:-1], LINE)}"', cleaned(text))
     return _cut(_LONG_WORD.sub(lambda found: _cut(found[0], LINE), text), LONGEST_SENTENCE)
+
+
+def some(names: Sequence[str], most: int = 8) -> str:
+    """Names for a sentence: the first few, and how many more there are."""
+    listed = ", ".join(_cut(cleaned(name), 60) for name in names[:most])
+    return listed + (f" and {len(names) - most:,} more" if len(names) > most else "")
 
 
 def _cut(text: str, limit: int) -> str:

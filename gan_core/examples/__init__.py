@@ -48,7 +48,7 @@ def portraits(
     """
     if labels:
         raise InputError("The portraits are of one kind and have no labels: turn labels off.")
-    with Image.open(FOLDER / "portraits.webp") as sheet:
+    with Image.open(FOLDER / "portraits.webp", formats=["WEBP"]) as sheet:
         pixels = np.asarray(sheet.convert("RGB"))
     rows, columns = pixels.shape[0] // SIDE, pixels.shape[1] // SIDE
     tiles = pixels.reshape(rows, SIDE, columns, SIDE, 3).swapaxes(1, 2).reshape(-1, SIDE, SIDE, 3)

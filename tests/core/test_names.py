@@ -31,6 +31,11 @@ def test_no_sentence_commands_a_terminal_or_turns_its_text_around(error, name):
     message.encode()
 
 
+def test_what_stands_between_two_names_is_said_whole():
+    text = f'"a" {"is not what was asked for " * 6}"b".'
+    assert str(InputError(text)) == text
+
+
 @pytest.mark.parametrize("name", ["A" * 100_000, "a folder, " * 10_000, '"' * 9_999, "\x00" * 5_000, "👩‍🚀" * 5_000])
 @pytest.mark.parametrize("text", ['There is no folder "{}" here.', "There is no folder {} here.", "{}"])
 def test_a_sentence_repeats_no_endless_name(name, text):
