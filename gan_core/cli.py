@@ -22,7 +22,7 @@ from .files import next_free
 from .generator import Generator
 from .image_files import FITS, parse_size
 from .importing import importing
-from .latents import parse_class_weights, parse_seeds, sample_noise
+from .latents import find_class, parse_class_weights, parse_seeds, sample_noise
 from .likelihood import elbo, importance_weighted
 from .metrics import measuring
 from .objectives import OBJECTIVES
@@ -188,7 +188,9 @@ DEMO_KIMG = 500
     help="How images of other proportions are fitted.",
 )
 @click.option("--mirror", is_flag=True, help="Also show every image left-right reversed.")
-@click.option("--labels", is_flag=True, help="Take the folder's sub-folders for classes.")
+@click.option(
+    "--labels", is_flag=True, help="Learn classes: those of StyleGAN's dataset.json, else the folder's sub-folders."
+)
 @click.option(
     "--precision",
     type=click.Choice(["auto", "fp32"]),
@@ -198,7 +200,7 @@ DEMO_KIMG = 500
 )
 @click.option("--device", help="Such as cpu, cuda or cuda:1.  [default: the fastest there is]")
 def train_command(data: Path, out: Path, **options: Any) -> None:
-    """Learns to make images like those in the folder DATA.
+    """Learns to make images like those in DATA, a folder or a .zip file.
 
     Ctrl-C stops it and keeps what was learned; --resume goes on from there. The folder --out then holds
     generator.safetensors, samples as they became, history.csv and loss.png.
@@ -238,7 +240,7 @@ def train_command(data: Path, out: Path, **options: Any) -> None:
         config.check()
         opened = None if start is None else _opened(start)
         with world.in_turn():
-            dataset = _read(data, quiet=not world.leads, **options)
+            dataset = _read(data, quiet=not world.leads, exclude=[out], **options)
         _train_to_the_end(dataset, config, opened, world)
         if world.leads:
             _say_where(out, "generator.safetensors", "loss.png")
@@ -257,8 +259,12 @@ def train_command(data: Path, out: Path, **options: Any) -> None:
     "--truncation", type=float, default=1.0, show_default=True, help="psi: below 1 more typical, less varied."
 )
 @click.option("--cutoff", type=int, help="How many of a StyleGAN's first layers psi acts on.  [default: all]")
-@click.option("--label", type=int, help="The class to draw, by number.  [default: drawn by the seed]")
-@click.option("--class-weights", help="A mixture of classes instead, such as 3:0.7,8:0.3.")
+@click.option(
+    "--label",
+    help="The class to draw, by its name; by its number from 0 if none is called by a number.  [default: drawn by the "
+    "seed]",
+)
+@click.option("--class-weights", help="A mixture of classes instead, such as cat:0.7,dog:0.3.")
 @click.option(
     "--noise",
     type=click.Choice(generator.NOISES),
@@ -279,7 +285,7 @@ def sample(
     seeds: str,
     truncation: float,
     cutoff: int | None,
-    label: int | None,
+    label: str | None,
     class_weights: str | None,
     noise: str,
     noise_seed: int,
@@ -293,7 +299,8 @@ def sample(
     if not 0 < scale < math.inf:
         raise InputError(f"The scale is more than 0, not {scale:g}.")
     made = generator.load(weights)
-    labels = label if class_weights is None else parse_class_weights(made, class_weights)
+    chosen = None if label is None else find_class(made, label)
+    labels = chosen if class_weights is None else parse_class_weights(made, class_weights)
     latent = sample_noise(made, wanted, truncation, labels, cutoff=cutoff)
     motion = Transform(*(translate or (0.0, 0.0)), rotate, scale)
     matrices = None if motion == Transform() else motion.matrices(len(latent))
@@ -303,7 +310,8 @@ def sample(
     else:
         for seed, picture in zip(wanted, pictures.to_pictures(images), strict=True):
             pictures.save_png(picture, out / f"seed{seed:06d}.png")
-    click.echo(f"{len(wanted)} pictures in {out}")
+    of_class = "" if chosen is None else f" of the class {made.class_names[chosen]}"
+    click.echo(f"{len(wanted)} pictures{of_class} in {out}")
 
 
 @main.command()
@@ -469,9 +477,7 @@ def likelihood_command(weights: Path, data: Path, likelihood: str, samples: int,
     "--count", type=int, default=2000, show_default=True, help="Images made, and read at most: 10 to 10,000 of each."
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the first picture; the others follow.")
-@click.option(
-    "--labels", is_flag=True, help="Take the folder's sub-folders for classes, and make them in its proportions."
-)
+@click.option("--labels", is_flag=True, help="Read classes, as train does, and make them in their proportions.")
 @click.option(
     "--fit",
     type=click.Choice(list(FITS)),
@@ -538,6 +544,8 @@ def _read(folder: Path, quiet: bool = False, **settings: Any) -> ImageDataset:
         click.echo(f"  skipped {file}: {reason}", err=True)
     if len(dataset.skipped) > 10:
         click.echo(f"  and {len(dataset.skipped) - 10} more", err=True)
+    for remark in dataset.remarks:
+        click.echo(f"  {remark}")
     return dataset
 
 

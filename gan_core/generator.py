@@ -13,7 +13,7 @@ from torch import Tensor
 
 from . import architectures, weights
 from .architectures import Architecture, Shapes
-from .errors import InputError, shown
+from .errors import InputError, shown, some
 from .latents import LAST_SEED, Latent, noise_maps
 from .mixture import GaussianMixture
 
@@ -72,6 +72,21 @@ class Generator:
     def classes(self) -> int:
         """Number of class labels; 0 for a generator without."""
         return self.config.classes
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """What its classes are called, label 0 first; their numbers where the file does not say."""
+        names = self.card.get("class_names")
+        named = isinstance(names, (list, tuple)) and len(names) == self.classes
+        return tuple(map(str, names if named and names else range(self.classes)))
+
+    @property
+    def classes_in_words(self) -> str:
+        """Its classes, for a sentence."""
+        names = self.class_names
+        if names == tuple(map(str, range(self.classes))):
+            return f"classes 0 to {self.classes - 1}"
+        return f"the classes {some(names)}"
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
@@ -255,8 +270,8 @@ class Generator:
             raise InputError(f"{self.title} was trained without classes: it takes no label.")
         if self.classes and latent.labels is None:
             raise InputError(
-                f"{self.title} has {self.classes} classes, and this latent says no class: give it a label from 0 to "
-                f"{self.classes - 1}."
+                f"{self.title} has {self.classes} classes, and this latent says no class: give it a label from "
+                f"{self.classes_in_words.removeprefix('classes ')}."
             )
         if latent.labels is None:
             return
@@ -268,7 +283,7 @@ class Generator:
                     f"{self.title} has {self.classes} classes; the latent has weights for {latent.labels.shape[1]}."
                 )
         elif not 0 <= int(latent.labels.min()) <= int(latent.labels.max()) < self.classes:
-            raise InputError(f"{self.title} has classes 0 to {self.classes - 1}; the latent asks for another one.")
+            raise InputError(f"{self.title} has {self.classes_in_words}; the latent asks for another one.")
 
     def _check_styles(self, shape: tuple[int, ...], latent: Latent) -> None:
         expected = self._needs_styles()

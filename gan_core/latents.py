@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -51,7 +53,7 @@ def sample_noise(
     generator: Generator,
     seeds: Iterable[int],
     truncation: float = 1.0,
-    labels: int | Sequence[int] | Tensor | None = None,
+    labels: int | str | Sequence[int | str] | Tensor | None = None,
     space: str | None = None,
     cutoff: int | None = None,
     prior: str | None = None,
@@ -64,8 +66,9 @@ def sample_noise(
     seeds: whole numbers from 0 to 2^32 - 1.
     truncation: psi. Draws towards the average picture: below 1 trades variety for typicality. It scales z, or in a
     style-based generator draws w towards its mean (Karras et al. 2019, app. B).
-    labels: for a generator with classes, one label for all images or one for each, or weights of the classes as a float
-    tensor [classes] or [B, classes]; None draws them, by the seeds too.
+    labels: for a generator with classes, one label for all images or one for each, by number or, as a text, by name
+    (see find_class), or weights of the classes as a float tensor [classes] or [B, classes]; None draws them, by the
+    seeds too.
     space: "z", or "w" for a style-based generator. None is z, unless a truncation needs w.
     cutoff: how many of the first styles are truncated; None for all. Others than all make a latent in w+.
     prior: of a VAE, what is drawn from: "normal", the distribution that z was drawn towards in training, or "mixture",
@@ -135,23 +138,67 @@ def parse_seeds(text: str) -> list[int]:
     return seeds
 
 
+def find_class(generator: Generator, label: str) -> int:
+    """The number of a class, by what it is called.
+
+    A name counts for more than a number: "10" is the class of that name, wherever it stands. By its number, from 0, a
+    class can be asked for only where none is called by a number. Raises InputError where there is no such class.
+    """
+    if not generator.classes:
+        raise InputError(f"{generator.title} was trained without classes: it takes no label.")
+    names = [_comparable(name) for name in generator.class_names]
+    wanted = _comparable(label)
+    if wanted in names:
+        return names.index(wanted)
+    alike = [i for i, name in enumerate(names) if name.casefold() == wanted.casefold()]
+    if len(alike) == 1:
+        return alike[0]
+    if re.fullmatch(r"[0-9]{1,9}", wanted) and not any(re.fullmatch(r"[0-9]+", name) for name in names):
+        return _in_range(generator, int(wanted))
+    raise InputError(f"{generator.title} has {generator.classes_in_words}, and no class {_quoted(label)}.")
+
+
+def _comparable(name: str) -> str:
+    # The same letter may be written as one sign or as two: by a Mac's file names, for one.
+    return unicodedata.normalize("NFC", name.strip())
+
+
+def _quoted(label: str) -> str:
+    return label.strip() if re.fullmatch(r"-?[0-9]{1,20}", label.strip()) else f'"{label}"'
+
+
+def _in_range(generator: Generator, label: int) -> int:
+    if not 0 <= label < generator.classes:
+        raise InputError(f"{generator.title} has {generator.classes_in_words}, and no class {label}.")
+    return label
+
+
 def parse_class_weights(generator: Generator, text: str) -> Tensor:
-    """ "3:0.7, 8:0.3", or a number for every class -> [classes], float32. Raises InputError for anything else."""
-    parts = [part.strip().split(":") for part in text.split(",") if part.strip()]
-    try:
-        if parts and all(len(part) == 2 for part in parts):
-            given = {int(label): float(weight) for label, weight in parts}
-            if len(given) == len(parts) and all(0 <= label < generator.classes for label in given):
-                return torch.tensor([given.get(label, 0.0) for label in range(generator.classes)])
-        elif all(len(part) == 1 for part in parts) and len(parts) == generator.classes:
-            return torch.tensor([float(number) for (number,) in parts])
-    except ValueError:
-        pass
+    """ "cat:0.7, dog:0.3", by names as find_class takes them, or a number for every class -> [classes], float32.
+
+    Raises InputError for anything else.
+    """
+    parts = [part.strip() for part in text.split(",") if part.strip()]
     if not generator.classes:
         raise InputError(f"{generator.title} was trained without classes: it takes no weights of classes.")
+    try:
+        if parts and all(":" in part for part in parts):
+            pairs = [part.rpartition(":") for part in parts]
+            given = {find_class(generator, name): float(weight) for name, _, weight in pairs}
+            if len(given) == len(parts):
+                return torch.tensor([given.get(label, 0.0) for label in range(generator.classes)])
+        elif not any(":" in part for part in parts) and len(parts) == generator.classes:
+            return torch.tensor([float(part) for part in parts])
+    except InputError as error:
+        reason = f" {error}"
+    except ValueError:
+        reason = ""
+    else:
+        reason = ""
+    first, last = generator.class_names[0], generator.class_names[-1]
     raise InputError(
-        f'"{text[:100]}" does not weigh the classes of {generator.title}: write pairs such as 0:0.7, 1:0.3, each class '
-        f"once and at most {generator.classes - 1}, or {generator.classes} numbers with commas between."
+        f'"{text[:100]}" does not weigh the classes of {generator.title}: write pairs such as {first}:0.7, {last}:0.3, '
+        f"each class once, or {generator.classes} numbers with commas between.{reason}"
     )
 
 
@@ -217,20 +264,18 @@ def check_truncation(generator: Generator, truncation: float, cutoff: int | None
         raise InputError(f"{generator.title} has {generator.style_shape[1]} styles; a cutoff after {cutoff} is none.")
 
 
-def _labels(generator: Generator, count: int, labels: int | Sequence[int] | Tensor | None) -> Tensor | None:
+def _labels(generator: Generator, count: int, labels: int | str | Sequence[int | str] | Tensor | None) -> Tensor | None:
     if labels is None:
         return None
     if not generator.classes:
         raise InputError(f"{generator.title} was trained without classes: it takes no label.")
     if isinstance(labels, Tensor) and labels.is_floating_point():
         return _class_weights(generator, count, labels)
-    chosen = [labels] * count if isinstance(labels, int) else list(labels)
+    given = [labels] * count if isinstance(labels, (int, str)) else list(labels)
+    chosen = [find_class(generator, label) if isinstance(label, str) else label for label in given]
     if len(chosen) != count:
         raise InputError(f"{len(chosen)} labels were given for {count} images: give one label, or one for each.")
-    bad = next((label for label in chosen if not 0 <= label < generator.classes), None)
-    if bad is not None:
-        raise InputError(f"{generator.title} has classes 0 to {generator.classes - 1}, and no class {bad}.")
-    return torch.tensor(chosen, dtype=torch.int64)
+    return torch.tensor([_in_range(generator, label) for label in chosen], dtype=torch.int64)
 
 
 def _class_weights(generator: Generator, count: int, given: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -629,3 +630,47 @@ def test_a_run_that_exists_is_not_overwritten(photos, tmp_path):
     before = (tmp_path / "run" / "checkpoint.safetensors").read_bytes()
     assert "already holds a run" in refused("train", photos, "--out", tmp_path / "run", "--kimg", "0.008", *SMALL)
     assert (tmp_path / "run" / "checkpoint.safetensors").read_bytes() == before
+
+
+# Classes by name, results beside data, archives.
+
+
+def test_a_class_is_drawn_by_its_name(new_generator, tmp_path):
+    generator = new_generator({"title": "few", "class_names": ["1", "2", "10"]}, classes=3, channels=3)
+    weights = generator.save(tmp_path / "few.safetensors")
+    arguments = ["sample", weights, "--seeds", "0-3", "--out", tmp_path / "a.png", "--label"]
+    assert "4 pictures of the class 10 in" in done(*arguments, "10").output
+    expected = gan_core.pictures.grid(generator.decode(sample_noise(generator, range(4), labels=2)))
+    with Image.open(tmp_path / "a.png") as sheet:
+        assert np.array_equal(np.asarray(sheet), np.asarray(expected))
+    assert "few has the classes 1, 2, 10, and no class 0" in refused(*arguments, "0")
+
+
+@pytest.fixture
+def animals(tmp_path) -> Path:
+    """A folder of two classes of six pictures each."""
+    for i in range(12):
+        path = tmp_path / "animals" / ("cats", "dogs")[i % 2] / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.random.RandomState(i).randint(0, 256, (16, 16, 3), np.uint8)).save(path)
+    return tmp_path / "animals"
+
+
+def test_results_in_the_folder_of_the_data_are_no_data_and_classes_are_told_before_training(animals):
+    arguments = ["train", animals, "--labels", "--out", animals / "run", *SMALL]
+    for kimg in ("0.004", "0.008"):
+        output = done(*arguments, "--kimg", kimg, *(["--resume"] if kimg == "0.008" else [])).output
+        assert "animals: 12 images 16x16x3, 2 classes" in output
+        assert output.index("2 classes, by the folders: cats (6), dogs (6).") < output.index("generator.safetensors")
+    assert "not those that this run has learned from" not in output
+    assert "belongs to a training" in refused("train", animals / "run", "--out", animals / "other", *SMALL)
+    assert "is where results are to be kept" in refused("train", animals, "--out", animals, *SMALL)
+
+
+def test_a_zip_archive_is_data(animals, tmp_path):
+    shutil.make_archive(str(tmp_path / "packed"), "zip", animals)
+    output = done(
+        "train", tmp_path / "packed.zip", "--labels", "--out", tmp_path / "run", "--kimg", "0.004", *SMALL
+    ).output
+    assert "packed: 12 images 16x16x3, 2 classes" in output
+    assert gan_core.load(tmp_path / "run" / "generator.safetensors").card["class_names"] == ["cats", "dogs"]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gan_core import InputError, Latent, sample_noise
-from gan_core.latents import LAST_SEED
+from gan_core.latents import LAST_SEED, find_class, parse_class_weights
 
 # What numpy's RandomState, frozen since 2019, gives for randn(4). NVIDIA's tools draw the same.
 GOLDEN = {
@@ -107,6 +107,96 @@ def test_labels_that_do_not_match_the_seeds_are_refused(new_generator):
 def test_a_label_that_is_no_class_is_refused(new_generator, label):
     with pytest.raises(InputError, match=r"classes 0 to 2, and no class (-1|3)"):
         sample_noise(new_generator(classes=3), range(2), labels=label)
+
+
+# Classes by their names.
+
+
+@pytest.mark.parametrize(
+    ("names", "asked", "found"),
+    [
+        (["ape", "cat"], "cat", 1),
+        (["ape", "cat"], " cat ", 1),
+        (["ape", "cat"], "Cat", 1),
+        (["Cat", "cat"], "cat", 1),
+        (["ape", "cat"], "0", 0),  # no class is called by a number
+        (["1", "10", "2"], "10", 1),
+        (["1", "10", "2"], "1", 0),
+        (["1", "10", "2"], "2", 2),
+        (["2", "0", "1"], "0", 1),
+        (["e\u0301te\u0301", "hiver"], "\u00e9t\u00e9", 0),
+        (["a:b", "-1", "c"], "-1", 1),
+        (None, "2", 2),  # of a file that says no names
+        (["only one", "of three"], "2", 2),  # nor does this one
+    ],
+    ids=str,
+)
+def test_a_class_is_known_by_its_name(new_generator, names, asked, found):
+    generator = new_generator(
+        {"class_names": names}, classes=3 if names in (None, ["only one", "of three"]) else len(names)
+    )
+    assert find_class(generator, asked) == found
+    assert sample_noise(generator, range(2), labels=asked).labels.tolist() == [found] * 2
+
+
+def test_classes_by_name_and_by_number_can_be_mixed(new_generator):
+    generator = new_generator({"class_names": ["10", "cat", "dog"]}, classes=3)
+    assert sample_noise(generator, range(3), labels=["dog", 0, "10"]).labels.tolist() == [2, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("names", "asked", "told"),
+    [
+        (["ape", "cat"], "dog", 'animals has the classes ape, cat, and no class "dog"'),
+        (["ape", "cat"], "2", "animals has the classes ape, cat, and no class 2"),
+        (["ape", "cat"], "-1", "animals has the classes ape, cat, and no class -1"),
+        (["ape", "cat"], "", 'animals has the classes ape, cat, and no class ""'),
+        (["1", "2"], "0", "animals has the classes 1, 2, and no class 0"),  # never the one that is called 1
+        (["Cat", "cAT"], "cat", "animals has the classes Cat, cAT, and no class"),
+        (["0", "1"], "2", "animals has classes 0 to 1, and no class 2"),
+        (["ape", "cat"], "9" * 5000, "animals has the classes ape, cat, and no class"),
+    ],
+    ids=lambda value: str(value)[:12],
+)
+def test_a_class_that_there_is_not_is_a_sentence_with_the_names(new_generator, names, asked, told):
+    with pytest.raises(InputError, match=told):
+        find_class(new_generator({"title": "animals", "class_names": names}, classes=2), asked)
+
+
+def test_of_many_classes_a_sentence_names_some(new_generator):
+    generator = new_generator({"class_names": [f"kind {i}" for i in range(1000)]}, classes=1000)
+    with pytest.raises(InputError, match="kind 7 and 992 more, and no class"):
+        find_class(generator, "another")
+
+
+@pytest.mark.parametrize("label", [2, -1])
+def test_a_latent_that_asks_for_no_class_there_is_names_those_that_there_are(new_generator, label):
+    generator = new_generator({"class_names": ["ape", "cat"]}, classes=2)
+    with pytest.raises(InputError, match="has the classes ape, cat; the latent asks for another one"):
+        generator.decode(Latent(torch.zeros(1, 4, 1, 1), labels=torch.tensor([label])))
+    with pytest.raises(InputError, match="says no class: give it a label from the classes ape, cat"):
+        generator.decode(torch.zeros(1, 4, 1, 1))
+
+
+@pytest.mark.parametrize(
+    ("text", "weights"),
+    [
+        ("cat:0.7, ape:0.3", [0.3, 0.7, 0]),
+        ("a:b:1", [0, 0, 1]),
+        ("1:2", [0, 2, 0]),
+        ("1, 0, 2", [1, 0, 2]),
+    ],
+)
+def test_classes_are_weighed_by_their_names(new_generator, text, weights):
+    generator = new_generator({"class_names": ["ape", "cat", "a:b"]}, classes=3)
+    assert parse_class_weights(generator, text).tolist() == pytest.approx(weights)
+
+
+@pytest.mark.parametrize("text", ["dog:1", "cat:0.5, Cat:0.5", "cat:much", "cat", "1, 2", "cat:1, 2", ""])
+def test_what_does_not_weigh_the_classes_is_a_sentence_that_shows_how(new_generator, text):
+    generator = new_generator({"class_names": ["ape", "cat", "gnu"]}, classes=3)
+    with pytest.raises(InputError, match=r"write pairs such as ape:0\.7, gnu:0\.3, each class once, or 3 numbers"):
+        parse_class_weights(generator, text)
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32, 2**64])
