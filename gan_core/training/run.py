@@ -18,10 +18,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam
 
-from .. import architectures, pictures
+from .. import architectures, pictures, weights
 from ..architectures import Architecture
 from ..dataset import ImageDataset
-from ..errors import InputError, TrainingDiverged
+from ..errors import InputError, TrainingDiverged, some
 from ..files import check_writable
 from ..generator import Generator
 from ..latents import Latent, sample_noise
@@ -122,7 +122,7 @@ class Run(ABC):
         self.diverged = False
         self.turn = 0  # of a step
         self.verdict: Verdict | None = None
-        self.remarks: list[str] = []
+        self.remarks: list[str] = self._on_other_images(found.state) if found else []
         self.shown, self.held_out = self._divided(found.state if found else None)
 
         with seeded(self.seed):
@@ -348,6 +348,8 @@ class Run(ABC):
             "network": asdict(self.network),
             "columns": names,
             "held_out": len(self.held_out),
+            "class_names": list(self.dataset.class_names),
+            "data": self._data(),
             **self.identity,
             **self.kept(),
         }
@@ -430,6 +432,14 @@ class Run(ABC):
         )
 
     def _check_resumable(self, state: dict[str, Any]) -> None:
+        begun_with = state.get("class_names") or self.world.first(self._classes_of_the_generator)
+        if begun_with and self.network.classes and list(begun_with) != list(self.dataset.class_names):
+            ours = self.dataset.class_names
+            others = "another order of the classes" if sorted(begun_with) == sorted(ours) else "other classes"
+            raise InputError(
+                f"{self.folder.name} cannot be resumed with {others}: it was begun with {some(begun_with)}, and "
+                f"{self.dataset.name} has {some(ours)}. Use the run's own images, or start anew."
+            )
         wanted = {"architecture": self.architecture.name, **asdict(self.network), **self.identity}
         had = {"architecture": state["architecture"], **state["network"]}
         had |= {name: state.get(name) for name in self.identity}
@@ -442,6 +452,30 @@ class Run(ABC):
                     f"{self.folder.name} cannot be resumed with these settings: it was begun with {name} {value}, and "
                     f"preset, objective and data now ask for {wanted.get(name)}. Use the run's own, or start anew."
                 )
+
+    def _classes_of_the_generator(self) -> list[str]:
+        """The classes of a run whose checkpoint is from before these were kept there."""
+        try:
+            with weights.opened(self.folder / "generator.safetensors") as file:
+                description = file.description
+                names = description.card.get("class_names") if description else None
+                return [str(name) for name in names] if isinstance(names, list) else []
+        except InputError:
+            return []
+
+    def _data(self) -> dict[str, Any]:
+        """What a card and a checkpoint say of the images."""
+        data = self.dataset
+        return {"name": data.name, "images": len(data), "fingerprint": data.fingerprint, "mirror": data.mirror}
+
+    def _on_other_images(self, state: Mapping[str, Any]) -> list[str]:
+        had, data = state.get("data"), self._data()
+        if not isinstance(had, dict) or had.get("fingerprint") == data["fingerprint"]:
+            return []
+        return [
+            f"The images are not those that this run has learned from so far: it goes on with {data['images']:,} of "
+            f"{data['name']} after {had.get('images')} of {had.get('name')}."
+        ]
 
     def restore(self, found: Checkpoint) -> None:
         """Takes up what a checkpoint holds, but for its counters. Raises InputError for a damaged one."""
@@ -536,12 +570,11 @@ class Run(ABC):
         )
 
     def _card(self) -> dict[str, Any]:
-        data = self.dataset
         return {
             "title": self.title,
             "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "class_names": list(data.class_names) if self.network.classes else [],
-            "data": {"name": data.name, "images": len(data), "fingerprint": data.fingerprint, "mirror": data.mirror},
+            "class_names": list(self.dataset.class_names) if self.network.classes else [],
+            "data": self._data(),
             "training": {
                 "preset": self.config.preset,
                 **self.facts(),

@@ -10,7 +10,7 @@ import sys
 import textwrap
 import time
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -745,6 +745,42 @@ def test_a_damaged_checkpoint_is_a_sentence_that_names_it(noise_images, tmp_path
     with pytest.raises(InputError, match=r"checkpoint\.safetensors"):
         finish(noise_images, config_for(tmp_path, resume=True))
     assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (("blue", "green", "red"), "with another order of the classes: it was begun with red, green, blue"),
+        (
+            ("red", "green", "pink"),
+            "with other classes: it was begun with red, green, blue, and .* has red, green, pink",
+        ),
+        (("red", "green"), "with other classes: it was begun with red, green, blue, and .* has red, green"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("kept", [True, False], ids=["kept in its state", "of an older version"])
+def test_a_run_on_other_classes_is_not_resumed(labelled_images, tmp_path, names, told, kept):
+    finish(labelled_images, config_for(tmp_path, steps=2))
+    if not kept:
+        found = checkpoint.read(tmp_path / "run")
+        state = {name: value for name, value in found.state.items() if name not in ("class_names", "data")}
+        checkpoint.write(tmp_path / "run", state, found.tensors)
+    others = replace(labelled_images, labels=labelled_images.labels % len(names), class_names=names)
+    with pytest.raises(InputError, match=told):
+        finish(others, config_for(tmp_path, steps=4, resume=True))
+    assert finish(labelled_images, config_for(tmp_path, steps=4, resume=True)).images == 4 * BATCH
+
+
+def test_a_run_on_other_pictures_says_so_when_it_is_resumed(noise_images, tmp_path):
+    assert finish(noise_images, config_for(tmp_path, steps=2)).remarks == []
+    assert finish(noise_images, config_for(tmp_path, steps=3, resume=True)).remarks == []
+    others = ImageDataset.from_images(noise_images.images[:20], name="others")
+    assert finish(others, config_for(tmp_path, steps=4, resume=True)).remarks == [
+        "The images are not those that this run has learned from so far: it goes on with 20 of others after 24 of "
+        "noise."
+    ]
+    assert finish(others, config_for(tmp_path, steps=5, resume=True)).remarks == []
 
 
 def test_a_resumed_run_lets_go_of_its_checkpoint_file(noise_images, tmp_path):
