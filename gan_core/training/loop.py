@@ -51,12 +51,12 @@ def train(
     device = device or world.device
     chosen = usable(device) if device is not None else best_device()
 
-    def settle() -> tuple[str, list[str]]:
+    def settle() -> tuple[str, int | None, list[str]]:
         whole, remarks = settled(config, dataset, chosen)
-        return whole.preset, remarks
+        return whole.preset, whole.batch_size, remarks
 
-    preset, remarks = world.first(settle)
-    config = replace(config, preset=preset)
+    preset, batch_size, remarks = world.first(settle)
+    config = replace(config, preset=preset, batch_size=batch_size)
     kind = AdversarialRun if isinstance(config.recipe, AdversarialRecipe) else VariationalRun
     run = kind(dataset, config, chosen, start, world)
     run.remarks[:0] = remarks

@@ -147,6 +147,14 @@ def settled(config: TrainConfig, dataset: ImageDataset, device: torch.device) ->
         chosen, reason = choose(found, device)
         remarks = [reason, *filter(None, [found.warning])]
     made = replace(config, preset=chosen)
+    if config.batch_size is None and 2 <= len(dataset) < made.recipe.batch_size:
+        # A power of two, as several processes take equal parts of it.
+        fewer = 2 ** (len(dataset).bit_length() - 1)
+        remarks.append(
+            f"A batch has {fewer} images instead of {made.recipe.batch_size}, as there are only {len(dataset)}: a "
+            "network learns little from so few, some hundred are a start."
+        )
+        made = replace(made, batch_size=fewer)
     made.check()
     return made, remarks
 

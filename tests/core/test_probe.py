@@ -208,6 +208,26 @@ def test_a_run_with_auto_that_was_stopped_reaches_the_same_weights(noise_images,
     assert [name for name in first if name != "history" and not torch.equal(first[name], second[name])] == []
 
 
+@pytest.mark.parametrize(("count", "batch"), [(2, 2), (3, 2), (12, 8), (31, 16), (32, None), (100, None)])
+def test_auto_takes_smaller_batches_where_there_are_few_images_and_says_so(tmp_path, count, batch):
+    config = replace(config_for(tmp_path), batch_size=None)
+    found, remarks = settled(config, ImageDataset.from_images(noise(count)), CPU)
+    assert found.batch_size == batch
+    sentence = f"A batch has {batch} images instead of 32, as there are only {count}: "
+    assert [remark.startswith(sentence) for remark in remarks[1:]] == ([] if batch is None else [True])
+
+
+def test_auto_leaves_a_batch_that_a_person_asked_for(tmp_path):
+    found, remarks = settled(config_for(tmp_path, batch_size=24), ImageDataset.from_images(noise(12)), CPU)
+    assert found.batch_size == 24 and len(remarks) == 1
+
+
+def test_a_dozen_pictures_and_auto_are_learned_from(tmp_path):
+    last = finish(ImageDataset.from_images(noise(12)), config_for(tmp_path, batch_size=None, kimg=0.008))
+    assert last.images == 8
+    assert any(remark.startswith("A batch has 8 images instead of 32") for remark in last.remarks)
+
+
 def test_a_preset_of_ones_own_is_left_and_nothing_is_looked_at(noise_images, tmp_path):
     config = config_for(tmp_path, preset="dcgan")
     assert settled(config, noise_images, CPU) == (config, [])
