@@ -328,6 +328,14 @@ def test_a_picture_is_reduced_without_aliasing_and_stretched_to_its_longer_side(
     torch.testing.assert_close(seen[0][..., 2:-2], torch.full((1, 3, 16, 12), 255 / 4))
 
 
+@pytest.mark.parametrize(("height", "width", "seen"), [(16, 32, 32), (40, 20, 40), (12, 4, 16), (30, 80, 64)])
+def test_pictures_become_squares_of_their_longer_side(height, width, seen):
+    sides = []
+    extractor = Extractor("sides", (16, 64), lambda pictures: sides.append(pictures.shape[2:]) or pictures[:, :, 0, 0])
+    extractor.features(torch.zeros(1, 3, height, width, dtype=torch.uint8))
+    assert sides == [(seen, seen)]
+
+
 def test_what_is_half_clear_is_half_white():
     seen = []
     extractor = Extractor("seen", (1, 1), lambda pictures: seen.append(pictures) or pictures[:, :, 0, 0])
