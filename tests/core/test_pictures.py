@@ -122,6 +122,52 @@ def test_a_panel_of_which_nothing_was_measured_is_not_drawn(tmp_path):
     assert heights[0] == heights[1]
 
 
+@pytest.fixture
+def figures(monkeypatch):
+    """The figures that are saved, instead of their files."""
+    saved = []
+
+    def savefig(figure, path, format, dpi):
+        saved.append(figure)
+        path.write_bytes(f"{format} {dpi}".encode())
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", savefig)
+    return saved
+
+
+def lines_of(chart):
+    """The lines of a panel: what each is called, and its points."""
+    return {line.get_label(): [tuple(point) for point in line.get_xydata()] for line in chart.get_lines()}
+
+
+def test_a_chart_has_each_value_where_it_was_measured(tmp_path, figures):
+    history = [Record(500, {"d": 1.0, "g": 4.0}), Record(2000, {"d": 2.0, "kid": 7.0}), Record(3500, {"g": 5.0})]
+    panels = {"losses": {"d": "loss D", "g": "loss G"}, "KID": {"kid": "KID"}, "rare": {"none": "none"}}
+    loss_chart(history, panels, tmp_path / "loss.png", "cats")
+    losses, kid = figures[0].axes
+    assert lines_of(losses) == {"loss D": [(0.5, 1), (2, 2)], "loss G": [(0.5, 4), (3.5, 5)]}
+    assert lines_of(kid) == {"KID": [(2, 7)]}
+    assert (losses.get_title(), losses.get_ylabel(), losses.get_xlabel()) == ("cats", "losses", "")
+    assert (kid.get_title(), kid.get_ylabel(), kid.get_xlabel()) == ("", "KID", "real images shown (thousands)")
+    assert [text.get_text() for text in losses.get_legend().get_texts()] == ["loss D", "loss G"]
+    assert figures[0].get_size_inches().tolist() == [9, 6]
+    assert (tmp_path / "loss.png").read_text() == "png 110"
+
+
+@pytest.mark.filterwarnings("ignore:No artists with labels")
+def test_the_first_panel_is_there_before_anything_was_measured(tmp_path, figures):
+    loss_chart([], {"losses": {"d": "loss D"}, "KID": {"kid": "KID"}}, tmp_path / "loss.png", "cats")
+    (losses,) = figures[0].axes
+    assert losses.get_ylabel() == "losses" and lines_of(losses) == {}
+
+
+def test_only_a_panel_by_factors_is_logarithmic(tmp_path, figures):
+    lines = {"ours": [(1, 100.0), (2, 10.0)]}
+    line_chart({"KID": lines, "loss": lines}, tmp_path / "kid.png", "cats", "seconds", ["KID"])
+    assert [chart.get_yscale() for chart in figures[0].axes] == ["log", "linear"]
+    assert [chart.get_xlabel() for chart in figures[0].axes] == ["", "seconds"]
+
+
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("side", [28, 64, 300])
 def test_a_contact_sheet_has_its_pictures_in_order_and_a_caption_under_each(channels, side):
