@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,15 +19,15 @@ from .augment import AUGMENTS
 from .dataset import CHANNELS, ImageDataset, reading
 from .errors import InputError, ProcessLost, TrainingDiverged
 from .examples import digits
-from .files import next_free
 from .generator import Generator
 from .image_files import FITS, parse_size
 from .importing import importing
 from .latents import find_class, parse_class_weights, parse_seeds, sample_noise
 from .likelihood import elbo, importance_weighted
+from .locks import Owner, own, own_next_free
 from .metrics import measuring
 from .objectives import OBJECTIVES
-from .parallel import World, joined
+from .parallel import World, asked_to_stop, joined
 from .reconstruction import LIKELIHOODS, LOSSES
 from .training import PRESETS, Progress, TrainConfig, train
 from .training.devices import best_device
@@ -45,7 +46,7 @@ class OneLineErrors(click.Group):
             return super().make_context(*args, **kwargs)
 
     def invoke(self, context: click.Context) -> Any:
-        with _in_one_line():
+        with _in_one_line(), asked_to_stop(_interrupt):
             return super().invoke(context)
 
 
@@ -62,6 +63,11 @@ def _in_one_line() -> Iterator[None]:
         raise _ends(2, f"Error: {error}") from None
     except (TrainingDiverged, ProcessLost) as error:
         raise _ends(1, f"Stopped: {error}") from None
+
+
+def _interrupt(*_: object) -> None:
+    """Ends whatever asks for it as Ctrl-C ends it, so that what is half done is cleaned up."""
+    raise KeyboardInterrupt
 
 
 def _ends(code: int, message: str) -> click.exceptions.Exit:
@@ -97,12 +103,14 @@ def demo(out: Path, minutes: float, seed: int) -> None:
 
     Writes generator.safetensors, samples.png (128 new digits) and loss.png.
     """
-    config = TrainConfig(next_free(out), preset="digits", kimg=DEMO_KIMG, minutes=minutes, seed=seed, title="digits")
-    _train_to_the_end(digits(), config)
-    made = generator.load(Path(config.folder) / "generator.safetensors")
-    sheet = pictures.grid(made.decode(sample_noise(made, range(128))), columns=16)
-    pictures.save_png(sheet, Path(config.folder) / "samples.png")
-    _say_where(Path(config.folder), "generator.safetensors", "samples.png", "loss.png")
+    with own_next_free(out) as owner:
+        folder = owner.folder
+        config = TrainConfig(folder, preset="digits", kimg=DEMO_KIMG, minutes=minutes, seed=seed, title="digits")
+        _train_to_the_end(digits(), config, owner)
+        made = generator.load(folder / "generator.safetensors")
+        sheet = pictures.grid(made.decode(sample_noise(made, range(128))), columns=16)
+        pictures.save_png(sheet, folder / "samples.png")
+    _say_where(folder, "generator.safetensors", "samples.png", "loss.png")
 
 
 DEMO_KIMG = 500
@@ -238,10 +246,11 @@ def train_command(data: Path, out: Path, **options: Any) -> None:
     device, start = options.pop("device"), options.pop("start")
     with _together(device) as world:
         config.check()
-        opened = None if start is None else _opened(start)
-        with world.in_turn():
-            dataset = _read(data, quiet=not world.leads, exclude=[out], **options)
-        _train_to_the_end(dataset, config, opened, world)
+        with own(out) if world.leads else nullcontext() as owner:
+            opened = None if start is None else _opened(start)
+            with world.in_turn():
+                dataset = _read(data, quiet=not world.leads, exclude=[out], **options)
+            _train_to_the_end(dataset, config, owner, opened, world)
         if world.leads:
             _say_where(out, "generator.safetensors", "loss.png")
 
@@ -550,15 +559,29 @@ def _read(folder: Path, quiet: bool = False, **settings: Any) -> ImageDataset:
 
 
 def _train_to_the_end(
-    dataset: ImageDataset, config: TrainConfig, start: Generator | None = None, world: World | None = None
+    dataset: ImageDataset,
+    config: TrainConfig,
+    owner: Owner | None,
+    start: Generator | None = None,
+    world: World | None = None,
 ) -> None:
     """Trains with a bar, and draws the chart of losses, however it ends."""
     folder, world = Path(config.folder), world or World()
     bar_format = "{l_bar}{bar}| {elapsed}<{remaining} {postfix}"
     progress: Progress | None = None
     told = 0
+    asked = False
+
+    def stop(number: int, _: object) -> None:
+        """Waits for the end of a step, as a run that is left in its midst is not the one that it would have become;
+        but not for a second Ctrl-C."""
+        nonlocal asked
+        if progress is None or (asked and number == signal.SIGINT):
+            raise KeyboardInterrupt
+        asked = True
+
     try:
-        with closing(train(dataset, config, start=start, world=world)) as steps:
+        with asked_to_stop(stop), closing(train(dataset, config, start=start, world=world, owner=owner)) as steps:
             progress = next(steps)  # what cannot begin is said before a bar is drawn
             told = _tell(progress, told)
             with tqdm(total=1.0, bar_format=bar_format, desc=folder.name, disable=not world.leads) as bar:
@@ -566,13 +589,30 @@ def _train_to_the_end(
                     bar.set_postfix_str(str(progress), refresh=False)
                     bar.update(progress.fraction - bar.n)
                     told = _tell(progress, told)
+                    if asked:
+                        raise KeyboardInterrupt
     except KeyboardInterrupt:
         if world.leads:
-            click.echo(f"\nStopped; what was learned is kept in {folder}, and --resume goes on with it.", err=True)
+            click.echo(f"\n{_stopped(folder, progress)}", err=True)
         raise click.exceptions.Exit(130) from None
     finally:
-        if world.leads and progress and progress.history:
-            charts.loss_chart(progress.history, progress.panels, folder / "loss.png", folder.name)
+        if world.leads and progress:
+            _tell(progress, told)
+            if progress.history:
+                _draw_losses(progress, folder)
+
+
+def _stopped(folder: Path, progress: Progress | None) -> str:
+    if progress is None or not progress.run.images_kept:
+        return "Stopped before anything was learned."
+    return f"Stopped; what was learned is kept in {folder}, and --resume goes on with it."
+
+
+def _draw_losses(progress: Progress, folder: Path) -> None:
+    try:
+        charts.loss_chart(progress.history, progress.panels, folder / "loss.png", folder.name)
+    except InputError as error:  # without which all that was learned is kept
+        click.echo(f"There is no chart of the losses: {error}", err=True)
 
 
 def _tell(progress: Progress, told: int) -> int:
@@ -583,5 +623,6 @@ def _tell(progress: Progress, told: int) -> int:
 
 
 def _say_where(folder: Path, *names: str) -> None:
-    for name in names:
+    """Says where files are; of what could not be written, that has been said."""
+    for name in filter(lambda name: (folder / name).exists(), names):
         click.echo(f"{name:24} {folder / name}")

@@ -167,35 +167,6 @@ def patiently(act: Callable[[], None]) -> None:
         delay = min(2 * delay, 0.5)
 
 
-def check_writable(folder: Path) -> None:
-    """Raises InputError unless files can be kept in the folder, which need not exist yet. Writes nothing."""
-    standing = next((path for path in (folder, *folder.parents) if os.path.exists(path)), folder)
-    if not os.path.isdir(standing):
-        raise InputError(f"Nothing can be kept in {folder}: {standing} is no folder.")
-    if not os.access(standing, os.W_OK | os.X_OK):
-        raise InputError(f"Nothing can be kept in {folder}: you may not write in {standing}.")
-    try:
-        str(folder).encode()
-    except UnicodeEncodeError:
-        raise InputError(f"Nothing can be kept in {folder}: its name is not all Unicode.") from None
-
-
-def newest(path: Path) -> Path:
-    """The last of path, path_2, path_3, ... before the first gap; the path itself where there is none."""
-    free = next_free(path)
-    number = int(free.name.removeprefix(f"{path.name}_")) - 1 if free != path else 1
-    return path.with_name(f"{path.name}_{number}") if number > 1 else path
-
-
-def next_free(path: Path) -> Path:
-    """The path itself if nothing is there, else the first of path_2, path_3, ... where nothing is."""
-    candidate, number = path, 1
-    while candidate.exists():
-        number += 1
-        candidate = path.with_name(f"{path.name}_{number}")
-    return candidate
-
-
 @contextmanager
 def _said_of(path: Path) -> Iterator[None]:
     try:

@@ -177,13 +177,13 @@ def acquire(path: Path, silence: float = SILENCE) -> Lock | None:
 
 
 @contextmanager
-def own(folder: Path) -> Iterator[Owner]:
+def own(folder: str | Path) -> Iterator[Owner]:
     """Makes this process the folder's one owner for the length of the block. The folder is made where there is none,
     and goes again if nothing was put into it.
 
     Raises FolderInUse, which says who has it, and InputError where the folder cannot be written.
     """
-    owner = Owner.of(folder)
+    owner = Owner.of(Path(folder))
     try:
         yield owner
     finally:
@@ -206,6 +206,7 @@ def own_next_free(path: Path) -> Iterator[Owner]:
         if {entry.name for entry in folder.iterdir()} <= {LOCK}:
             break
         owner.release()  # another was faster
+    owner.wanted = path
     try:
         yield owner
     finally:
@@ -216,7 +217,7 @@ class Owner:
     """What owns a folder: a lock in it, and a thread that touches it."""
 
     def __init__(self, folder: Path, lock: Lock, new: list[Path]):
-        self.folder = folder
+        self.folder = self.wanted = folder
         self._lock, self._new = lock, new
         self._ended = threading.Event()
         self._pid = os.getpid()
@@ -226,6 +227,7 @@ class Owner:
     @classmethod
     def of(cls, folder: Path) -> Owner:
         """Takes the folder. Raises as `own`."""
+        check_writable(folder)
         new = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -258,6 +260,19 @@ class Owner:
             for path in self._new:
                 with suppress(OSError):  # there is something in it, as there should be
                     path.rmdir()
+
+
+def check_writable(folder: Path) -> None:
+    """Raises InputError unless files can be kept in the folder, which need not exist yet. Writes nothing."""
+    standing = next((path for path in (folder, *folder.parents) if os.path.exists(path)), folder)
+    if not os.path.isdir(standing):
+        raise InputError(f"Nothing can be kept in {folder}: {standing} is no folder.")
+    if not os.access(standing, os.W_OK | os.X_OK):
+        raise InputError(f"Nothing can be kept in {folder}: you may not write in {standing}.")
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:
+        raise InputError(f"Nothing can be kept in {folder}: its name is not all Unicode.") from None
 
 
 def in_use(folder: Path) -> str:

@@ -29,8 +29,9 @@ Many = TypeVar("Many", np.ndarray, Tensor)
 TOLD_BY_THE_LAUNCHER = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 """What is in the environment of a process that torchrun has started, or another launcher that does as it does."""
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
-"""What asks a process to stop: Ctrl-C, and a launcher or a cluster that wants its machine back."""
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name))
+"""What asks a process to stop: Ctrl-C, a cluster or a service that wants its machine back, a terminal that closes, and
+Ctrl-Break on Windows."""
 
 
 class World:
@@ -212,7 +213,7 @@ class World:
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Keeps what asks this process to stop until the next `any`, where all stop alike, after a whole step."""
-        if self.size == 1 or threading.current_thread() is not threading.main_thread():
+        if self.size == 1:
             yield
             return
 
@@ -220,12 +221,8 @@ class World:
             self.stopped = True
 
         self.stopped = False
-        before = {which: signal.signal(which, stop) for which in SIGNALS}
-        try:
+        with asked_to_stop(stop):
             yield
-        finally:
-            for which, handler in before.items():
-                signal.signal(which, handler)
 
     def speaks(self) -> bool:
         """Whether this process is the first that has something to say of an end, which all may come to alike.
@@ -238,6 +235,23 @@ class World:
             return self.store.add("speakers", 1) == 1
         except RuntimeError:  # the launcher has ended
             return self.leads
+
+
+@contextmanager
+def asked_to_stop(act: Callable[..., object]) -> Iterator[None]:
+    """Calls a function, with the number and the frame of a signal, where this process is asked to stop; afterwards all
+    is as it was. What is ignored stays ignored, as under nohup. Only the main thread can do this; in others it does
+    nothing."""
+    before: dict[signal.Signals, Any] = {}
+    try:
+        if threading.current_thread() is threading.main_thread():
+            for which in SIGNALS:
+                if signal.getsignal(which) != signal.SIG_IGN:
+                    before[which] = signal.signal(which, act)
+        yield
+    finally:
+        for which, handler in before.items():
+            signal.signal(which, signal.SIG_DFL if handler is None else handler)  # None: not set by Python
 
 
 @contextmanager

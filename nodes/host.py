@@ -23,9 +23,10 @@ from comfy.cli_args import args
 from PIL import Image
 from server import PromptServer
 
-from ..gan_core import Generator, ImageDataset, InputError, Progress, examples, files, pictures
+from ..gan_core import Generator, ImageDataset, InputError, Progress, examples, pictures
 from ..gan_core.errors import cleaned, shown
 from ..gan_core.importing import ENDINGS, SAFETENSORS
+from ..gan_core.locks import Owner, own, own_next_free
 from ..gan_core.metrics import Measuring
 from ..gan_core.names import bad_name
 from ..gan_core.projection import Projecting
@@ -199,24 +200,27 @@ def save_beside(generator: Generator, path: Path) -> str:
     return f"saved as {target.name} beside it"
 
 
-def run_folder(name: str, resume: bool) -> Path:
-    """The folder of a training run. A new run never takes the folder of another: it gets a number.
-
-    resume: whether to take the newest run of that name, if there is one.
-    """
+def run_folder(name: str) -> Path:
+    """The folder of the training run of that name."""
     reason = bad_run_name(name)
     if reason:
         raise InputError(reason)
     folder = _output() / "runs" / name
     if not folder_paths.is_within_directory(str(_output()), str(folder)):
         raise InputError(f'The run "{name}" lies outside of {_output().name}: choose another name.')
-    return files.newest(folder) if resume else files.next_free(folder)
+    return folder
+
+
+def own_run(name: str, resume: bool) -> contextlib.AbstractContextManager[Owner]:
+    """Takes the folder of a training run, of exactly that name to go on with it. A new run never takes the folder of
+    another: it gets a number."""
+    return own(run_folder(name)) if resume else own_next_free(run_folder(name))
 
 
 def state_of_run(name: str) -> str:
     """What changes whenever the run that `name` resumes learns something."""
     try:
-        return str((run_folder(name, resume=True) / checkpoint.FILE).stat().st_mtime_ns)
+        return str((run_folder(name) / checkpoint.FILE).stat().st_mtime_ns)
     except (InputError, OSError):
         return "not begun"
 

@@ -2,6 +2,7 @@
 
 import math
 from contextlib import closing
+from dataclasses import replace
 
 import torch
 from comfy_api.latest import io, ui
@@ -78,7 +79,7 @@ def _run_inputs() -> list[io.Input]:
         io.Boolean.Input(
             "resume",
             default=False,
-            tooltip="Go on with the newest run of that name, if there is one, instead of starting anew.",
+            tooltip="Go on with the run of exactly that name, if there is one, instead of starting anew.",
         ),
         io.Combo.Input(
             "precision",
@@ -231,7 +232,7 @@ class TrainGAN(io.ComfyNode):
         gamma=PRESETS_OWN,
         lecam=PRESETS_OWN,
     ) -> io.NodeOutput:
-        folder = host.run_folder(run_name, resume)
+        folder = host.run_folder(run_name)
         config = TrainConfig(
             folder,
             preset,
@@ -251,11 +252,13 @@ class TrainGAN(io.ComfyNode):
             lecam=None if lecam < 0 else lecam,
         )
         shown = host.NodeProgress(cls.hidden.unique_id)
-        with host.training(), closing(train(dataset, config, host.device())) as steps:
-            for progress in steps:
-                shown.training(progress)
-            generator, samples = progress.generator, progress.samples()
-        shown.ended(progress, folder)
+        with host.own_run(run_name, resume) as owner, host.training():
+            config = replace(config, folder=owner.folder)
+            with closing(train(dataset, config, host.device(), owner=owner)) as steps:
+                for progress in steps:
+                    shown.training(progress)
+                generator, samples = progress.generator, progress.samples()
+        shown.ended(progress, owner.folder)
         return io.NodeOutput(
             generator,
             _loss_map(progress, "generator_loss"),
@@ -386,7 +389,7 @@ class TrainVAE(io.ComfyNode):
         free_bits=0.0,
         start=None,
     ) -> io.NodeOutput:
-        folder = host.run_folder(run_name, resume)
+        folder = host.run_folder(run_name)
         config = TrainConfig(
             folder,
             preset,
@@ -405,11 +408,13 @@ class TrainVAE(io.ComfyNode):
             free_bits=free_bits or None,
         )
         shown = host.NodeProgress(cls.hidden.unique_id)
-        with host.training(), closing(train(dataset, config, host.device(), start)) as steps:
-            for progress in steps:
-                shown.training(progress)
-            generator, (pairs, in_a_row) = progress.generator, progress.preview()
-        shown.ended(progress, folder)
+        with host.own_run(run_name, resume) as owner, host.training():
+            config = replace(config, folder=owner.folder)
+            with closing(train(dataset, config, host.device(), start, owner=owner)) as steps:
+                for progress in steps:
+                    shown.training(progress)
+                generator, (pairs, in_a_row) = progress.generator, progress.preview()
+        shown.ended(progress, owner.folder)
         return io.NodeOutput(
             generator,
             _loss_map(progress, "reconstruction"),

@@ -5,20 +5,23 @@ from __future__ import annotations
 import atexit
 import time
 from collections import abc
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from ..dataset import ImageDataset
+from ..files import clean
 from ..generator import Generator
+from ..locks import Owner, own
 from ..parallel import World
 from .adversarial import AdversarialRun
 from .devices import best_device, cpu_threads, usable
 from .history import Panels, Record
 from .probe import settled
 from .recipes import AdversarialRecipe, TrainConfig
-from .run import Run
+from .run import SAMPLES_FOLDER, Run
 from .variational import VariationalRun
 from .watch import Verdict
 
@@ -29,6 +32,7 @@ def train(
     device: torch.device | str | None = None,
     start: Generator | None = None,
     world: World | None = None,
+    owner: Owner | None = None,
 ) -> Steps:
     """Trains a generator, one step at a time, and keeps it in the folder that the config names.
 
@@ -39,26 +43,50 @@ def train(
     device: None for CUDA or MPS where there is one, else the CPU.
     start: the VAE that is gone on from, for a preset that tunes one. It is left as it is.
     world: the processes that train together, which all call this alike; see gan_core.parallel. None for this one alone.
+    owner: of the run's folder, for who keeps more in it than the run does; None to own it as long as the run lasts.
 
     A GAN that runs into trouble does what `config.on_trouble` says (see WatchedRun), which may be to end early: the
     last value then holds the best generator that there was, and `remarks` says why.
 
-    Raises InputError for settings and data that do not fit, before anything is written, and TrainingDiverged where a
+    Raises InputError for settings and data that do not fit and for a folder that another run is in, before anything is
+    written, and where what was learned last cannot be kept, as on a full disk. Raises TrainingDiverged where a
     loss or weight is no longer finite and nothing sound was kept to go back to; the last good checkpoint then stays.
     """
     config.check()
     world = world or World()
     device = device or world.device
     chosen = usable(device) if device is not None else best_device()
+    with own(config.folder) if owner is None and world.leads else nullcontext(owner) as owned:
+        yield from _steps(dataset, config, chosen, start, world, owned)
 
+
+def _steps(
+    dataset: ImageDataset,
+    config: TrainConfig,
+    device: torch.device,
+    start: Generator | None,
+    world: World,
+    owner: Owner | None,
+) -> Steps:
     def settle() -> tuple[str, int | None, list[str]]:
-        whole, remarks = settled(config, dataset, chosen)
+        whole, remarks = settled(config, dataset, device)
         return whole.preset, whole.batch_size, remarks
 
     preset, batch_size, remarks = world.first(settle)
     config = replace(config, preset=preset, batch_size=batch_size)
     kind = AdversarialRun if isinstance(config.recipe, AdversarialRecipe) else VariationalRun
-    run = kind(dataset, config, chosen, start, world)
+    run = kind(dataset, config, device, start, world)
+    run.owner = owner
+    if owner is not None:
+        for folder in (run.folder, run.folder / SAMPLES_FOLDER):
+            clean(folder)
+    if owner is not None and owner.folder != owner.wanted:
+        remarks.append(f"The name {owner.wanted.name} is taken: this run is kept in {owner.folder.name}.")
+    if config.resume and not run.images:
+        remarks.append(f"There is no run in {run.folder.name} to go on with: this is a new one.")
+    if config.kimg is not None and run.images >= 1000 * config.kimg:
+        at = f"{run.images / 1000:g} kimg"
+        remarks.append(f"{run.folder.name} is already at {at}, and asked for are {config.kimg:g}: raise kimg to go on.")
     run.remarks[:0] = remarks
     # A script may end without closing the iterator. Python would do it later, when torch is already half gone.
     atexit.register(run.close)

@@ -6,8 +6,8 @@ import copy
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -22,9 +22,9 @@ from .. import architectures, pictures, weights
 from ..architectures import Architecture
 from ..dataset import ImageDataset
 from ..errors import InputError, TrainingDiverged, some
-from ..files import check_writable
 from ..generator import Generator
 from ..latents import Latent, sample_noise
+from ..locks import FolderInUse, Owner
 from ..parallel import World
 from . import averaging, checkpoint
 from . import history as histories
@@ -45,11 +45,17 @@ nothing that a stop in between would move."""
 CHECKPOINT_SECONDS = 60.0
 """What a crash can cost at most."""
 
+FIRST_CHECKPOINT_SECONDS = 5.0
+"""After a start, what it can cost: there may be none that a minute of work could be gone on from."""
+
 MAX_LOSS = 1e4
 """Beyond this a loss has exploded: healthy ones stay below a hundred."""
 
 SAMPLES = 64
 """Images in a run's grid of samples; their seeds are 0, 1, 2, ..."""
+
+SAMPLES_FOLDER = "samples"
+"""Where in a run's folder these sheets are."""
 
 NOISE, ORDER, MIRROR, HELD_OUT, FIT, AUGMENT, DRAWS, PENALTY, SUPERVISION, PATHS, WATCHED, QUALITY = range(12)
 """Purposes of random streams."""
@@ -105,8 +111,6 @@ class Run(ABC):
         self.architecture, self.network = self._design(start)
         self._check_data()
         self.world.check_batch(self.recipe.batch_size)
-        if self.world.leads:
-            check_writable(self.folder)
         found = self.found()
         if found and not config.resume:
             raise InputError(f"{self.folder} already holds a run: resume it, or choose another name for the new one.")
@@ -123,6 +127,8 @@ class Run(ABC):
         self.turn = 0  # of a step
         self.verdict: Verdict | None = None
         self.remarks: list[str] = self._on_other_images(found.state) if found else []
+        self.unkept: set[str] = set()  # what could not be written, which is said once
+        self.owner: Owner | None = None  # of the folder
         self.shown, self.held_out = self._divided(found.state if found else None)
 
         with seeded(self.seed):
@@ -143,6 +149,7 @@ class Run(ABC):
         self.order = (-1, np.empty(0, np.int64))  # epoch, its permutation
         self.images_at_start, self.started = self.images, time.monotonic()
         self.checkpointed, self.images_kept = self.started, self.images
+        self.kept_early = False
 
     # What a child says.
 
@@ -211,7 +218,8 @@ class Run(ABC):
         averaging.update(self.average, self.generator, shown, self.images, half_life)
         if self.steps % RECORD_STEPS == 0 or self.steps < RECORD_STEPS or self.crossed(RECORDED_EVERY):
             self._record()
-        if self.world.any(time.monotonic() - self.checkpointed > CHECKPOINT_SECONDS):
+        due_after = CHECKPOINT_SECONDS if self.kept_early else min(FIRST_CHECKPOINT_SECONDS, CHECKPOINT_SECONDS)
+        if self.world.any(time.monotonic() - self.checkpointed > due_after):
             self.checkpoint()
 
     def crossed(self, every: int) -> bool:
@@ -316,17 +324,44 @@ class Run(ABC):
     def checkpoint(self) -> None:
         """Writes the run's checkpoint, its generator, its history and a grid of what it can do.
 
-        Of several processes only the first writes. Raises TrainingDiverged, and leaves the files as they are, where the
-        run is no longer sound.
+        Of several processes only the first writes. Where it cannot, a remark says so, and training goes on to the next
+        checkpoint. Raises TrainingDiverged, and leaves the files as they are, where the run is no longer sound, and
+        FolderInUse where the folder was removed and is another run's by now.
         """
-        state, tensors = self.contents()
+        contents = self.contents()
         if self.world.leads:
-            checkpoint.write(self.folder, state, tensors)
-            self.generator_now().save(self.folder / "generator.safetensors")
+            with self.remarking("checkpoint", "The checkpoint before stays, and the next is tried in its time"):
+                self.keep(*contents)
+        self.checkpointed, self.kept_early = time.monotonic(), True
+
+    def keep(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Writes the like. Raises InputError where the checkpoint or the generator cannot be written; of what is only
+        to be looked at, there is a remark."""
+        if self.owner:
+            self.owner.check()
+        checkpoint.write(self.folder, state, tensors)
+        self.generator_now().save(self.folder / "generator.safetensors")
+        self.images_kept = self.images
+        to_be_looked_at = "Training goes on without it"
+        with self.remarking("history", to_be_looked_at):
             histories.write_csv(self.history, self.folder / "history.csv")
-            sheet = self.folder / "samples" / f"{self.images / 1000:08.1f}kimg.png"
+        with self.remarking("samples", to_be_looked_at):
+            sheet = self.folder / SAMPLES_FOLDER / f"{self.images / 1000:08.1f}kimg.png"
             pictures.save_png(pictures.grid(*self.preview()), sheet)
-        self.checkpointed, self.images_kept = time.monotonic(), self.images
+
+    @contextmanager
+    def remarking(self, name: str, goes_on: str) -> Iterator[None]:
+        """Makes a remark of a file that cannot be written, the first time of each name, and goes on."""
+        try:
+            yield
+        except FolderInUse:
+            raise
+        except InputError as error:
+            if name not in self.unkept:
+                self.remarks.append(f"{error} {goes_on}.")
+            self.unkept.add(name)
+        else:
+            self.unkept.discard(name)
 
     def contents(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """A checkpoint's state and tensors. Raises TrainingDiverged where the run is no longer sound."""
@@ -356,10 +391,13 @@ class Run(ABC):
         return state, {"history": histories.to_tensor(self.history, names), **tensors}
 
     def close(self) -> None:
-        """Writes the last checkpoint, unless nothing was learned since the one before or what was learned is broken."""
+        """Writes the last checkpoint, unless nothing was learned since the one before or what was learned is broken.
+
+        Raises InputError where it cannot be written.
+        """
         self.world = self.world.apart()  # another process may have ended before, and will then never answer
         if self.world.leads and self.images > self.images_kept and not self.diverged:
-            self.checkpoint()
+            self.keep(*self.contents())
 
     @property
     def title(self) -> str:

@@ -151,8 +151,9 @@ class WatchedRun(Run):
         if "kid" not in histories.columns(self.history):
             self.remarks.append(f"KID is that of {MADE} samples against {quality.against}.")
         if self.best is None or found.value < self.best["kid"]:
-            self.best = {"images": self.images, "kid": found.value}
-            replace(made, card={**made.card, "metrics": quality.as_metrics(found)}).save(self.folder / BEST)
+            with self.remarking(BEST, "The best generator before it stays"):
+                replace(made, card={**made.card, "metrics": quality.as_metrics(found)}).save(self.folder / BEST)
+                self.best = {"images": self.images, "kid": found.value}
         self.kid = found.value
         return {"kid": found.value, "kid_standard_error": found.standard_error}
 
@@ -167,7 +168,8 @@ class WatchedRun(Run):
                 self.good = self.images
                 contents = self.contents()
                 if self.world.leads:
-                    checkpoint.write(self.folder, *contents, name=GOOD)
+                    with self.remarking(GOOD, "The sound state before it stays"):
+                        checkpoint.write(self.folder, *contents, name=GOOD)
             self._end_where_nothing_improves()
             return
         if before is None or before.kind != self.verdict.kind:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -121,27 +122,27 @@ def test_images_per_second_are_those_of_this_start(noise_images, tmp_path, clock
         assert next(steps).images_per_second == pytest.approx(2 * BATCH / 2)
 
 
-def test_a_checkpoint_is_written_when_more_than_a_minute_has_passed_since_the_last(
+def test_a_checkpoint_is_written_when_five_seconds_have_passed_and_then_each_minute(
     noise_images, tmp_path, clock, monkeypatch
 ):
     written = []
-    write = Run.checkpoint
+    keep = Run.keep
 
-    def noted(run: Run) -> None:
+    def noted(run: Run, *contents: Any) -> None:
         written.append((run.images, clock.seconds - 1000))
-        write(run)
+        keep(run, *contents)
 
-    monkeypatch.setattr(Run, "checkpoint", noted)
+    monkeypatch.setattr(Run, "keep", noted)
     run = begun(noise_images, tmp_path)
-    for seconds in (59.0, 1.0, 0.5, 59.5, 0.5, 0.5, 70.0):
+    for seconds in (4.5, 0.5, 0.5, 59.5, 0.5, 0.5, 59.5, 0.5, 0.5, 70.0):
         clock.seconds += seconds
         run.advance()
-    assert written == [(12, 60.5), (24, 121.0), (28, 191.0)]
+    assert written == [(12, 5.5), (24, 66.0), (36, 126.5), (40, 196.5)]
     run.close()
-    assert written == [(12, 60.5), (24, 121.0), (28, 191.0)], "nothing was learned since"
+    assert len(written) == 4, "nothing was learned since"
     run.advance()
     run.close()
-    assert written[3:] == [(32, 191.0)]
+    assert written[4:] == [(44, 196.5)]
 
 
 # Records.

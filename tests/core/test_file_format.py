@@ -23,7 +23,7 @@ from safetensors import safe_open
 
 import gan_core
 from gan_core import InputError, TrainConfig, examples
-from gan_core.files import newest, next_free, replacing
+from gan_core.files import replacing
 
 CONFIG = {"side": 16, "channels": 1, "classes": 0, "latent_size": 4, "width": 2, "refine": 0, "start": [4, 4]}
 HEADER = {
@@ -204,21 +204,6 @@ def test_a_loaded_generator_outlives_its_file(new_generator, tmp_path):
     with path.open("rb+") as file:  # in place, as cp does and a person may
         file.write(bytes(path.stat().st_size))
     assert torch.equal(generator.decode(latent), before)
-
-
-def test_next_free_never_names_what_is_there(tmp_path):
-    assert next_free(tmp_path / "run") == tmp_path / "run"
-    (tmp_path / "run").touch()
-    (tmp_path / "run_2").mkdir()
-    assert next_free(tmp_path / "run") == tmp_path / "run_3"
-
-
-def test_newest_is_the_last_before_the_next_free(tmp_path):
-    assert newest(tmp_path / "run") == tmp_path / "run"
-    for count in range(1, 12):
-        made = next_free(tmp_path / "run")
-        made.mkdir()
-        assert newest(tmp_path / "run") == made, count
 
 
 # What opens.

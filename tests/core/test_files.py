@@ -422,6 +422,16 @@ def test_of_many_that_want_a_folder_at_the_same_moment_one_has_it(tmp_path):
     assert (len(had), len(refused)) == (1, 7)
 
 
+def test_a_name_is_free_where_nothing_is(tmp_path):
+    (tmp_path / "run").touch()
+    (tmp_path / "run_2").mkdir()
+    (tmp_path / "run_3").symlink_to(tmp_path / "nowhere")
+    for number in range(4, 12):
+        with own_next_free(tmp_path / "run") as owner:
+            assert owner.folder == tmp_path / f"run_{number}" and owner.wanted == tmp_path / "run"
+            (owner.folder / "kept").touch()
+
+
 def test_of_many_that_want_a_new_name_at_the_same_moment_each_has_its_own(tmp_path):
     (tmp_path / "run_2").mkdir()
     had, start, ended = [], threading.Barrier(6), threading.Barrier(6)
