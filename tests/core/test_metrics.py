@@ -482,9 +482,16 @@ def test_labels_are_in_the_proportions_of_the_set(new_generator, labelled_images
     assert 30 < sum(not third for *_, third in fits) < 70
 
 
-def test_a_class_is_drawn_by_the_seed_where_the_set_has_none(new_generator, noise_images):
-    generator, recorder = new_generator(classes=3), Recorder()
-    measured(generator, noise_images, 20, extractor=recorder.extractor)
+@pytest.mark.parametrize("kind", ["no labels", "other classes"])
+def test_a_class_is_drawn_by_the_seed_where_the_set_does_not_have_the_same(
+    new_generator, noise_images, labelled_images, kind
+):
+    recorder = Recorder()
+    if kind == "no labels":
+        generator, dataset = new_generator(classes=3), noise_images
+    else:
+        generator, dataset = new_generator(channels=3, classes=5), labelled_images
+    measured(generator, dataset, 20, extractor=recorder.extractor)
     assert torch.equal(torch.stack(recorder.seen[20:]), as_shown(generator, sample_noise(generator, range(20))))
 
 
