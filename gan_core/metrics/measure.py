@@ -129,7 +129,8 @@ def measuring(
     kind of images as such, give images that were held out.
     count: of generated images, and of real ones at most: of a larger set so many are drawn, by the seed.
     seed: the generated images have the seeds from this one on, without truncation, with the noise maps of the file. A
-    generator with as many classes as the set gets labels in the set's own proportions, others are drawn by the seeds.
+    generator that has the classes of the set, by their names, gets labels in the set's own proportions, as does one
+    whose file has no names, but as many classes; others are drawn by the seeds.
     device: where the extractor computes; the generator's pictures are made where its weights are.
     extractor: the network that looks at the images; None is features.efficientnet_lite0.
 
@@ -141,8 +142,9 @@ def measuring(
     stream = np.random.RandomState(seed)
     real = np.sort(stream.permutation(len(dataset))[:count])
     labels = None
-    if dataset.labels is not None and generator.classes == dataset.classes:
-        labels = dataset.labels[stream.randint(len(dataset), size=count)]
+    numbers = _numbers_of_classes(generator, dataset)
+    if dataset.labels is not None and numbers is not None:
+        labels = numbers[dataset.labels[stream.randint(len(dataset), size=count)]]
 
     def made(places: np.ndarray) -> Tensor:
         chosen = None if labels is None else [int(label) for label in labels[places]]
@@ -200,6 +202,15 @@ def measuring(
 def looked_at(extractor: Extractor, indices: np.ndarray, side: int, images: Callable[[np.ndarray], Tensor]) -> Tensor:
     """Features [N, D] of pictures of that side, in parts: `images` gives those of some indices, uint8 [n, C, H, W]."""
     return torch.cat([extractor.features(images(part)) for part in _parts(indices, extractor.side_for(side))])
+
+
+def _numbers_of_classes(generator: Generator, dataset: ImageDataset) -> np.ndarray | None:
+    """The generator's number for each class of the set, int64; None where it does not know them all."""
+    names = list(generator.class_names)
+    if set(dataset.class_names) <= set(names):
+        return np.array([names.index(name) for name in dataset.class_names], np.int64)
+    unnamed = not generator.card.get("class_names")
+    return np.arange(dataset.classes) if unnamed and generator.classes == dataset.classes else None
 
 
 def _check(generator: Generator, dataset: ImageDataset, count: int, seed: int) -> None:

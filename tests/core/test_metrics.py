@@ -482,6 +482,19 @@ def test_labels_are_in_the_proportions_of_the_set(new_generator, labelled_images
     assert 30 < sum(not third for *_, third in fits) < 70
 
 
+@pytest.mark.parametrize(
+    ("names", "label"),
+    [(["blue", "red", "green"], 1), (["red", "green", "blue"], 0), (None, 0), (["cyan", "red", "green"], None)],
+    ids=str,
+)
+def test_classes_of_a_generator_and_of_a_set_are_matched_by_their_names(new_generator, labelled_images, names, label):
+    generator = new_generator({"class_names": names}, channels=3, classes=3)
+    dataset, recorder = replace(labelled_images, labels=np.zeros(24, np.int64)), Recorder()
+    measured(generator, dataset, 20, extractor=recorder.extractor)
+    fakes = torch.stack(recorder.seen[20:])
+    assert torch.equal(fakes, as_shown(generator, sample_noise(generator, range(20), labels=label)))
+
+
 @pytest.mark.parametrize("kind", ["no labels", "other classes"])
 def test_a_class_is_drawn_by_the_seed_where_the_set_does_not_have_the_same(
     new_generator, noise_images, labelled_images, kind
