@@ -89,6 +89,14 @@ class Generator:
         return f"the classes {some(names)}"
 
     @property
+    def numbered_classes(self) -> str | None:
+        """A line for people: its classes by number and name. None where there are none, or no names."""
+        names = self.class_names
+        if names == tuple(map(str, range(self.classes))):
+            return None
+        return f"classes: {some([f'{number} {name}' for number, name in enumerate(names)], 20)}"
+
+    @property
     def latent_shape(self) -> tuple[int, int, int]:
         """C, H, W of one latent z; for a spatial one, of a picture of its own side."""
         return self.config.latent_shape if self.architecture.spatial else (self.config.latent_size, 1, 1)

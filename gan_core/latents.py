@@ -174,13 +174,15 @@ def _in_range(generator: Generator, label: int) -> int:
 
 
 def parse_class_weights(generator: Generator, text: str) -> Tensor:
-    """ "cat:0.7, dog:0.3", by names as find_class takes them, or a number for every class -> [classes], float32.
+    """ "cat:0.7, dog:0.3", by names as find_class takes them, "cat", or a number for every class -> [classes], float32.
 
     Raises InputError for anything else.
     """
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not generator.classes:
         raise InputError(f"{generator.title} was trained without classes: it takes no weights of classes.")
+    if _comparable(text) in map(_comparable, generator.class_names):
+        return torch.eye(generator.classes)[find_class(generator, text)]
     try:
         if parts and all(":" in part for part in parts):
             pairs = [part.rpartition(":") for part in parts]

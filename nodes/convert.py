@@ -4,11 +4,11 @@ from pathlib import Path
 
 from comfy_api.latest import io
 
-from ..gan_core import Generator, sample_noise
+from ..gan_core import Generator
 from ..gan_core.importing import importing
 from . import host
 from .as_vae import GeneratorAsVAE
-from .generate import ANY_CLASS
+from .generate import ANY_CLASS, class_of
 from .types import GENERATOR
 
 CATEGORY = f"{host.CATEGORY}/convert"
@@ -121,10 +121,7 @@ class GeneratorToVAE(io.ComfyNode):
 
     @classmethod
     def execute(cls, generator, label=ANY_CLASS) -> io.NodeOutput:
-        if label == ANY_CLASS:
-            return io.NodeOutput(GeneratorAsVAE(generator))
-        sample_noise(generator, [0], labels=label)  # refuses a label that it does not have
-        return io.NodeOutput(GeneratorAsVAE(generator, label))
+        return io.NodeOutput(GeneratorAsVAE(generator, class_of(generator, label)))
 
 
 def _read(path: Path, bar: host.NodeProgress) -> Generator:

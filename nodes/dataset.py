@@ -81,7 +81,8 @@ class LoadImageFolder(io.ComfyNode):
                 io.Boolean.Input(
                     "labels",
                     default=False,
-                    tooltip="Take the sub-folders for classes, so that the generator can be asked for one of them.",
+                    tooltip="Learn classes, so that the generator can be asked for one of them: those of a "
+                    "dataset.json, else the sub-folders.",
                 ),
                 *_width_input(),
             ],
@@ -95,7 +96,7 @@ class LoadImageFolder(io.ComfyNode):
         if folder is None or folder in host.EXAMPLE_FOLDERS:
             return ""
         try:
-            return fingerprint_of_folder(host.resolve_image_folder(folder))
+            return fingerprint_of_folder(host.resolve_image_folder(folder), host.results())
         except (InputError, OSError):
             return "missing"  # execute says so
 
@@ -107,11 +108,12 @@ class LoadImageFolder(io.ComfyNode):
             dataset = host.EXAMPLE_FOLDERS[folder](height_and_width, channels, mirror, labels)
         else:
             path = host.resolve_image_folder(folder)
-            for step in reading(path, height_and_width, channels, fit, mirror, labels, host.dataset_cache()):
+            settings = height_and_width, channels, fit, mirror, labels, host.dataset_cache(), host.results()
+            for step in reading(path, *settings):
                 bar.reading(step.done, step.total)
             dataset = step.dataset
         host.report_skipped(dataset)
-        bar.say(dataset.summary)
+        bar.say("\n".join([dataset.summary, *dataset.remarks]))
         return io.NodeOutput(dataset)
 
 

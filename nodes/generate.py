@@ -7,7 +7,7 @@ from ..gan_core import Generator, InputError, load, sample_noise
 from ..gan_core.encoding import pictures_for
 from ..gan_core.generator import NOISES
 from ..gan_core.image_files import FITS
-from ..gan_core.latents import LAST_SEED, PRIORS, parse_class_weights
+from ..gan_core.latents import LAST_SEED, PRIORS, find_class, parse_class_weights
 from . import host
 from .as_vae import GeneratorAsVAE
 from .types import GENERATOR, TRANSFORM, from_comfy, to_comfy, to_image
@@ -17,12 +17,21 @@ CATEGORY = f"{host.CATEGORY}/generate"
 ANY_CLASS = -1
 """The label that leaves the class to the seed, or to the latent."""
 
+
 SPACES = ("auto", "z", "w")
 
 OWN_PRIOR = "auto"
 
 ALL_STYLES = -1
 """The cutoff that leaves none out."""
+
+
+def class_of(generator: Generator, label: int) -> int | None:
+    """The number of the class that a label asks for: where classes are called by numbers, of the one that is called so.
+
+    Raises InputError where there is no such class.
+    """
+    return None if label == ANY_CLASS else find_class(generator, str(label))
 
 
 class LoadGenerator(io.ComfyNode):
@@ -55,7 +64,9 @@ class LoadGenerator(io.ComfyNode):
     @classmethod
     def execute(cls, name) -> io.NodeOutput:
         generator = load(host.resolve_generator(name))
-        host.NodeProgress(cls.hidden.unique_id).say(generator.summary)
+        host.NodeProgress(cls.hidden.unique_id).say(
+            "\n".join(filter(None, [generator.summary, generator.numbered_classes]))
+        )
         return io.NodeOutput(generator)
 
 
@@ -129,7 +140,8 @@ class SampleNoise(io.ComfyNode):
                     min=ANY_CLASS,
                     max=100_000,
                     optional=True,
-                    tooltip="Which class, for a generator that was trained with labels; -1 lets the seed draw it.",
+                    tooltip="Which class, by the number that Load Generator shows, or by its name if that is a number; "
+                    "-1 lets the seed draw it.",
                 ),
                 io.Combo.Input(
                     "space",
@@ -155,8 +167,8 @@ class SampleNoise(io.ComfyNode):
                     default="",
                     optional=True,
                     advanced=True,
-                    tooltip="A mixture of classes instead of one label: class:weight pairs such as 3:0.7, 8:0.3, or a "
-                    "number for every class.",
+                    tooltip="A class by its name, such as cat, or a mixture of classes: pairs such as cat:0.7, "
+                    "dog:0.3, or a number for every class. Instead of a label.",
                 ),
                 io.Combo.Input(
                     "prior",
@@ -186,7 +198,7 @@ class SampleNoise(io.ComfyNode):
         class_weights="",
         prior=OWN_PRIOR,
     ) -> io.NodeOutput:
-        labels = None if label == ANY_CLASS else label
+        labels = class_of(generator, label)
         if class_weights.strip():
             labels = parse_class_weights(generator, class_weights)
         latent = sample_noise(
@@ -259,7 +271,7 @@ class Decode(io.ComfyNode):
     ) -> io.NodeOutput:
         if not isinstance(generator, Generator):
             return io.NodeOutput(_decoded_by_vae(generator, latent))
-        points = from_comfy(generator, latent, None if label == ANY_CLASS else label)
+        points = from_comfy(generator, latent, class_of(generator, label))
         matrices = None if transform is None else transform.matrices(len(points))
         with host.on_device(generator):
             images = generator.decode(points, noise, noise_seed, matrices)

@@ -108,6 +108,11 @@ def dataset_cache() -> Path:
     return Path(folder_paths.get_user_directory()) / "gan_studio" / "datasets"
 
 
+def results() -> list[Path]:
+    """The folders that ComfyUI writes pictures into, which are no data set's where they lie in one."""
+    return [Path(folder_paths.get_output_directory()), Path(folder_paths.get_temp_directory())]
+
+
 def generator_names() -> list[str]:
     """The generators that Load Generator offers."""
     names = [name.replace("\\", "/") for name in folder_paths.get_filename_list("gan")]

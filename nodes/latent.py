@@ -10,7 +10,7 @@ from ..gan_core.latents import parse_seeds, to_styles
 from ..gan_core.mixing import drawn_towards, mix_grid, mix_styles
 from ..gan_core.walks import WAYS, walk
 from . import host
-from .generate import ALL_STYLES, ANY_CLASS, SPACES
+from .generate import ALL_STYLES, ANY_CLASS, SPACES, class_of
 from .types import GENERATOR, TRANSFORM, from_comfy, to_comfy
 
 CATEGORY = f"{host.CATEGORY}/latent"
@@ -182,7 +182,7 @@ class LatentWalk(io.ComfyNode):
         cls, generator, seeds, frames, way, closed, space, latent=None, label=ANY_CLASS, truncation=1.0
     ) -> io.NodeOutput:
         if latent is None:
-            stops = sample_noise(generator, parse_seeds(seeds), truncation, None if label == ANY_CLASS else label)
+            stops = sample_noise(generator, parse_seeds(seeds), truncation, class_of(generator, label))
         else:
             stops = from_comfy(generator, latent)
         where = None if space == SPACES[0] else space
@@ -323,7 +323,8 @@ class SeedGrid(io.ComfyNode):
                     default=ANY_CLASS,
                     min=ANY_CLASS,
                     max=100_000,
-                    tooltip="Which class, for a generator that was trained with labels; -1 lets the seed draw it.",
+                    tooltip="Which class, by the number that Load Generator shows, or by its name if that is a number; "
+                    "-1 lets the seed draw it.",
                 ),
                 io.Int.Input(
                     "columns", default=0, min=0, max=100, tooltip="Pictures in a row of the sheet. 0: as many as rows."
@@ -344,7 +345,7 @@ class SeedGrid(io.ComfyNode):
         wanted = parse_seeds(seeds)
         if len(wanted) > MOST_ON_A_SHEET:
             raise InputError(f"A sheet has at most {MOST_ON_A_SHEET} pictures, and these seeds are {len(wanted)}.")
-        latent = sample_noise(generator, wanted, truncation, None if label == ANY_CLASS else label)
+        latent = sample_noise(generator, wanted, truncation, class_of(generator, label))
         bar = host.NodeProgress(cls.hidden.unique_id)
 
         def drawn() -> Iterator[Tensor]:

@@ -10,7 +10,7 @@ from ..gan_core.image_files import FITS
 from ..gan_core.latents import LAST_SEED
 from ..gan_core.projection import MOST_CANDIDATES, MOST_STEPS, ProjectionConfig, projecting
 from . import host
-from .generate import ANY_CLASS
+from .generate import ANY_CLASS, class_of
 from .types import GENERATOR, to_comfy, to_image
 
 CATEGORY = f"{host.CATEGORY}/project"
@@ -102,7 +102,7 @@ class ProjectImage(io.ComfyNode):
             None if space == SPACES[0] else space,
             steps,
             candidates,
-            None if label == ANY_CLASS else label,
+            class_of(generator, label),
             tuning_steps,
             seed,
         )

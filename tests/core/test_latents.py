@@ -185,6 +185,8 @@ def test_a_latent_that_asks_for_no_class_there_is_names_those_that_there_are(new
         ("a:b:1", [0, 0, 1]),
         ("1:2", [0, 2, 0]),
         ("1, 0, 2", [1, 0, 2]),
+        ("cat", [0, 1, 0]),
+        (" a:b ", [0, 0, 1]),
     ],
 )
 def test_classes_are_weighed_by_their_names(new_generator, text, weights):
@@ -192,7 +194,7 @@ def test_classes_are_weighed_by_their_names(new_generator, text, weights):
     assert parse_class_weights(generator, text).tolist() == pytest.approx(weights)
 
 
-@pytest.mark.parametrize("text", ["dog:1", "cat:0.5, Cat:0.5", "cat:much", "cat", "1, 2", "cat:1, 2", ""])
+@pytest.mark.parametrize("text", ["dog:1", "cat:0.5, Cat:0.5", "cat:much", "dog", "1, 2", "cat:1, 2", ""])
 def test_what_does_not_weigh_the_classes_is_a_sentence_that_shows_how(new_generator, text):
     generator = new_generator({"class_names": ["ape", "cat", "gnu"]}, classes=3)
     with pytest.raises(InputError, match=r"write pairs such as ape:0\.7, gnu:0\.3, each class once, or 3 numbers"):
