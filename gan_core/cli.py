@@ -580,26 +580,27 @@ def _train_to_the_end(
             raise KeyboardInterrupt
         asked = True
 
-    try:
-        with asked_to_stop(stop), closing(train(dataset, config, start=start, world=world, owner=owner)) as steps:
-            progress = next(steps)  # what cannot begin is said before a bar is drawn
-            told = _tell(progress, told)
-            with tqdm(total=1.0, bar_format=bar_format, desc=folder.name, disable=not world.leads) as bar:
-                for progress in steps:
-                    bar.set_postfix_str(str(progress), refresh=False)
-                    bar.update(progress.fraction - bar.n)
-                    told = _tell(progress, told)
-                    if asked:
-                        raise KeyboardInterrupt
-    except KeyboardInterrupt:
-        if world.leads:
-            click.echo(f"\n{_stopped(folder, progress)}", err=True)
-        raise click.exceptions.Exit(130) from None
-    finally:
-        if world.leads and progress:
-            _tell(progress, told)
-            if progress.history:
-                _draw_losses(progress, folder)
+    with asked_to_stop(stop):  # to the very end, as a launcher may ask twice
+        try:
+            with closing(train(dataset, config, start=start, world=world, owner=owner)) as steps:
+                progress = next(steps)  # what cannot begin is said before a bar is drawn
+                told = _tell(progress, told)
+                with tqdm(total=1.0, bar_format=bar_format, desc=folder.name, disable=not world.leads) as bar:
+                    for progress in steps:
+                        bar.set_postfix_str(str(progress), refresh=False)
+                        bar.update(progress.fraction - bar.n)
+                        told = _tell(progress, told)
+                        if asked:
+                            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            if world.leads:
+                click.echo(f"\n{_stopped(folder, progress)}", err=True)
+            raise click.exceptions.Exit(130) from None
+        finally:
+            if world.leads and progress:
+                _tell(progress, told)
+                if progress.history:
+                    _draw_losses(progress, folder)
 
 
 def _stopped(folder: Path, progress: Progress | None) -> str:
