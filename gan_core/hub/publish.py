@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import tempfile
@@ -22,10 +23,11 @@ from ..generator import load
 from ..latents import sample_noise
 from ..weights.native import FORMAT_VERSION
 from .card import GRID, LICENCES, SINGLE, metrics_of, written
-from .client import SECONDS, Transfer, patiently, status, working
+from .client import SECONDS, check_client, login, patiently, status, working
 from .fetch import CONFIG, OURS, has_hash
 from .names import HubId
 from .privacy import stripped, stripped_workflow, without_tokens
+from .watch import Transfer
 
 CARD, METRICS, WORKFLOW = "README.md", "metrics.json", "workflow.json"
 SINGLES = range(4)
@@ -95,6 +97,7 @@ def prepared(
     Raises InputError for a name or a licence that cannot be.
     """
     hub_id = HubId.parse(repo)
+    check_client()
     if hub_id != HubId(hub_id.repo):
         raise InputError(f'A repository is published to by its name alone, {hub_id.repo}: leave "@" and the rest out.')
     if licence not in LICENCES:
@@ -213,10 +216,16 @@ def _published(publication: Publication, private: bool, as_pull_request: bool, t
     url = f"{api.endpoint}/{repo}"
     if not changed and not stale:
         return Publishing(transfer.total, transfer.total, url, there.sha, changed=False)
-    additions = [CommitOperationAdd(name, publication.folder / name) for name in changed]
+    additions = []
+    for name in changed:
+        transfer.files.append(_Sent(publication.folder / name, transfer))
+        additions.append(CommitOperationAdd(name, transfer.files[-1]))
+    # One at a time: several would be sent in threads of the client's own, where none is seen and none can be stopped.
+    for addition in additions:
+        transfer.go_on()
+        api.preupload_lfs_files(repo, [addition], create_pr=as_pull_request)
     transfer.go_on()
-    api.preupload_lfs_files(repo, additions, create_pr=as_pull_request)
-    transfer.go_on()
+    transfer.is_committing = True
     made = api.create_commit(
         repo,
         [*additions, *(CommitOperationDelete(name) for name in stale)],
@@ -227,14 +236,26 @@ def _published(publication: Publication, private: bool, as_pull_request: bool, t
     return Publishing(transfer.total, transfer.total, made.pr_url or url, made.oid)
 
 
+class _Sent(io.BufferedReader):
+    """A file that is sent: where it is read, progress is told, and the sending can be stopped."""
+
+    def __init__(self, path: Path, transfer: Transfer):
+        super().__init__(io.FileIO(path))
+        self._transfer = transfer
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        piece = super().read(size)
+        self._transfer.sends(len(piece))
+        return piece
+
+
 def _existing(api: Any, repo: str) -> Any:
-    from huggingface_hub import get_token
     from huggingface_hub.utils import RepositoryNotFoundError
 
     try:
         return patiently(lambda: api.model_info(repo, files_metadata=True, timeout=SECONDS))
     except RepositoryNotFoundError as error:
-        if status(error) == 401 and get_token():  # a login that is not accepted; the Hub says no more than that
+        if status(error) == 401 and login():  # a login that is not accepted; the Hub says no more than that
             raise
         return None
 
