@@ -378,8 +378,9 @@ def fetch(name: str, out: Path | None) -> None:
 @click.option(
     "--licence", type=click.Choice(list(hub.LICENCES)), required=True, help="What others may do with it; yours to say."
 )
-@click.option("--title", default="", help="What it is called.  [default: what the file says]")
+@click.option("--title", default="", help="What it is called.  [default: the name in ID]")
 @click.option("--description", default="", help="More about it, in Markdown.")
+@click.option("--class-names", is_flag=True, help="Publish the names of its classes. Otherwise they have numbers.")
 @click.option("--public", is_flag=True, help="For everybody to see. Otherwise a new repository is private.")
 @click.option("--pull-request", is_flag=True, help="Propose it to a repository that is there.")
 @click.option("--workflow", type=click.Path(path_type=Path), help="A ComfyUI workflow to publish with it.")
@@ -390,6 +391,7 @@ def publish(
     licence: str,
     title: str,
     description: str,
+    class_names: bool,
     public: bool,
     pull_request: bool,
     workflow: Path | None,
@@ -398,11 +400,12 @@ def publish(
     """Publishes the generator in the file WEIGHTS on the Hugging Face Hub.
 
     ID is owner/name. Sent are the weights, a config, a page about it, sample pictures, and the workflow if you give
-    one, without its paths, names and tokens. Log in before, with the command hf auth login.
+    one, without the names of your files and folders: --dry-run shows what is sent, and what is left out. Log in before,
+    with the command hf auth login.
     """
     made = generator.load(weights)
     drawn_by = None if workflow is None else _workflow(workflow)
-    with hub.prepared(made, repo, licence, title, description, drawn_by) as publication:
+    with hub.prepared(made, repo, licence, title, description, drawn_by, class_names) as publication:
         if dry_run:
             click.echo(str(publication))
             return

@@ -89,8 +89,9 @@ def working(
         return future.result()
     if isinstance(error, InputError):
         raise error
-    is_open = transfer.is_committing and not transfer.answered and is_out_of_reach(error)
-    sentence = _of_silence(transfer, hub_id) if is_open else explained(error, hub_id, transfer)
+    is_open = transfer.is_committing and not transfer.status and not isinstance(error, NotTheHub)
+    silent = is_open and is_out_of_reach(error)
+    sentence = _of_silence(transfer, hub_id) if silent else explained(error, hub_id, transfer)
     # The client's own messages hold addresses and request ids, and in the worst case a header: none is passed on.
     if sentence is None:
         raise error

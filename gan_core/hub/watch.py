@@ -228,7 +228,7 @@ def _watched_stream(stream: Any, transfer: Transfer, start: int) -> Any:
     # Of whichever httpx the client uses; the answer takes no other.
     base: Any = next(each for each in type(stream).__mro__ if each.__name__ == "SyncByteStream")
 
-    class Stream(base):  # type: ignore[misc]
+    class Stream(base):
         def __iter__(self) -> Iterator[bytes]:
             place = start
             for piece in stream:
