@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import math
+import os
 import ssl
 import time
 import urllib.request
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, wait
 from contextlib import suppress
+from pathlib import Path
 from threading import Thread
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -383,10 +385,16 @@ def _of_disk(error: BaseException) -> str | None:
     if error.errno in _BROKEN and error.filename is not None:
         reason = (error.strerror or type(error).__name__).lower()
         return (
-            f"The Hub's client cannot use its cache, {constants.HF_HUB_CACHE} (at {error.filename}: {reason}): move "
-            "what is in the way, or set HF_HOME to another folder."
+            f"The Hub's client cannot use its cache, at {_in_the_way(error.filename)} ({reason}): move what is there "
+            "away, or set HF_HOME to another folder."
         )
     return None
+
+
+def _in_the_way(name: str | bytes) -> Path:
+    """The file that stands where a folder of a path belongs, or else the path."""
+    path = Path(os.fsdecode(name))
+    return next((each for each in reversed(path.parents) if each.exists() and not each.is_dir()), path)
 
 
 def _of_connection(

@@ -33,7 +33,7 @@ def fetched(name: str = "anna/digits") -> Generator:
     return last.generator
 
 
-def said_of(act: Callable[[], Any], within: float = 4.0) -> str:
+def said_of(act: Callable[[], Any], within: float = 15.0) -> str:
     start = time.monotonic()
     with pytest.raises(InputError) as caught:
         act()
@@ -63,8 +63,8 @@ def cats(
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """The bounds that stand behind the client's, short enough for tests."""
-    monkeypatch.setattr(watch, "STALL", 0.8)
-    monkeypatch.setattr(hub_client, "QUESTION", 0.8)
+    monkeypatch.setattr(watch, "STALL", 1.0)
+    monkeypatch.setattr(hub_client, "QUESTION", 1.0)
     monkeypatch.setattr("gan_core.hub.fetch.QUESTION", 0.8)
 
 
@@ -433,7 +433,8 @@ def test_a_file_where_the_cache_wants_a_folder_is_said(client: Path, place: str)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"in the way")
     said = said_of(fetched)
-    assert said.startswith("The Hub's client cannot use its cache, ") and str(path) in said
+    assert said.startswith("The Hub's client cannot use its cache, at ")
+    assert f"{str(path)[-40:]} (" in said  # a longer path is shortened
     path.unlink()
     assert fetched().title == "digits"
 
