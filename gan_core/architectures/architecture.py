@@ -152,3 +152,26 @@ def padded(images: Tensor, multiple: int) -> Tensor:
 def as_vectors(labels: Tensor, classes: int) -> Tensor:
     """Class numbers [N] as one-hot vectors [N, classes] in float32; vectors as they are."""
     return labels if labels.is_floating_point() else nn.functional.one_hot(labels, classes).float()
+
+
+LABEL_DEVIATION = 0.3
+"""Standard deviation of a label's initial embedding in a generator, whose noise has 1. One as large as the noise says
+so much that the generator learns one image for each class, and no longer listens to the noise."""
+
+
+def label_embedding(classes: int, size: int) -> nn.Embedding:
+    """What a generator makes of a label beside its noise: [N] -> [N, size], drawn by torch's generator."""
+    embedding = nn.Embedding(classes, size)
+    nn.init.normal_(embedding.weight, 0.0, LABEL_DEVIATION)
+    return embedding
+
+
+def label_weights(classes: int, features: int) -> nn.Embedding:
+    """Weights of a discriminator's features for each class, [N] -> [N, features] (projection: Miyato & Koyama 2018).
+
+    They begin next to zero, so that a discriminator with labels begins as one without: of N(0, 1), as torch draws them,
+    times hundreds of features, they make logits of 40 to 100 before anything is learned.
+    """
+    embedding = nn.Embedding(classes, features)
+    nn.init.normal_(embedding.weight, 0.0, 0.02 / math.sqrt(features))
+    return embedding

@@ -6,7 +6,8 @@ makes images of other sizes: 6x6 for a side of 48, 4x6 for a height of 64 and a 
 of 28 is no power of two, go by 4, 7, 14 and 28.
 
 With classes, the label's embedding joins the noise in the generator (Mirza & Osindero 2014), and the discriminator
-adds how well its features agree with the label (projection: Miyato & Koyama 2018).
+adds how well its features agree with the label (projection: Miyato & Koyama 2018): the embedding has a weight for each
+feature at each place, as the head has.
 """
 
 import math
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from ..errors import InputError
-from .architecture import Architecture, Shapes, check_channels, check_start
+from .architecture import Architecture, Shapes, check_channels, check_start, label_embedding, label_weights
 from .convolution import Conv2d
 from .piecewise_linear import leaky_relu_
 
@@ -106,7 +107,7 @@ class DCGANGenerator(nn.Module):
         super().__init__()
         widths = config.widths
         self.first_block = (widths[0], *config.start)
-        self.embed = nn.Embedding(config.classes, config.latent_size) if config.classes else None
+        self.embed = label_embedding(config.classes, config.latent_size) if config.classes else None
         inputs = config.latent_size * (2 if config.classes else 1)
         # The paper's first transposed convolution meets a 1x1 image, where it is a matrix product.
         self.project = nn.Linear(inputs, math.prod(self.first_block), bias=False)
@@ -170,8 +171,9 @@ class DCGANDiscriminator(nn.Module):
             HalveSide(narrow, wide, kernel_size(side), normalisation)
             for (narrow, wide), side in zip(pairwise(widths), config.sides[:0:-1], strict=True)
         )
-        self.head = wrap(nn.Linear(widths[-1] * math.prod(config.start), 1))
-        self.embed = nn.Embedding(config.classes, widths[-1]) if config.classes else None
+        features = widths[-1] * math.prod(config.start)
+        self.head = wrap(nn.Linear(features, 1))
+        self.embed = wrap(label_weights(config.classes, features)) if config.classes else None
         self.apply(initialise)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -179,9 +181,10 @@ class DCGANDiscriminator(nn.Module):
         x = self.activate(self.from_image(images), 0.2)
         for stage in self.stages:
             x = stage(x)  # twice the features, half the side
-        logits = self.head(x.flatten(1)).squeeze(1)
+        x = x.flatten(1)
+        logits = self.head(x).squeeze(1)
         if self.embed is not None:
-            logits = logits + (self.embed(labels) * x.sum(dim=(2, 3))).sum(dim=1)
+            logits = logits + (self.embed(labels) * x).sum(dim=1)
         return logits.float()
 
 

@@ -21,7 +21,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import InputError
-from .architecture import Architecture, Shapes, as_vectors, check_channels, check_start
+from .architecture import (
+    Architecture,
+    Shapes,
+    as_vectors,
+    check_channels,
+    check_start,
+    label_embedding,
+)
 from .fastgan_discriminator import FastGANDiscriminator
 from .fastgan_layers import Excitation, Layer, Noise, gated, initialise
 
@@ -134,7 +141,7 @@ class FastGANGenerator(nn.Module):
         self.classes = config.classes
         self.normalises = config.projected == 1
         self.bounded = config.projected == 0 and len(config.convolutions) == 8
-        self.embed = nn.Embedding(config.classes, config.latent_size) if config.classes else None
+        self.embed = label_embedding(config.classes, config.latent_size) if config.classes else None
         self.project = nn.ConvTranspose2d(config.latent_size, 2 * config.widths[0], config.start, bias=False)
         self.norm = nn.BatchNorm2d(2 * config.widths[0])
         self.stages = nn.ModuleList(Stage(index, config) for index in range(len(config.convolutions)))

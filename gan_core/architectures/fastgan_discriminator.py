@@ -3,7 +3,7 @@
 It halves the image's side down to twice that of the generator's first block, 8x8 in a square image. Every halving goes
 two ways at once, through convolutions and through an average, and the channels of a block of features are weighed by
 what was seen at eight times its side (skip-layer excitation). One logit is made for each patch, and their mean is the
-image's.
+image's. A label's embedding judges the same patches, with as many weights (projection: Miyato & Koyama 2018).
 
 From a few hundred images it would learn to judge by what little tells those apart. So small decoders have to draw the
 real images again from its features (self-supervision): all of the image, small, from the last block; and a quarter of
@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
+from .architecture import label_weights
 from .fastgan_layers import Excitation, Layer, initialise
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 
 SKIPPED = 3
 """Halvings between a block of features and the one whose channels it weighs."""
+
+PATCH = 4
+"""Height and width of a patch of features that a logit is made for."""
 
 MOST_DRAWN = 4
 """Doublings of a decoder at most: from 8x8 it draws images of up to 128x128, as in the paper."""
@@ -63,20 +67,21 @@ class FastGANDiscriminator(nn.Module):
             Excitation(*pair) for pair in zip(widths[:-SKIPPED], widths[SKIPPED:], strict=True)
         )
         self.gather = conv(widths[-1], config.widths[0], kernel_size=1)
-        self.judge = wrap(nn.Conv2d(config.widths[0], 1, kernel_size=4, bias=False))
-        self.embed = nn.Embedding(config.classes, config.widths[0]) if config.classes else None
+        self.judge = wrap(nn.Conv2d(config.widths[0], 1, kernel_size=PATCH, bias=False))
+        weights = config.widths[0] * PATCH**2
+        self.embed = wrap(label_weights(config.classes, weights)) if config.classes else None
         self.draw_whole = decoder(widths[-1], config.channels, min(MOST_DRAWN, len(widths)))
         self.draw_quarter = decoder(widths[-2], config.channels, min(MOST_DRAWN, len(widths) - 1))
         self.apply(initialise)
-        if self.embed is not None:
-            nn.init.normal_(self.embed.weight, 0.0, 0.02)  # of N(0, 1), so many features would outweigh all else
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """images: [N, C, H, W] in [-1, 1], labels: [N] whole numbers. Returns logits [N] in float32."""
         x = self.gather(self.features(images)[-1])
         logits = self.judge(x).mean(dim=(1, 2, 3))
         if self.embed is not None:
-            logits = logits + (self.embed(labels) * x.mean(dim=(2, 3))).sum(dim=1)
+            # A label judges patches as well, by weights of its own, and their mean is what those say of the mean patch.
+            patch = functional.avg_pool2d(x, (x.shape[2] - PATCH + 1, x.shape[3] - PATCH + 1), stride=1)
+            logits = logits + (self.embed(labels) * patch.flatten(1)).sum(dim=1)
         return logits.float()
 
     def features(self, images: Tensor) -> list[Tensor]:

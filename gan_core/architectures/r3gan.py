@@ -20,7 +20,15 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
-from .architecture import LARGEST_START, SMALLEST_START, Architecture, Shapes, as_vectors, check_channels
+from .architecture import (
+    LABEL_DEVIATION,
+    LARGEST_START,
+    SMALLEST_START,
+    Architecture,
+    Shapes,
+    as_vectors,
+    check_channels,
+)
 from .convolution import Conv2d, convolution, transposed_convolution
 from .piecewise_linear import leaky_relu_
 
@@ -116,7 +124,10 @@ class R3GANGenerator(nn.Module):
     def __init__(self, config: R3GANConfig):
         super().__init__()
         self.classes = config.classes
-        self.embed = drawn(nn.Linear(config.classes, config.embedding, bias=False)) if config.classes else None
+        self.embed = nn.Linear(config.classes, config.embedding, bias=False) if config.classes else None
+        if self.embed is not None:
+            # One class at a time is 1 and all others 0: however many there are, each is as large beside the noise.
+            nn.init.normal_(self.embed.weight, 0.0, LABEL_DEVIATION)
         self.basis = nn.Parameter(torch.randn(config.widths[0], *config.start))
         self.project = drawn(nn.Linear(config.latent_size + config.embedding, config.widths[0], bias=False))
         gain = first_gain(sum(config.blocks))
