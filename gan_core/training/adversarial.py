@@ -340,8 +340,9 @@ class AdversarialRun(WatchedRun):
         text = f"loss D {record.values['discriminator_loss']:.2f} G {record.values['generator_loss']:.2f}"
         if "augment_p" in record.values:
             text += f", p {record.values['augment_p']:.2f}"
-        if self.kid is not None:
-            text += f", KID {self.kid:.3f}"
+        if measured := next((record for record in reversed(self.history) if "kid" in record.values), None):
+            kid, error = measured.values["kid"], measured.values.get("kid_standard_error", 0.0)
+            text += f", KID {kid:.3g} ± {error:.2g} at {measured.images / 1000:.1f} kimg"
         return f"{text}. {self.ended or self.verdict}" if self.ended or self.verdict else text
 
 

@@ -166,14 +166,17 @@ class VariationalRun(Run):
 
     def in_words(self, record: Record) -> str:
         text = f"reconstruction {record.values['reconstruction']:.1f} KL {record.values['kl']:.1f} nats"
-        measured = next((record.values for record in reversed(self.history) if "held_out" in record.values), {})
-        if measured:
-            text += f", held out {measured['held_out']:.1f}"
-        if "active_units" in measured:
-            active, units = int(measured["active_units"]), self.network.latent_size
+        measured = next((record for record in reversed(self.history) if "held_out" in record.values), None)
+        if measured is None:
+            return text
+        text += f", held out {measured.values['held_out']:.1f}"
+        if "active_units" in measured.values:
+            active, units = int(measured.values["active_units"]), self.network.latent_size
             text += f", {active} of {units} units active"
-            if active == 0 and self.images >= 1000 * self.recipe.warm_up_kimg:
-                text += " (posterior collapse: z says nothing of the images; lower beta or raise free bits)"
+        text += f" at {measured.images / 1000:.1f} kimg"
+        # What was measured while the KL divergence still counted for less says nothing of this.
+        if measured.values.get("active_units") == 0 and measured.images >= 1000 * self.recipe.warm_up_kimg:
+            text += " (posterior collapse: z says nothing of the images; lower beta or raise free bits)"
         return text
 
     def preview(self) -> tuple[Tensor, int | None]:

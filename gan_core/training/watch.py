@@ -7,8 +7,9 @@ not.
 
 from __future__ import annotations
 
+import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from .history import Record
@@ -53,7 +54,7 @@ LATELY = 12_000
 
 WORSE_LOOKS, WORSE, ERRORS = 3, 1.3, 2
 """KID has become worse where so many measurements in a row are all this many times the best before, and above it by so
-many of its standard errors."""
+many standard errors of the difference."""
 
 AS_VARIED, AS_NEAR, NEAR = 0.8, 1.5, FAR / 2
 """A sound state has this share of the greatest diversity that the run had, and lies at most at so many times the least
@@ -96,14 +97,38 @@ def sound(history: Sequence[Record]) -> bool:
 
 
 def worsened(history: Sequence[Record]) -> bool:
-    """Whether KID is clearly worse than it was: in each of the last WORSE_LOOKS measurements."""
-    measured = [record.values for record in history if "kid" in record.values]
+    """Whether KID is clearly worse than it was: in each of the last WORSE_LOOKS measurements that count."""
+    measured = [record.values for record in counted(history)]
     before, last = measured[:-WORSE_LOOKS], measured[-WORSE_LOOKS:]
     if not before:
         return False
     best = min(before, key=lambda values: values["kid"])
-    allowed = max((WORSE - 1) * best["kid"], ERRORS * best.get("kid_standard_error", 0.0))
-    return min(values["kid"] for values in last) > best["kid"] + allowed
+    return all(
+        values["kid"] - best["kid"] > max((WORSE - 1) * best["kid"], ERRORS * _error(best, values)) for values in last
+    )
+
+
+def counted(history: Sequence[Record]) -> list[Record]:
+    """The records whose KID is that of a generator, by the look at its samples before it: one that is as varied and as
+    near to the real images as one must be that has neither collapsed nor diverged. What a run begins with is none, and
+    its KID, grey against a few hundred images, may be lower than any that follows."""
+    found = []
+    look: Mapping[str, float] | None = None
+    for record in history:
+        look = record.values if "diversity" in record.values else look
+        if "kid" in record.values and look and look["diversity"] >= STUCK and look["distance"] < LOST:
+            found.append(record)
+    return found
+
+
+def better(values: Mapping[str, float], best: Mapping[str, float]) -> bool:
+    """Whether one KID is lower than another by more than their standard errors leave open."""
+    return best["kid"] - values["kid"] > _error(values, best)
+
+
+def _error(values: Mapping[str, float], other: Mapping[str, float]) -> float:
+    """Standard error of the difference of two KIDs, 0 where none was kept."""
+    return math.hypot(values.get("kid_standard_error", 0.0), other.get("kid_standard_error", 0.0))
 
 
 def _collapse(history: Sequence[Record]) -> Verdict | None:

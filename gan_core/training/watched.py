@@ -23,6 +23,7 @@ from ..parallel import World
 from . import checkpoint, diagnostics, watch
 from . import history as histories
 from .checkpoint import Checkpoint
+from .history import Record
 from .quality import FEWEST_HELD_OUT, MADE, MOST_REAL, Quality
 from .recipes import AdversarialRecipe, TrainConfig
 from .run import QUALITY, RECORDED_EVERY, SAMPLES, WATCHED, Run
@@ -74,7 +75,6 @@ class WatchedRun(Run):
         self.ended = ""
         self.softened, self.with_ada = 0, False
         self.best: dict[str, Any] | None = None
-        self.kid: float | None = None  # when it was last measured since this start
         self.good = 0  # images that were shown when the last sound state was kept
         self.chosen: Generator | None = None
         super().__init__(dataset, config, device, start, world)
@@ -108,7 +108,7 @@ class WatchedRun(Run):
         values = self._diagnosed() if self.crossed(RECORDED_EVERY) else {}
         before = self.history[-1].images if self.history else 0
         if self.quality and self.quality.is_due(before, self.images):
-            values |= self._kid(self.quality)
+            values |= self._kid(self.quality, values)
         return values
 
     def _diagnosed(self) -> dict[str, float]:
@@ -139,8 +139,8 @@ class WatchedRun(Run):
         with diagnostics.unmoved(discriminator), self.autocast():
             return discriminator(images, labels if labels is None else labels.to(self.device)).float()
 
-    def _kid(self, quality: Quality) -> dict[str, float]:
-        """Measures it, and keeps the generator if it is the best so far."""
+    def _kid(self, quality: Quality, seen: Mapping[str, float]) -> dict[str, float]:
+        """Measures it, and keeps the generator if it is the best so far. seen: what else this record says."""
         made = self.generator_now()
         try:
             found = quality.measure(made)
@@ -150,12 +150,13 @@ class WatchedRun(Run):
             return {}
         if "kid" not in histories.columns(self.history):
             self.remarks.append(f"KID is that of {MADE} samples against {quality.against}.")
-        if self.best is None or found.value < self.best["kid"]:
+        values = {"kid": found.value, "kid_standard_error": found.standard_error}
+        record = Record(self.images, {**seen, **values})
+        if record in watch.counted([*self.history, record]) and (self.best is None or watch.better(values, self.best)):
             with self.remarking(BEST, "The best generator before it stays"):
                 replace(made, card={**made.card, "metrics": quality.as_metrics(found)}).save(self.folder / BEST)
-                self.best = {"images": self.images, "kid": found.value}
-        self.kid = found.value
-        return {"kid": found.value, "kid_standard_error": found.standard_error}
+                self.best = {"images": self.images, **values}
+        return values
 
     # What is seen, and what is done about it.
 
@@ -271,7 +272,12 @@ class WatchedRun(Run):
         self.softened, self.with_ada = int(state.get("softened", 0)), bool(state.get("with_ada", False))
         self.good = int(state.get("good", 0))
         best = state.get("best")
-        self.best = None if best is None else {"images": int(best["images"]), "kid": float(best["kid"])}
+        # Runs of before there were standard errors have none.
+        self.best = best and {
+            "images": int(best["images"]),
+            "kid": float(best["kid"]),
+            "kid_standard_error": float(best.get("kid_standard_error", 0.0)),
+        }
         self._take_softened_recipe()
 
 

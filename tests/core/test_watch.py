@@ -270,7 +270,7 @@ def test_the_gravest_is_said_first():
 def measured(*values: float, errors: Sequence[float] = ()) -> list[Record]:
     errors = errors or [0.001] * len(values)
     return [
-        Record(1000 * i, {"kid": value, "kid_standard_error": error})
+        Record(1000 * i, {**HEALTHY, "kid": value, "kid_standard_error": error})
         for i, (value, error) in enumerate(zip(values, errors, strict=True))
     ]
 
@@ -285,14 +285,52 @@ def measured(*values: float, errors: Sequence[float] = ()) -> list[Record]:
         ((0.2, 0.2, 0.2), (), False),  # nothing came before
         ((0.3, 0.1, 0.4, 0.131, 0.131, 0.131), (), True),  # the best of all before
         ((0.3, 0.1, 0.4, 0.129, 0.131, 0.131), (), False),
-        ((0.1, 0.141, 0.2, 0.2), (0.02, 0.9, 0.9, 0.9), True),  # two of the best one's errors
+        ((0.1, 0.141, 0.2, 0.2), (0.012, 0.016, 0.016, 0.016), True),  # two standard errors of the difference
+        ((0.1, 0.139, 0.2, 0.2), (0.012, 0.016, 0.016, 0.016), False),
+        ((0.1, 0.141, 0.2, 0.2), (0.02, 0.0, 0.0, 0.0), True),
         ((0.1, 0.139, 0.2, 0.2), (0.02, 0.0, 0.0, 0.0), False),
+        ((0.1, 0.2, 0.2, 0.2), (0.02, 0.9, 0.9, 0.9), False),
     ],
 )
 def test_kid_is_worse_beyond_three_tenths_and_two_errors_three_times_in_a_row(values, errors, expected):
     assert watch.worsened(measured(*values, errors=errors)) is expected
     apart = [Record(50, HEALTHY), *measured(*values, errors=errors), Record(99_000, HEALTHY)]
     assert watch.worsened(apart) is expected, "records without a measurement in between do not count"
+
+
+@pytest.mark.parametrize(
+    ("look", "counts"),
+    [
+        ({"diversity": 0.3, "distance": 0.599}, True),
+        ({"diversity": 0.299, "distance": 0.1}, False),
+        ({"diversity": 0.9, "distance": 0.6}, False),
+        ({}, False),  # nobody has looked yet
+    ],
+)
+def test_the_kid_of_what_is_not_yet_a_generator_does_not_count(look, counts):
+    measured = Record(1300, {"kid": 42.8, "kid_standard_error": 0.5})
+    assert watch.counted([Record(1000, look), measured]) == [measured] * counts
+    together = Record(4000, {**look, **measured.values})
+    assert watch.counted([together]) == [together] * counts
+    later = Record(9200, {"kid": 67.7, "kid_standard_error": 0.5})
+    grey = {"diversity": 0.02, "distance": 0.9}
+    assert watch.counted([Record(1000, grey), measured, Record(8000, look), later]) == [later] * counts, (
+        "by the last look"
+    )
+
+
+def test_kid_does_not_become_worse_than_that_of_grey_mush():
+    mush = Record(1300, {"kid": 42.8, "kid_standard_error": 0.5})
+    course = [mush, *measured(67.7, 67.5, 67.6, 67.8)]
+    assert not watch.worsened(course)
+
+
+@pytest.mark.parametrize(
+    ("kid", "error", "better"), [(0.94, 0.03, True), (0.96, 0.03, False), (0.94, 0.05, False), (0.99, 0.0, False)]
+)
+def test_a_kid_is_better_by_more_than_both_errors_leave_open(kid, error, better):
+    best = {"kid": 1.0, "kid_standard_error": 0.04}
+    assert watch.better({"kid": kid, "kid_standard_error": error}, best) is better
 
 
 # Sound states.
