@@ -20,8 +20,8 @@ from .dataset import CHANNELS, ImageDataset, reading
 from .errors import InputError, ProcessLost, TrainingDiverged
 from .examples import digits
 from .generator import Generator
-from .image_files import FITS, parse_size
-from .importing import importing
+from .image_files import FITS, FORMATS, parse_size
+from .importing import ENDINGS, SAFETENSORS, importing
 from .latents import find_class, parse_class_weights, parse_seeds, sample_noise
 from .likelihood import elbo, importance_weighted
 from .locks import Owner, own, own_next_free
@@ -103,6 +103,7 @@ def demo(out: Path, minutes: float, seed: int) -> None:
 
     Writes generator.safetensors, samples.png (128 new digits) and loss.png.
     """
+    _check_folder(out, A_RUNS_FOLDER)
     with own_next_free(out) as owner:
         folder = owner.folder
         config = TrainConfig(folder, preset="digits", kimg=DEMO_KIMG, minutes=minutes, seed=seed, title="digits")
@@ -114,6 +115,8 @@ def demo(out: Path, minutes: float, seed: int) -> None:
 
 
 DEMO_KIMG = 500
+
+A_RUNS_FOLDER = "--out is the folder of the run, in which its generator is kept as generator.safetensors"
 
 
 @main.command("train")
@@ -215,6 +218,7 @@ def train_command(data: Path, out: Path, **options: Any) -> None:
     """
     if options["kimg"] is None and options["minutes"] is None:
         options["kimg"] = DEFAULT_KIMG
+    _check_folder(out, A_RUNS_FOLDER)
     config = TrainConfig(
         out,
         batch_size=options.pop("batch"),
@@ -305,6 +309,11 @@ def sample(
 ) -> None:
     """Makes pictures with the generator in the file WEIGHTS. The same seed always gives the same picture."""
     wanted = parse_seeds(seeds)
+    as_sheet = out.suffix.lower() == ".png"
+    if as_sheet:
+        _check_file(out)
+    else:
+        _check_folder(out, "pictures are written as PNG: one sheet to a .png file, or a file each to a folder")
     if not 0 < scale < math.inf:
         raise InputError(f"The scale is more than 0, not {scale:g}.")
     made = generator.load(weights)
@@ -314,7 +323,7 @@ def sample(
     motion = Transform(*(translate or (0.0, 0.0)), rotate, scale)
     matrices = None if motion == Transform() else motion.matrices(len(latent))
     images = made.decode(latent, noise, noise_seed, matrices)
-    if out.suffix.lower() == ".png":
+    if as_sheet:
         pictures.save_png(pictures.grid(images, columns), out)
     else:
         for seed, picture in zip(wanted, pictures.to_pictures(images), strict=True):
@@ -335,6 +344,7 @@ def convert(file: Path, out: Path | None) -> None:
     target = out or file.with_suffix(".safetensors")
     if out is None and target.exists():
         raise InputError(f"{target} is there already: give another place with --out.")
+    _check_file(target)
     with tqdm(desc=f"reading {file.name}", unit="B", unit_scale=True, leave=False, delay=1) as bar:
         for step in importing(file):
             bar.total = step.total
@@ -358,6 +368,7 @@ def fetch(name: str, out: Path | None) -> None:
     target = out or Path(hub_id.repo.partition("/")[2] + ".safetensors")
     if out is None and target.exists():
         raise InputError(f"{target} is there already: give another place with --out.")
+    _check_file(target)
     with closing(hub.fetching(name)) as steps:
         *_, last = steps
     made = last.generator
@@ -409,6 +420,27 @@ def publish(
         with closing(hub.publishing(publication, not public, pull_request)) as steps:
             *_, last = steps
     click.echo(str(last))
+
+
+def _check_file(path: Path) -> None:
+    """Raises InputError where a folder, or a link to one, stands in place of a file, before the work for it is done."""
+    if path.is_dir():
+        raise InputError(f"{path} is a folder: give the name of a file in it.")
+
+
+def _check_folder(path: Path, wanted: str) -> None:
+    """Raises InputError where a file stands in place of a folder, and for a name that was meant for a file.
+
+    wanted: what the person is told instead.
+    """
+    if path.is_dir():
+        return
+    if path.exists() or path.suffix.lower() in _OF_FILES:
+        raise InputError(f"{path} is {'a file' if path.exists() else 'no name for a folder'}: {wanted}.")
+
+
+_OF_FILES = {*FORMATS, *ENDINGS, *SAFETENSORS, ".gif", ".mp4", ".webm", ".svg", ".pdf", ".csv", ".json", ".txt", ".zip"}
+"""Endings of files, which nobody calls a folder by."""
 
 
 def _workflow(path: Path) -> dict[str, Any]:
