@@ -21,6 +21,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
+from .platforms import full_precision, known
+
 AUGMENTS = ("none", "diffaugment", "ada")
 """What a recipe may name."""
 
@@ -49,7 +51,7 @@ def diffaugment(images: Tensor, random: np.random.Generator) -> Tensor:
     """
     channels, height, width = images.shape[1:]
     draws = random.random((7, len(images)))
-    with torch.autocast(images.device.type, enabled=False):
+    with full_precision(images.device):
         colours, rest = _colours(images)
         brightness, saturation, contrast = draws[0] - 0.5, 2 * draws[1], 0.5 + draws[2]
         # Saturation leaves the mean over all channels and places as it is, about which contrast is changed.
@@ -83,12 +85,13 @@ def ada(images: Tensor, p: float, random: np.random.Generator) -> Tensor:
     """
     moves, shades = _moves(random, len(images), (images.shape[2], images.shape[3]), p), _shades(random, len(images), p)
     moved, shaded = ((matrices != np.eye(len(matrices[0]))).any(axis=(1, 2)) for matrices in (moves, shades))
-    with torch.autocast(images.device.type, enabled=False):
+    with full_precision(images.device):
         if moved.any():
-            grid = _places(_like(moves[:, :2], images), images.shape[2], images.shape[3])
-            turned = _Resampled.apply(images, grid)
-            still = torch.from_numpy(np.flatnonzero(~moved)).to(images.device)  # few, at any p that matters
-            images = turned.index_copy_(0, still, images.index_select(0, still))
+            before = known(images)
+            grid = _places(_like(moves[:, :2], before), images.shape[2], images.shape[3])
+            turned = _Resampled.apply(before, grid)
+            still = torch.from_numpy(np.flatnonzero(~moved)).to(before.device)  # few, at any p that matters
+            images = turned.index_copy_(0, still, before.index_select(0, still)).to(images.device)
         if shaded.any():
             colours, rest = _colours(images)
             # Of grey images the three colours are one, and stay one. A matrix that changes nothing is exact.

@@ -16,6 +16,7 @@ from .architectures import Architecture, Shapes
 from .errors import InputError, shown, some
 from .latents import LAST_SEED, Latent, noise_maps
 from .mixture import GaussianMixture
+from .platforms import placed
 
 MOST_DECODED_AT_ONCE = 64
 PIXELS_DECODED_AT_ONCE = 2**20
@@ -179,7 +180,7 @@ class Generator:
                 )
             )
         at_once = max(1, PIXELS_DECODED_AT_ONCE // (images.shape[2] * images.shape[3]))
-        parts = [self.module.posterior(part.to(self.device, torch.float32))[0] for part in images.split(at_once)]
+        parts = [self.module.posterior(placed(part, self.device).float())[0] for part in images.split(at_once)]
         means = torch.cat(parts)
         return Latent(means if spatial else means[:, :, None, None])
 

@@ -21,6 +21,7 @@ from torch import Tensor
 from .errors import InputError
 from .generator import Generator
 from .latents import LAST_SEED
+from .platforms import placed
 from .reconstruction import LIKELIHOODS, active_units, kl
 
 PIXELS_AT_ONCE = 2**20
@@ -216,7 +217,7 @@ def _checked(
 
 def _encoded(generator: Generator, pixels: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """Images in [-1, 1] and their posteriors, on the device of the weights."""
-    real = pixels.to(generator.device).float().div_(127.5).sub_(1)
+    real = placed(pixels, generator.device).float().div_(127.5).sub_(1)
     return real, generator.module.posterior(real)
 
 

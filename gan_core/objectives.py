@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import relu, softplus
 
+from .platforms import full_precision
+
 
 @dataclass(frozen=True)
 class AdversarialLoss:
@@ -70,7 +72,7 @@ def slopes_of(logits: Tensor, images: Tensor) -> Tensor:
     """
     # The sum over the batch gives every image its own gradient where no logit depends on another image; where one does
     # a little, by a minibatch's standard deviation, it is the sum that StyleGAN2 penalises too.
-    with torch.autocast(images.device.type, enabled=False):  # gradients have the precision of what they are of
+    with full_precision(images.device):  # gradients have the precision of what they are of
         return torch.autograd.grad(logits.sum(), images, create_graph=True)[0]
 
 

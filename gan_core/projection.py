@@ -18,6 +18,7 @@ from torch.nn import functional
 from .errors import InputError
 from .generator import MOST_DECODED_AT_ONCE, PIXELS_DECODED_AT_ONCE, Generator
 from .latents import LAST_SEED, Latent, sample_noise, to_styles
+from .platforms import placed
 
 STARTS = 4
 """Of the random latents so many are followed at first, and the best of them from a third of the way on; of pictures
@@ -197,7 +198,7 @@ def _searching(
     generator: Generator, target: Tensor, space: str, config: ProjectionConfig, candidates: Latent
 ) -> Iterator[tuple[Latent, Tensor]]:
     """The latent of one picture and what it makes, first by luck and then step by step."""
-    target = target[None].to(generator.device)
+    target = placed(target[None], generator.device)
     points, deviation = _start(generator, target, space, candidates)
     best = points.one(0)
     yield best.latent, generator.decode(best.latent).cpu()
@@ -259,9 +260,9 @@ def _made(generator: Generator, points: Tensor, space: str, labels: Tensor | Non
 
 
 def _joined(latents: Sequence[Latent]) -> Latent:
-    labels = [latent.labels for latent in latents if latent.labels is not None]
+    labels = [latent.labels.cpu() for latent in latents if latent.labels is not None]
     return Latent(
-        torch.cat([latent.samples for latent in latents]), latents[0].space, torch.cat(labels) if labels else None
+        torch.cat([latent.samples.cpu() for latent in latents]), latents[0].space, torch.cat(labels) if labels else None
     )
 
 
@@ -288,7 +289,7 @@ def _tuning(given: Generator, work: Generator, step: Projecting, config: Project
         anchors = to_styles(work, anchors)
     before = torch.cat([work.decode(anchors[i : i + 1]) for i in range(len(anchors))])
     space = "z" if given.style_shape is None else "w+"
-    latent, targets = step.latent, step.targets.to(work.device)
+    latent, targets = step.latent, placed(step.targets, work.device)
     for weight in weights:
         weight.requires_grad_(True)
     optimiser = torch.optim.Adam(weights, TUNING_RATE, betas=(0.9, 0.99))

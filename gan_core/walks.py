@@ -13,6 +13,7 @@ from torch import Tensor
 from .architectures.architecture import as_vectors
 from .errors import InputError
 from .latents import MOST_SAMPLES, Latent, to_space
+from .platforms import known
 
 if TYPE_CHECKING:
     from .generator import Generator
@@ -49,7 +50,7 @@ def walk(
     labels = _mixable(generator, stops.labels)
 
     # In w all styles are the same, and one is enough to compute with.
-    points = stops.samples[:, :, :1] if stops.space == "w" else stops.samples
+    points = known(stops.samples[:, :, :1] if stops.space == "w" else stops.samples)
     centre: Tensor | float = 0.0
     if stops.space != "z":
         centre = generator.average_style.to(points)[:, None, None]
@@ -68,7 +69,7 @@ def walk(
     if not closed:
         found.append(points[-1:])
         mixed += [] if labels is None else [labels[-1:]]
-    samples = torch.cat(found)
+    samples = torch.cat(found).to(stops.samples.device)
     return Latent(samples.expand(-1, -1, stops.samples.shape[2], -1), stops.space, torch.cat(mixed) if mixed else None)
 
 

@@ -79,4 +79,4 @@ def _matched(values: dict) -> torch.Tensor:
 
 
 def _bytes(point: torch.Tensor) -> bytes:
-    return point.double().cpu().contiguous().numpy().tobytes()
+    return point.cpu().double().contiguous().numpy().tobytes()

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..mixture import GaussianMixture
+from ..platforms import in_order
 from .architecture import Architecture, Shapes, check_channels, check_proportions, size_of
 
 LARGEST_SIDE = 256
@@ -125,7 +126,7 @@ class Flatten(nn.Module):
     forth or back. That is worth 8 % of a training step."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.movedim(1, -1).flatten(1)
+        return in_order(x).movedim(1, -1).flatten(1)
 
 
 class Unflatten(nn.Module):
@@ -136,7 +137,7 @@ class Unflatten(nn.Module):
         self.block = block  # height, width and features
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.unflatten(1, self.block).movedim(-1, 1)
+        return in_order(x.unflatten(1, self.block).movedim(-1, 1))
 
 
 class Residual(nn.Module):

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ..platforms import autocast_dtype, full_precision, memory_format
+
 Pair = tuple[int, int]
 
 
@@ -50,8 +52,8 @@ def transposed_convolution(
     x: [N, O, H', W']. weight: [O, C / groups, h, w]. Returns [N, C, *size].
     """
     x, weight, _ = _in_one_precision(x, weight, None)
-    channels_last = x.is_contiguous(memory_format=torch.channels_last)
-    order = torch.channels_last if channels_last else torch.contiguous_format
+    order = memory_format(x.device)
+    order = order if x.is_contiguous(memory_format=order) else torch.contiguous_format
     shape = len(x), groups * weight.shape[1], *size
     like = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=order)
     return _InputGradient.apply(x, weight, like, _Plan(stride, padding, groups))
@@ -63,7 +65,7 @@ class _Plan(NamedTuple):
     groups: int
 
     def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        with torch.autocast(x.device.type, enabled=False):
+        with full_precision(x.device):
             return torch.conv2d(x, weight, bias, self.stride, self.padding, groups=self.groups)
 
     def gradients(self, slope: Tensor, x: Tensor, weight: Tensor, wanted: tuple[bool, bool, bool]) -> Any:
@@ -140,8 +142,7 @@ class _InputGradient(torch.autograd.Function):
 
 def _in_one_precision(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
     """What torch's convolution computes with under autocast."""
-    device = x.device.type
-    if torch.is_autocast_enabled(device) and x.dtype != torch.float64:
-        dtype = torch.get_autocast_dtype(device)
+    dtype = autocast_dtype(x.device)
+    if dtype and x.dtype != torch.float64:
         return x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
     return x, weight, bias

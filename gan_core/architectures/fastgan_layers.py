@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..platforms import average_pooled
+
 
 class Layer(nn.Module):
     """A 3x3 convolution, noise, batch norm, and a gated linear unit."""
@@ -95,7 +97,7 @@ class Excitation(nn.Module):
         self.excite = nn.Conv2d(outputs, outputs, kernel_size=1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = functional.silu(self.squeeze(functional.adaptive_avg_pool2d(x, 4)))
+        x = functional.silu(self.squeeze(average_pooled(x, 4)))
         return self.excite(x).sigmoid()
 
 

@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.nn import functional
 
+from ..platforms import full_precision
+
 
 def leaky_relu_(x: Tensor, slope: float) -> Tensor:
     """torch's, in place, with a derivative that counts as a constant: to torch it depends on x, if only by zero, and a
@@ -50,7 +52,7 @@ def logits_and_slopes(discriminator: nn.Module, images: Tensor, labels: Tensor |
     finally:
         for hook in hooks:
             hook.remove()
-    with torch.autocast(images.device.type, enabled=False):  # gradients have the precision of what they are of
+    with full_precision(images.device):  # gradients have the precision of what they are of
         at = [get_gradient_edge(images), *(after[layer] for layer in biased)]
         slopes, *at_biases = torch.autograd.grad(logits.sum(), at, create_graph=True)
         linear = (slopes * images.detach()).sum(dim=(1, 2, 3))

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
+from ..platforms import full_precision, memory_format
 from .architecture import (
     LABEL_DEVIATION,
     LARGEST_START,
@@ -146,7 +147,7 @@ class R3GANGenerator(nn.Module):
             assert labels is not None
             z = torch.cat([z, self.embed(as_vectors(labels, self.classes))], dim=1)
         x = self.project(z)[:, :, None, None] * self.basis  # [N, widths[0], h, w]
-        x = x.contiguous(memory_format=torch.channels_last)
+        x = x.contiguous(memory_format=memory_format(x.device))
         for stage in self.stages:
             x = stage(x)
         return self.to_image(x)
@@ -175,11 +176,11 @@ class R3GANDiscriminator(nn.Module):
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """images: [N, C, H, W] in [-1, 1], labels: [N] whole numbers. Returns logits [N] in float32, each of which
         depends on its own image alone."""
-        x = self.from_image(images.contiguous(memory_format=torch.channels_last))
+        x = self.from_image(images.contiguous(memory_format=memory_format(images.device)))
         for stage in self.stages:
             x = stage(x)
         # Logits are compared with one another: bfloat16 would round away much of what is between them.
-        with torch.autocast(x.device.type, enabled=False):
+        with full_precision(x.device):
             x = self.head(self.gather(x.to(self.head.weight.dtype)).flatten(1))  # [N, widths[0]], or [N, 1]
             return x.squeeze(1) if self.embed is None else (x * self.embed(labels)).sum(dim=1)
 
@@ -243,7 +244,7 @@ _SMOOTH = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 4
 def doubled(x: Tensor) -> Tensor:
     """Features at twice the side, bilinearly; beyond the edges there are zeros. [N, C, H, W] -> [N, C, 2H, 2W]."""
     x, kernel, of = _filtered(x, gain=1.0)
-    with torch.autocast("cpu", enabled=False):
+    with full_precision(x.device):
         size = 2 * x.shape[2], 2 * x.shape[3]
         return transposed_convolution(x, kernel, size, stride=(2, 2), padding=(1, 1), groups=len(kernel)).to(of)
 
@@ -252,7 +253,7 @@ def halved(x: Tensor) -> Tensor:
     """Features at half the side, smoothed by the same filter; beyond the edges there are zeros.
     [N, C, 2H, 2W] -> [N, C, H, W]."""
     x, kernel, of = _filtered(x, gain=0.25)
-    with torch.autocast("cpu", enabled=False):
+    with full_precision(x.device):
         return convolution(x, kernel, stride=(2, 2), padding=(1, 1), groups=len(kernel)).to(of)
 
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import InputError
+from ..platforms import full_precision, in_order, memory_format
 from .architecture import Architecture, Shapes, as_vectors, check_channels, check_start, size_of
 
 SMALLEST_SIDE, LARGEST_SIDE = 8, 4096
@@ -244,7 +245,8 @@ class Block(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """styles: [N, 2 or 3, w_dim]. Returns features and image of the block's size."""
         if x is None:
-            x = self.const.expand(len(styles), -1, -1, -1).contiguous(memory_format=torch.channels_last)
+            x = self.const.expand(len(styles), -1, -1, -1)
+            x = x.contiguous(memory_format=memory_format(x.device))
         else:
             x = self.conv0(x, styles[:, 0], noise)
         x = self.conv1(x, styles[:, -2], noise)
@@ -283,7 +285,7 @@ class Convolution(nn.Module):
             x = self._convolved(x * style[:, :, None, None].to(x.dtype), self.weight)
             # In the features' type, which is a shorter one where a training computes in it; and channels last in
             # memory, as they are: the sum would turn them round.
-            added = (added.to(x.dtype).movedim(1, 3) + bias.to(x.dtype)).movedim(3, 1)  # [N or 1, O, h, w]
+            added = in_order((added.to(x.dtype).movedim(1, 3) + bias.to(x.dtype)).movedim(3, 1))  # [N or 1, O, h, w]
             x = torch.addcmul(added, x, scale[:, :, None, None].to(x.dtype))
         x = functional.leaky_relu_(x, 0.2)
         if not self.clamp:
@@ -331,7 +333,7 @@ class Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         weight = self.weight * (self.rate / math.sqrt(self.weight.shape[1]))
-        with torch.autocast(x.device.type, enabled=False):
+        with full_precision(x.device):
             return functional.linear(x.to(weight.dtype), weight, self.bias * self.rate)
 
 
@@ -362,7 +364,7 @@ class StyleGAN2Discriminator(nn.Module):
         x = functional.leaky_relu_(self.from_image(images), 0.2)
         for block in self.blocks:
             x = block(x)
-        with torch.autocast(x.device.type, enabled=False):
+        with full_precision(x.device):
             x = x.to(self.head.weight.dtype)
             deviation = minibatch_deviation(x)[:, None, None, None].expand(-1, 1, *x.shape[2:])
             x = functional.leaky_relu_(self.conv(torch.cat([x, deviation], dim=1)), 0.2)
@@ -438,7 +440,7 @@ def demodulation(weight: Tensor, style: Tensor) -> Tensor:
     weight: [O, I, k, k], style: [N, I]. Returns factors [N, O], in full precision under autocast too.
     """
     weight = weight.flatten(2)
-    with torch.autocast(style.device.type, enabled=False):
+    with full_precision(style.device):
         return (style.square() @ torch.einsum("oik,oik->io", weight, weight) + 1e-8).rsqrt()
 
 
@@ -453,7 +455,7 @@ def smoothed(x: Tensor, bias: Tensor | None) -> Tensor:
 
 def doubled(image: Tensor) -> Tensor:
     """An image at twice the side. [N, C, H, W] -> [N, C, 2H, 2W]."""
-    with torch.autocast(image.device.type, enabled=False):
+    with full_precision(image.device):
         return functional.conv_transpose2d(image, _kernel(image), stride=2, padding=1, groups=image.shape[1])
 
 
@@ -464,7 +466,7 @@ def blurred(x: Tensor, padding: int, stride: int = 1) -> Tensor:
     """
     if stride > 1 and x.device.type == "cpu" and x.dtype == torch.bfloat16:
         x = x.float()  # the gradient of such a convolution is ten times as slow in bfloat16 there
-    with torch.autocast(x.device.type, enabled=False):
+    with full_precision(x.device):
         return functional.conv2d(x, _kernel(x) / 4, stride=stride, padding=padding, groups=x.shape[1])
 
 

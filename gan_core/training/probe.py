@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool2d
 
 from .. import architectures
 from ..dataset import ImageDataset
 from ..errors import InputError
+from ..platforms import average_pooled
 from . import checkpoint
 from .recipes import AUTO, GAN_PRESETS, Recipe, TrainConfig
 
@@ -199,7 +199,7 @@ def _design(recipe: Recipe, found: Probe) -> None:
 
 def _thumbnails(images: Tensor) -> Tensor:
     """images: uint8 [N, C, H, W]. Returns float32 [N, C * 8 * 8]: the mean colours of their parts."""
-    return adaptive_avg_pool2d(images.float(), THUMBNAIL).flatten(1)
+    return average_pooled(images.float(), THUMBNAIL).flatten(1)
 
 
 def _parts(count: int) -> Iterator[slice]:

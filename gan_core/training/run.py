@@ -26,6 +26,7 @@ from ..generator import Generator
 from ..latents import Latent, sample_noise
 from ..locks import FolderInUse, Owner
 from ..parallel import World
+from ..platforms import memory_format, placed
 from . import averaging, checkpoint
 from . import history as histories
 from .checkpoint import FILE, Checkpoint
@@ -134,7 +135,7 @@ class Run(ABC):
         with seeded(self.seed):
             networks = self.build(start)
         self.players = {
-            name: self._player(name, in_memory_format(module.to(device), torch.channels_last))
+            name: self._player(name, in_memory_format(module.to(device), memory_format(device)))
             for name, module in networks.items()
         }
         self.generator: Any = self.players["generator"].module
@@ -275,7 +276,7 @@ class Run(ABC):
     def to_device(self, tensor: Tensor) -> Tensor:
         if self.device.type == "cuda":
             return tensor.pin_memory().to(self.device, non_blocking=True)
-        return tensor.to(self.device)
+        return placed(tensor, self.device)
 
     def autocast(self) -> AbstractContextManager[Any]:
         if self.config.precision == "auto" and bf16_is_faster(self.device):
