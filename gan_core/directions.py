@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from .errors import InputError
 from .latents import Latent, to_space
 from .mixing import layers_of
-from .weights import opened, write_tensors
+from .weights import check_finite, opened, write_tensors
 
 if TYPE_CHECKING:
     from .generator import Generator
@@ -450,16 +450,16 @@ def load(path: str | Path) -> Directions:
         except (KeyError, ValueError, TypeError, RecursionError):
             whole = False
         tensors = file.tensors() if whole else {}
-        if not all(tensor.is_floating_point() and bool(tensor.isfinite().all()) for tensor in tensors.values()):
-            whole = False
-        if not whole:
+        if not whole or not all(tensor.is_floating_point() for tensor in tensors.values()):
             raise InputError(f"{path.name} is damaged: what it says of its directions is not what is in it.")
+    tensors = {name: tensor.float() for name, tensor in tensors.items()}
+    check_finite(path.name, tensors)
     return Directions(
         names=names,
-        vectors=tensors["vectors"].float(),
+        vectors=tensors["vectors"],
         space=facts["space"],
-        deviations=tensors["deviations"].float(),
-        strengths=tensors["strengths"].float(),
+        deviations=tensors["deviations"],
+        strengths=tensors["strengths"],
         method=facts["method"],
         layers=None if layers is None else (layers[0], layers[1]),
         generator=facts["generator"],

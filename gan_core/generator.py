@@ -358,7 +358,7 @@ def assembled(
 ) -> Generator:
     """A generator of the tensors in a file, which are read only once their names and shapes are known to be right.
 
-    Raises InputError where they are not those of a network with that config.
+    Raises InputError where they are not those of a network with that config, or not finite numbers.
     """
     # On the meta device a network has shapes but no memory: a config that lies costs nothing.
     with torch.device("meta"):
@@ -368,12 +368,19 @@ def assembled(
     shapes = {name: shape for name, shape in shapes.items() if name in expected or name not in twins}
     weights.check(file, shapes, {name: tuple(tensor.shape) for name, tensor in expected.items()})
     try:
-        read = {name: tensor.to(expected[name].dtype) for name, tensor in tensors().items() if name in expected}
+        read = {name: _real(tensor).to(expected[name].dtype) for name, tensor in tensors().items() if name in expected}
     except NotImplementedError as error:
         raise InputError(f"{file} has tensors of a type that cannot be computed with ({error}).") from None
+    weights.check_finite(file, read)
     module.load_state_dict(read, assign=True)
     module.requires_grad_(False).eval()
     return Generator(architecture, config, module, card)
+
+
+def _real(tensor: Tensor) -> Tensor:
+    if tensor.is_complex():
+        raise NotImplementedError(f"{tensor.dtype}, of which a network has none")
+    return tensor
 
 
 def _named(path: Path, name: str) -> Architecture:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ from .architectures import (
 from .errors import InputError
 from .generator import Generator, assembled, load
 from .weights import dcgan_layouts, foreign, torch_files
+from .weights.foreign import ITEMS_OF_A_CANDIDATE, ITEMS_OF_A_TENSOR, MOST_SEARCHED, Rank, prefixes
+from .weights.pickles import Work
 
 ENDINGS = (".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt")
 """Of the files that are opened here, besides those of safetensors."""
@@ -66,22 +68,27 @@ def importing(path: str | Path) -> Iterator[Reading]:
     """Opens a generator that another program made, on the CPU. Nothing in the file is executed.
 
     Pickles of NVIDIA's networks, files of torch.save and safetensors files are read as data; the network family is
-    recognised by the names and shapes of the tensors. Yields after every tensor; the last value has the generator.
+    recognised by the names and shapes of the tensors. Yields while it finds its way in the file and after every
+    tensor; the last value has the generator.
 
     Raises InputError, in a sentence that says what the file is, for anything that is no generator known here.
     """
     path = Path(path)
-    if path.suffix.lower() in SAFETENSORS:
+    if path.suffix.lower() in SAFETENSORS or weights.is_safetensors(path):
         yield from _from_safetensors(path)
         return
     with torch_files.opened(path) as file:
-        found = list(foreign.candidates(file))
-        for state in found:
-            layout = _layout(state.shapes)
-            if layout is not None:
+        for _ in file.reading():
+            yield Reading(0, file.size)
+        first = None
+        for state in foreign.searching(file):
+            layout = _layout(state.shapes) if state else None
+            if state and layout:
                 yield from _read(file, state, layout)
                 return
-    raise InputError(f"{path.name} is {_stranger(found[0]) if found else 'a pickle without weights in it'}.")
+            first = first or state
+            yield Reading(0, file.size)
+        raise InputError(f"{path.name} is {_stranger(first) if first else _nothing(file)}.")
 
 
 def _read(file: torch_files.TorchFile, state: foreign.Weights, layout: Layout) -> Iterator[Reading]:
@@ -99,14 +106,41 @@ def _read(file: torch_files.TorchFile, state: foreign.Weights, layout: Layout) -
 def _from_safetensors(path: Path) -> Iterator[Reading]:
     """A file of ours, or one that somebody converted and left the names as they were."""
     with weights.opened(path) as file:
-        layout = None if file.description else _layout(file.shapes)
-        if layout is None:
+        found = None if file.description else _in_safetensors(file)
+        if found is None:
             generator = load(path)
         else:
-            tensors = file.tensors(layout.prefix(file.shapes))
+            layout, names = found
+            tensors: dict[str, Tensor] = {}
+            done = 0
+            for name, theirs in names.items():
+                tensors[theirs] = file.tensor(name)
+                done += tensors[theirs].nbytes
+                yield Reading(done, file.size)
             generator = _translated(path, layout, tensors, {}, "a safetensors file")
-    size = path.stat().st_size
-    yield Reading(size, size, generator)
+        yield Reading(file.size, file.size, generator)
+
+
+def _in_safetensors(file: weights.OpenedFile) -> tuple[Layout, dict[str, str]] | None:
+    """The layout of the generator in a file, and its tensors by their names in the file; None where there is none."""
+    work = Work(file.name, MOST_SEARCHED)
+    for part in prefixes(file.shapes, Rank.UNKNOWN, work):
+        work.charge(ITEMS_OF_A_CANDIDATE + ITEMS_OF_A_TENSOR * len(part.names))
+        names = {name.removeprefix(part.text): name for name in part.names}
+        shapes = {theirs: file.shapes[name] for theirs, name in names.items()}
+        layout = _layout(shapes)
+        if layout is not None:
+            begin = layout.prefix(shapes)
+            return layout, {name: theirs for theirs, name in names.items() if theirs.startswith(begin)}
+    return None
+
+
+def _nothing(file: torch_files.TorchFile) -> str:
+    """What a file without a generator's weights is, for a sentence."""
+    other = foreign.discriminator_in(file)
+    if other is None:
+        return "a pickle without weights in it"
+    return f'a file with the weights of a discriminator, under "{other}", and none of a generator'
 
 
 def _translated(
@@ -116,6 +150,7 @@ def _translated(
     attributes: Mapping[str, frozenset[Any]],
     kind: str,
 ) -> Generator:
+    weights.check_finite(path.name, tensors)
     try:
         ours = layout.translate(tensors)
         shapes = {name: tuple(tensor.shape) for name, tensor in ours.items()}
@@ -150,8 +185,8 @@ def _stylegan2_config(config: Any, attributes: Mapping[str, frozenset[Any]]) -> 
     _only(attributes, "use_noise", {True})
     _only(attributes, "lr_multiplier", {0.01, 1})
     bounds = {value for value in attributes.get("conv_clamp", ()) if value is not None}
-    if len(bounds) > 1 or not all(float(value).is_integer() for value in bounds):
-        raise InputError(f"its layers are clamped at several values, {sorted(bounds)}.")
+    if len(bounds) > 1 or not all(type(value) in (int, float) and value == value // 1 for value in bounds):
+        raise InputError(f"its layers are clamped at other values than one whole number: {_listed(bounds)}.")
     return replace(config, clamp=int(next(iter(bounds), 0))) if "conv_clamp" in attributes else config
 
 
@@ -181,7 +216,11 @@ def _r3gan_config(config: Any, attributes: Mapping[str, frozenset[Any]]) -> Any:
 def _only(attributes: Mapping[str, frozenset[Any]], name: str, known: set[Any]) -> None:
     other = attributes.get(name, frozenset()) - known
     if other:
-        raise InputError(f"its {name} is {sorted(map(str, other))[0]}, and only {', '.join(map(str, known))} is known.")
+        raise InputError(f"its {name} is {_listed(other)}, and only {', '.join(map(str, known))} is known.")
+
+
+def _listed(values: Iterable[Any]) -> str:
+    return ", ".join(sorted(str(value)[:40] for value in values)[:3])
 
 
 LAYOUTS = (

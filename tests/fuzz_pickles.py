@@ -1,7 +1,8 @@
 """Fuzzes the pickle reader, guided by coverage. `python tests/fuzz_pickles.py -runs=1000000` (needs atheris).
 
 Every input must be read, or refused in a sentence; anything else, or more memory or time than a small file may cost,
-ends the run with the input that did it. The corpus begins with the files of tests/core/test_pickles.py.
+ends the run with the input that did it. The corpus begins with the files of tests/core/test_pickles.py and of
+tests/hostile_pickles.py. What a file may cost is set low here, so that what is not counted shows.
 """
 
 import sys
@@ -17,9 +18,12 @@ import torch  # noqa: E402, F401 - before the instrumentation, which is for our 
 with atheris.instrument_imports(include=["gan_core.weights"]):
     from gan_core.weights import foreign, torch_files
 
+from hostile_pickles import HOSTILE  # noqa: E402
 from test_pickles import BOMBS, INERT, RUNNING, WHOLE  # noqa: E402
 
 from gan_core import InputError  # noqa: E402
+
+torch_files.MOST_STEPS = foreign.MOST_SEARCHED = 50_000
 
 FILE = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None)) / "file.pkl"
 
@@ -38,8 +42,9 @@ def read(data: bytes) -> None:
 
 if __name__ == "__main__":
     corpus = Path(tempfile.mkdtemp())
-    for number, data in enumerate([*RUNNING.values(), *INERT.values(), *BOMBS.values(), *WHOLE.values()]):
+    hostile = [made(count) for made in HOSTILE.values() for count in (2, 30)]
+    for number, data in enumerate([*RUNNING.values(), *INERT.values(), *BOMBS.values(), *WHOLE.values(), *hostile]):
         if len(data) < 20_000:
             (corpus / str(number)).write_bytes(data)
-    atheris.Setup([*sys.argv, "-max_len=20000", "-rss_limit_mb=4096", "-timeout=20", str(corpus)], read)
+    atheris.Setup([*sys.argv, "-max_len=20000", "-rss_limit_mb=4096", "-timeout=10", str(corpus)], read)
     atheris.Fuzz()

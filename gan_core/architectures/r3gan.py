@@ -318,7 +318,7 @@ def first_gain(blocks: int) -> float:
 
 def is_original(shapes: Shapes) -> bool:
     """Whether a state dict has the names that the authors' code gives a generator's tensors."""
-    return _detect({ours: shapes[theirs] for theirs, ours in _original_names() if theirs in shapes})
+    return _BASIS in shapes and _detect({ours: shapes[name] for name, ours in _original_names() if name in shapes})
 
 
 def from_original(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -360,10 +360,13 @@ def _is_ours(kernel: Tensor) -> bool:
         return False
 
 
+_BASIS = "Model.MainLayers.0.Layers.0.Basis"
+
+
 def _original_names() -> Iterator[tuple[str, str]]:
     """What the authors' code calls each tensor of the largest network there can be, and what it is called here."""
     yield "Model.EmbeddingLayer.weight", "embed.weight"
-    yield "Model.MainLayers.0.Layers.0.Basis", "basis"
+    yield _BASIS, "basis"
     yield "Model.MainLayers.0.Layers.0.LinearLayer.weight", "project.weight"
     for stage in range(MOST_DOUBLINGS + 1):
         layers = f"Model.MainLayers.{stage}.Layers"

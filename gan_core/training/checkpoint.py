@@ -78,12 +78,16 @@ def write(folder: Path, state: Mapping[str, Any], tensors: Mapping[str, Tensor],
 
 
 def read(folder: Path, name: str = FILE) -> Checkpoint | None:
-    """The folder's checkpoint of that name; None where there is none. Raises InputError for a damaged one."""
+    """The folder's checkpoint of that name; None where there is none. Raises InputError for a damaged one, and
+    for one with numbers that are not finite."""
     path = folder / name
     if not path.exists():
         return None
     with weights.opened(path) as file:
-        return Checkpoint(_state(path, file.metadata), file.tensors())
+        state, tensors = _state(path, file.metadata), file.tensors()
+    # A record has no number where nothing was measured.
+    weights.check_finite(str(path), {key: tensor for key, tensor in tensors.items() if key != "history"})
+    return Checkpoint(state, tensors)
 
 
 def state_of(folder: Path) -> dict[str, Any] | None:

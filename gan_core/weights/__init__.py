@@ -1,5 +1,25 @@
 """Weights on disk: how a generator's file is written, and how a file is looked at before it is trusted."""
 
-from .native import FORMAT_VERSION, WHERE_GENERATORS_COME_FROM, OpenedFile, check, opened, write, write_tensors
+from .native import (
+    FORMAT_VERSION,
+    WHERE_GENERATORS_COME_FROM,
+    OpenedFile,
+    check,
+    check_finite,
+    is_safetensors,
+    opened,
+    write,
+    write_tensors,
+)
 
-__all__ = ["FORMAT_VERSION", "WHERE_GENERATORS_COME_FROM", "OpenedFile", "check", "opened", "write", "write_tensors"]
+__all__ = [
+    "FORMAT_VERSION",
+    "WHERE_GENERATORS_COME_FROM",
+    "OpenedFile",
+    "check",
+    "check_finite",
+    "is_safetensors",
+    "opened",
+    "write",
+    "write_tensors",
+]

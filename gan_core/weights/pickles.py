@@ -2,16 +2,19 @@
 
 A pickle is a program. Python's own reader runs it: it imports what the program names and calls what it is told to call.
 This one only writes down what was named and with what arguments. It has an exact list of the names that the files of
-generators need, and what each means as data; every other name is refused, so that a person hears what a file was up
-to. Nothing is imported, called or evaluated, and every size is held against the file before memory is taken for it.
+generators need, and what each means as data. A class of another program is written down as an object that can do
+nothing, since checkpoints keep settings and the like beside their weights. Every other name is refused, so that a
+person hears what a file was up to. Nothing is imported, called or evaluated, every size is held against the file
+before memory is taken for it, and work is counted by the items that it touches.
 """
 
 from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
 from io import BufferedReader
 from math import prod
 from typing import Any
@@ -21,13 +24,25 @@ import torch
 from ..errors import InputError
 
 MOST_STEPS = 1_000_000
-"""Operations of one file. NVIDIA's pickles have some 50,000."""
+"""Operations of one file, and items that they touch. NVIDIA's pickles have some 50,000."""
+
+STEPS_AT_ONCE = 4096
+"""Between two moments in which whoever reads the file can stop."""
 
 LONGEST_TEXT = 1 << 24
 """Bytes of one string; a module's source code has some 100,000."""
 
 READ_AT_ONCE = 1 << 12
 """Bytes read ahead: between the operations lie numbers, which are passed over."""
+
+BYTES_OF_A_STEP = 256
+"""How much text is read for the price of one operation."""
+
+LONGEST_NAME = 500
+"""Characters of what a pickle names."""
+
+LARGEST_KEY = 1 << 31
+"""Of whole numbers that values are kept by. A file can choose larger ones so that a dict finds none quickly."""
 
 LONGEST_LINE = 1 << 16
 """Bytes of one line, in the oldest protocol."""
@@ -39,7 +54,7 @@ DEEPEST = 8
 """Dimensions of a tensor."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class Bytes:
     """A row of bytes that lies in the file and has not been read."""
 
@@ -47,20 +62,22 @@ class Bytes:
     length: int
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class Name:
     """Something that a pickle names, such as a class: never looked up."""
 
     name: str
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Object:
     """Something that a pickle would have made: what by, of what, and the state it was given."""
 
     maker: str
     arguments: tuple[Any, ...]
     state: Any = None
+    items: dict[Any, Any] | list[Any] | None = None
+    """What it was filled with, where it is a kind of dict or list."""
 
 
 @dataclass(eq=False)
@@ -77,7 +94,7 @@ class Storage:
         return self.count * self.dtype.itemsize
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class StoredTensor:
     """A tensor that lies in the file."""
 
@@ -146,12 +163,20 @@ class Source:
 
     def line(self) -> bytes:
         """Up to the next line break, without it."""
-        taken = bytearray()
-        while (byte := self.take(1)) != b"\n":
-            taken += byte
+        taken = b""
+        while (end := self._chunk.find(b"\n", self._at)) < 0:
+            taken += self._chunk[self._at :]
             if len(taken) > LONGEST_LINE:
                 raise Damaged("it has a line beyond all bounds")
-        return bytes(taken)
+            self._at = len(self._chunk)
+            if not self.left:
+                raise Damaged("it breaks off")
+            self._fill(1)
+        taken += self.take(end - self._at)
+        if len(taken) > LONGEST_LINE:
+            raise Damaged("it has a line beyond all bounds")
+        self.take(1)
+        return taken
 
     def _fill(self, count: int) -> None:
         self._chunk_start, self._at = self.position, 0
@@ -160,10 +185,32 @@ class Source:
 
 
 @dataclass
-class Steps:
-    """How many operations a file may still take."""
+class Work:
+    """How much a file may still cost its reader, in items touched."""
 
-    left: int = MOST_STEPS
+    name: str
+    """The file's, for a sentence."""
+    left: int
+    pause_at: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.pause_at = self.left - STEPS_AT_ONCE
+
+    def charge(self, items: int) -> None:
+        """Counts work before it is done. Raises InputError where a file wants more than it may."""
+        self.left -= items
+        if self.left < 0:
+            raise InputError(
+                f"{self.name} is not to be trusted: to read it takes far more work than any generator's file does."
+            )
+
+    @property
+    def pause_is_due(self) -> bool:
+        """Whether much was done since this was so the last time."""
+        due = self.left < self.pause_at
+        if due:
+            self.pause_at = self.left - STEPS_AT_ONCE
+        return due
 
 
 class Machine:
@@ -173,31 +220,31 @@ class Machine:
         self,
         name: str,
         source: Source,
-        steps: Steps,
+        work: Work,
         storages: dict[str, Storage] | None,
-        nested: Callable[[Machine, Bytes], Any] | None,
+        nested: Callable[[Work, Bytes], Any] | None,
     ):
-        self.name, self.source, self.steps, self.nested = name, source, steps, nested
+        self.name, self.source, self.work, self.nested = name, source, work, nested
         self.storages = storages
         """The numbers referred to so far; None where the wrapping has no place for any."""
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
 
-    def run(self) -> Any:
-        """Everything up to the end of the pickle; returns what it stands for."""
-        take, operations, steps = self.source.take, _OPERATIONS, self.steps
+    def run(self) -> Generator[None, None, Any]:
+        """Everything up to the end of the pickle, with a pause now and then; returns what it stands for."""
+        take, operations, work = self.source.take, _OPERATIONS, self.work
         try:
             while (code := take(1)) != b".":
-                steps.left -= 1
-                if steps.left < 0:
-                    raise InputError(
-                        f"{self.name} is not to be trusted: it has far more operations than any generator's file."
-                    )
+                work.left -= 1
+                if work.left < work.pause_at and work.pause_is_due:
+                    work.charge(0)
+                    yield
                 operation = operations.get(code)
                 if operation is None:
                     raise Damaged(f"it has the operation {code[0]:#04x} where none such belongs")
                 operation(self)
+            work.charge(0)
             (result,) = self.stack
         except (IndexError, KeyError, ValueError) as error:
             if isinstance(error, InputError | UnicodeDecodeError):
@@ -217,27 +264,35 @@ class Machine:
         return items
 
     def named(self, module: str, name: str) -> Name:
-        """A name, if it is one of those that generators' files need."""
+        """A name, if it is one that generators' files may have."""
+        if len(module) + len(name) > LONGEST_NAME:
+            raise Damaged("it has a name beyond all bounds")
         full = f"{module}.{name}"
-        if full in _MEANINGS or full in _VALUES or full in _STORAGES or _CLASSES.fullmatch(full):
+        if full in _MEANINGS or full in _VALUES or full in _STORAGES or full in _INERT:
             return Name(full)
         for start, what in _STRANGERS.items():
             if full.startswith(start):
                 raise InputError(f"{self.name} is {what}")
+        if _DOTTED.fullmatch(full) and (
+            module.partition(".")[0] not in _KNOWN or _CLASSES.fullmatch(full) or _FUNCTIONS.fullmatch(full)
+        ):
+            return Name(full)
         raise InputError(
             f"{self.name} names {full[:200]}, which no generator needs and which could do harm: it was refused, and "
             "nothing of it was run."
         )
 
-    def call(self, maker: Any, arguments: Any) -> Any:
+    def call(self, maker: Any, arguments: Any, is_class: bool = False) -> Any:
+        """What it stands for that a pickle calls something. is_class: as no function can be called."""
         if not isinstance(maker, Name) or type(arguments) is not tuple:
             raise Damaged("it calls what is no name")
         meaning = _MEANINGS.get(maker.name)
         if meaning is not None:
             return meaning(self, arguments)
-        if _CLASSES.fullmatch(maker.name):
+        passive = maker.name in _VALUES or maker.name in _STORAGES or _FUNCTIONS.fullmatch(maker.name)
+        if maker.name in _INERT or (not passive and (is_class or _LIKE_A_CLASS.fullmatch(maker.name))):
             return Object(maker.name, arguments)
-        raise InputError(f"{self.name} calls {maker.name}, which is not to be called: it was refused.")
+        raise InputError(f"{self.name} calls {maker.name[:200]}, which is not to be called: it was refused.")
 
 
 def _text(raw: bytes) -> str:
@@ -262,6 +317,8 @@ def _push_text(size: Callable[[Machine], int], encoding: str = "utf-8") -> Calla
         count = size(machine)
         if count > LONGEST_TEXT:
             raise Damaged("it has a text beyond all bounds, or breaks off")
+        if count > BYTES_OF_A_STEP:
+            machine.work.charge(count // BYTES_OF_A_STEP)
         raw = machine.source.take(count)
         machine.stack.append(_text(raw) if encoding == "utf-8" else raw.decode(encoding))
 
@@ -306,14 +363,20 @@ def _whole_number_line(machine: Machine) -> None:
 
 
 def _string_line(machine: Machine) -> None:
-    line = machine.source.line()
+    line = _text_line(machine)
     if len(line) < 2 or line[:1] != line[-1:] or line[:1] not in b"'\"" or b"\\" in line:
         raise Damaged("it has a text in no known form")
     machine.stack.append(line[1:-1].decode("latin-1"))
 
 
 def _unicode_line(machine: Machine) -> None:
-    machine.stack.append(machine.source.line().decode("raw-unicode-escape"))
+    machine.stack.append(_text_line(machine).decode("raw-unicode-escape"))
+
+
+def _text_line(machine: Machine) -> bytes:
+    line = machine.source.line()
+    machine.work.charge(len(line) // BYTES_OF_A_STEP)
+    return line
 
 
 def _tuple_of(count: int) -> Callable[[Machine], None]:
@@ -329,7 +392,11 @@ def _since_mark(kind: Callable[[list[Any]], Any]) -> Callable[[Machine], None]:
 
 
 def _top(machine: Machine, kind: type) -> Any:
+    """The dict or list that is to be filled."""
     top = machine.stack[-1]
+    if type(top) is Object:
+        top.items = kind() if top.items is None else top.items
+        top = top.items
     if type(top) is not kind:
         raise Damaged("its operations do not fit one another")
     return top
@@ -350,7 +417,7 @@ def _set_items(target: dict[Any, Any], items: list[Any]) -> dict[Any, Any]:
         raise Damaged("its operations do not fit one another")
     for key, value in zip(items[::2], items[1::2], strict=True):
         # Nothing here is looked up by other keys, and to compare nested ones could take for ever.
-        if type(key) in (str, int):
+        if type(key) is str or (type(key) is int and -LARGEST_KEY < key < LARGEST_KEY):
             target[key] = value
     return target
 
@@ -441,11 +508,16 @@ def _reduce(machine: Machine) -> None:
     machine.stack.append(machine.call(maker, arguments))
 
 
+def _new(machine: Machine) -> None:
+    arguments, maker = machine.pop(), machine.pop()
+    machine.stack.append(machine.call(maker, arguments, is_class=True))
+
+
 def _new_with_keywords(machine: Machine) -> None:
     keywords, arguments, maker = machine.pop(), machine.pop(), machine.pop()
-    if keywords != {}:
+    if type(keywords) is not dict or (keywords and type(maker) is Name and maker.name in _MEANINGS):
         raise Damaged("it makes an object in a way that no generator's file does")
-    machine.stack.append(machine.call(maker, arguments))
+    machine.stack.append(machine.call(maker, arguments, is_class=True))
 
 
 def _build(machine: Machine) -> None:
@@ -453,7 +525,7 @@ def _build(machine: Machine) -> None:
     top = machine.stack[-1]
     if type(top) is Object:
         top.state = state
-    elif type(top) is not dict:  # an OrderedDict's attributes are of no use here
+    elif type(top) not in (dict, list, StoredTensor):  # the attributes of which are of no use here
         raise Damaged("it gives a state to what can have none")
 
 
@@ -461,6 +533,9 @@ def _persistent(machine: Machine) -> None:
     identity = machine.pop()
     if machine.storages is None:
         raise Damaged("it refers to numbers that are not in it")
+    if type(identity) is tuple and len(identity) == 4 and identity[0] == "module" and type(identity[1]) is Name:
+        machine.stack.append(identity[1])  # a class of networks with its source code, as torch.save wrote before 1.6
+        return
     if type(identity) is not tuple or not 5 <= len(identity) <= 6 or identity[0] != "storage":
         raise Damaged("it refers to what is no storage of numbers")
     _, kind, key, _, count, *view = identity
@@ -535,7 +610,7 @@ _OPERATIONS: dict[bytes, Callable[[Machine], None]] = {
     b"i": _instance,
     b"o": _object,
     b"R": _reduce,
-    b"\x81": _reduce,  # NEWOBJ: a class and its arguments, as for REDUCE
+    b"\x81": _new,
     b"\x92": _new_with_keywords,
     b"b": _build,
     b"Q": _persistent,
@@ -558,8 +633,12 @@ def _check_frame(machine: Machine, length: int) -> None:
 
 
 def _dictionary(machine: Machine, arguments: tuple[Any, ...]) -> dict[Any, Any]:
-    """OrderedDict(), or OrderedDict([[key, value], ...]) of Python 2."""
-    pairs = arguments[0] if arguments and type(arguments[0]) is list else []
+    """OrderedDict(), OrderedDict([[key, value], ...]) of Python 2, Counter({...}) or defaultdict(class)."""
+    given = arguments[0] if arguments else None
+    if type(given) is dict:
+        return given
+    pairs = given if type(given) is list else []
+    machine.work.charge(len(pairs))
     items = [part for pair in pairs if type(pair) in (list, tuple) and len(pair) == 2 for part in pair]
     return _set_items({}, items)
 
@@ -567,17 +646,26 @@ def _dictionary(machine: Machine, arguments: tuple[Any, ...]) -> dict[Any, Any]:
 def _tensor(machine: Machine, arguments: tuple[Any, ...]) -> StoredTensor:
     """_rebuild_tensor_v2(storage, offset, size, stride, ...)"""
     storage, offset, shape, strides = arguments[:4]
-    numbers = (offset, *shape, *strides) if type(shape) is tuple and type(strides) is tuple else (None,)
     if (
         type(storage) is not Storage
-        or not all(map(_is_count, numbers))
+        or type(shape) is not tuple
+        or type(strides) is not tuple
         or not len(shape) == len(strides) <= DEEPEST
+        or not all(map(_is_count, (offset, *shape, *strides)))
         or offset > storage.count
         or prod(shape) > storage.count
         or offset + sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True)) >= max(storage.count, 1)
     ):
         raise Damaged("it has a tensor that reaches beyond its own numbers")
     return StoredTensor(storage, offset, shape, strides)
+
+
+def _retyped_tensor(machine: Machine, arguments: tuple[Any, ...]) -> Any:
+    """_rebuild_from_type_v2(function, class, arguments, state): a tensor with attributes."""
+    function, _, inner = arguments[:3]
+    if type(function) is not Name or _MEANINGS.get(function.name) not in (_tensor, _first):
+        raise Damaged("it has a tensor that is made in no known way")
+    return machine.call(function, inner)
 
 
 def _first(machine: Machine, arguments: tuple[Any, ...]) -> Any:
@@ -590,7 +678,7 @@ def _first_or_nothing(machine: Machine, arguments: tuple[Any, ...]) -> Any:
 
 def _nested_storage(machine: Machine, arguments: tuple[Any, ...]) -> Storage:
     (row,) = arguments
-    storage = machine.nested(machine, row) if machine.nested and type(row) is Bytes else None
+    storage = machine.nested(machine.work, row) if machine.nested and type(row) is Bytes else None
     if type(storage) is not Storage or storage.start is None:
         raise Damaged("it has a tensor without numbers")
     return storage
@@ -605,11 +693,15 @@ PERSISTENT = "torch_utils.persistence._reconstruct_persistent_obj"
 
 _MEANINGS: Mapping[str, Callable[[Machine, tuple[Any, ...]], Any]] = {
     "collections.OrderedDict": _dictionary,
+    "collections.defaultdict": _dictionary,
+    "collections.Counter": _dictionary,
     "dnnlib.util.EasyDict": _dictionary,
     PERSISTENT: _as_object(PERSISTENT),
     "torch._utils._rebuild_tensor": _tensor,
     "torch._utils._rebuild_tensor_v2": _tensor,
     "torch._utils._rebuild_parameter": _first,
+    "torch._utils._rebuild_parameter_with_state": _first,
+    "torch._tensor._rebuild_from_type_v2": _retyped_tensor,
     "torch.storage._load_from_bytes": _nested_storage,
     "torch.Size": _first,
     "builtins.set": _first_or_nothing,
@@ -636,22 +728,81 @@ _STORAGES = {
     "torch.CharStorage": torch.int8,
     "torch.ByteStorage": torch.uint8,
     "torch.BoolStorage": torch.bool,
+    "torch.ComplexFloatStorage": torch.complex64,
+    "torch.ComplexDoubleStorage": torch.complex128,
+    "torch.storage.UntypedStorage": torch.uint8,
 }
 
-_VALUES = {f"torch.{name}" for name in ("float32", "float16", "bfloat16", "float64", "int64", "int32", "uint8", "bool")}
+_VALUES = {
+    f"torch.{name}"
+    for name in (
+        *("float32", "float16", "bfloat16", "float64", "int64", "int32", "int16", "int8", "uint8", "bool"),
+        *("float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu"),
+        *("complex64", "complex128", "uint16", "uint32", "uint64", "strided", "contiguous_format", "channels_last"),
+    )
+}
 """What may be named, but not called."""
 
-_CLASSES = re.compile(
-    r"(training\.networks\w*|pg_modules\.\w+|R3GAN\.\w+|BaselineGAN\.\w+|torch\.nn\.modules\.\w+)\.\w+"
-)
-"""Classes of networks: made into objects that hold what they were given, and can do nothing."""
+_INERT = {
+    *(
+        f"{module}.{name}"
+        for module in ("builtins", "__builtin__")
+        for name in (
+            *("bool", "bytearray", "bytes", "complex", "dict", "float", "frozenset", "int", "list", "object", "range"),
+            *("slice", "str", "tuple"),
+        )
+    ),
+    *(f"__builtin__.{name}" for name in ("long", "unicode", "xrange")),
+    "argparse.Namespace",
+    "collections.deque",
+    *(f"datetime.{name}" for name in ("date", "datetime", "time", "timedelta", "timezone")),
+    "decimal.Decimal",
+    "fractions.Fraction",
+    "functools.partial",
+    *(
+        f"{module}.{kind}Path"
+        for module in ("pathlib", "pathlib._local")
+        for kind in ("", "Pure", "Posix", "Windows", "PurePosix", "PureWindows")
+    ),
+    "random.Random",
+    "time.struct_time",
+    "types.SimpleNamespace",
+    "uuid.SafeUUID",
+    "uuid.UUID",
+    *(f"numpy.{name}" for name in ("bool_", "float16", "float32", "float64", "int32", "int64", "uint8", "uint32")),
+    *(f"numpy.{core}.numeric._frombuffer" for core in ("core", "_core")),
+    *(f"numpy.random._pickle.__{name}_ctor" for name in ("bit_generator", "generator", "randomstate")),
+    *(f"numpy.random.bit_generator.__pyx_unpickle_{name}" for name in ("SeedSequence", "SeedlessSeedSequence")),
+    "numpy.random.__RandomState_ctor",
+    "torch._utils._rebuild_device_tensor_from_numpy",
+    "torch._utils._rebuild_meta_tensor_no_storage",
+    "torch._utils._rebuild_qtensor",
+    "torch._utils._rebuild_sparse_tensor",
+    "torch._utils._rebuild_tensor_v3",
+    "torch.serialization._get_layout",
+}
+"""What checkpoints hold beside their weights: made into objects that hold what they were given, and can do nothing."""
+
+_KNOWN = sys.stdlib_module_names | {
+    *("__builtin__", "cPickle", "commands", "copy_reg", "distutils", "exceptions", "imp", "popen2", "torch", "numpy"),
+    "gan_core",
+}
+"""Packages whose names are not taken for those of somebody's own classes."""
+
+_DOTTED = re.compile(r"\w+(\.\w+)+")
+
+_LIKE_A_CLASS = re.compile(r"[\w.]+\._*[A-Z]\w*")
+
+_CLASSES = re.compile(r"(torch|numpy)(\.\w+)*\._*[A-Z]\w*")
+"""Such as torch.nn.modules.linear.Linear and torch.optim.adam.Adam."""
+
+_FUNCTIONS = re.compile(r"torch\.nn\.functional\.\w+")
+"""What may be named, but not called: the activations of layers."""
 
 _STRANGERS = {
     "dnnlib.tflib.": "a StyleGAN file of the TensorFlow era, which holds programs instead of weights: convert it with "
     "the legacy.py of NVIDIA's stylegan3 on a machine of your own, and import what that writes.",
     "tfutil.": "a Progressive GAN file of the TensorFlow era, which holds programs instead of weights. No reader for "
     "it is left.",
-    "pytorch_lightning.": "a checkpoint of PyTorch Lightning with objects of its own in it: save the generator's "
-    "state_dict() alone.",
     "fastai.": "a learner of fastai, with all its program in it: save the generator's state_dict() alone.",
 }

@@ -1,13 +1,28 @@
 """Generators that other programs made become ours: from every wrapping, with every fact, or with a sentence."""
 
+import argparse
+import collections
+import datetime
+import decimal
+import enum
+import fractions
+import functools
+import io
 import json
+import pathlib
 import pickle
+import random
+import types
+import uuid
+import warnings
+import zipfile
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import golden
+import numpy as np
 import pytest
 import torch
 from foreign_files import nvidia_pickle, plain_modules, r3gan_pickle, saved, stand_ins
@@ -227,3 +242,287 @@ def test_golden_pictures_come_out_of_a_pickle(tmp_path: Path) -> None:
     generator = imported(file_with(tmp_path, nvidia_pickle(tensors, **ATTRIBUTES)))
     images = generator.decode(sample_noise(generator, case["seeds"], case["truncation"], case["labels"]))
     assert golden.largest_difference(images, case["images"]) < golden.TOLERANCE
+
+
+# Where the weights lie in a file.
+
+
+def other_numbers(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same generator with other weights, as a discriminator that would pass for one."""
+    return {name: tensor + 1 if "filter" not in name else tensor.clone() for name, tensor in tensors.items()}
+
+
+@functools.cache
+def expected_state() -> dict[str, Tensor]:
+    return generator_of(SMALL).module.state_dict()
+
+
+def takes_the_right_one(path: Path) -> bool:
+    expected = expected_state()
+    return all(torch.equal(tensor, expected[name]) for name, tensor in imported(path).module.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("generator", "discriminator"),
+    [
+        ("netG_state_dict", "netD_state_dict"),
+        ("generator_state_dict", "discriminator_state_dict"),
+        ("G_state_dict", "D_state_dict"),
+        ("gen", "disc"),
+        ("gen_state", "critic_state"),
+        ("model_state_dict", "d_model"),
+        ("params_ema", "net_d"),
+        ("weights", "Discriminator"),
+        ("netG2", "netD2"),
+        ("model_G", "model_D"),
+        ("stylegan2d", "dis"),
+        ("GNet", "DNet"),
+        ("whatever they liked", "patch_discriminator"),
+        ("state", "optimizer"),
+        ("生成器", "optG"),
+    ],
+)
+@pytest.mark.parametrize("first", ["generator", "discriminator"])
+def test_a_state_dict_is_found_under_any_name_and_a_discriminator_never(
+    tmp_path: Path, generator: str, discriminator: str, first: str
+) -> None:
+    good = original(SMALL)
+    pairs = [(generator, good), (discriminator, other_numbers(good))]
+    content = dict(pairs if first == "generator" else reversed(pairs))
+    assert takes_the_right_one(file_with(tmp_path, saved({"epoch": 3, **content}), "cats.pth"))
+
+
+NESTED: dict[str, Callable[[dict[str, Tensor], dict[str, Tensor]], Any]] = {
+    "the average comes first": lambda good, other: {"G": other, "params": other, "params_ema": good},
+    "the average comes first, further in": lambda good, other: {"netG": other, "more": {"ema": {"weights": good}}},
+    "a generator comes before what has no name": lambda good, other: {"model": other, "netG": good},
+    "dicts in dicts": lambda good, other: {"checkpoint": {"networks": {"generator": {"weights": good}}}},
+    "a list": lambda good, other: [{"epoch": 1}, good],
+    "a tuple of generator, discriminator and average": lambda good, other: {"nets": (other, {}), "Gs": good},
+    "within the discriminator's part there is none": lambda good, other: {"D": {"G_ema": other}, "x": {"y": good}},
+    "one dict of several networks": lambda good, other: {
+        "state_dict": {
+            **{f"netD.{name}": each for name, each in other.items()},
+            **{f"netG.{name}": each for name, each in good.items()},
+        }
+    },
+    "several networks in a wrapper": lambda good, other: {
+        **{f"module.discriminator.{name}": each for name, each in other.items()},
+        **{f"module.gen.module.{name}": each for name, each in good.items()},
+    },
+    "an average beside the weights": lambda good, other: {
+        **{f"online_model.{name}": each for name, each in other.items()},
+        **{f"ema_model.{name}": each for name, each in good.items()},
+    },
+    "torch's average": lambda good, other: {
+        "n_averaged": torch.tensor(3),
+        **{f"module.{name}": each for name, each in good.items()},
+    },
+    "names that say nothing": lambda good, other: {
+        **{f"first.{name}": torch.ones(2) for name in good},
+        **{f"second.{name}": each for name, each in good.items()},
+    },
+    "compiled": lambda good, other: {f"_orig_mod.{name}": each for name, each in good.items()},
+    "an average of what was learned": lambda good, other: {
+        "G": {name: other[name] if "const" not in name and name.endswith(("weight", "bias")) else each
+              for name, each in good.items()},
+        "ema": {name: each for name, each in good.items() if "const" not in name and name.endswith(("weight", "bias"))},
+    },
+    "a list of averages": lambda good, other: {
+        "generator": other, "ema": {"decay": 0.99, "shadow_params": list(good.values())}
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", NESTED)
+def test_the_averaged_generator_is_found_wherever_it_lies(tmp_path: Path, kind: str) -> None:
+    good = original(SMALL)
+    content = NESTED[kind](good, other_numbers(good))
+    assert takes_the_right_one(file_with(tmp_path, saved(content), "cats.pth"))
+
+
+@pytest.mark.parametrize("prefix", ["G_ema.", "module.", "netG.module."])
+def test_a_safetensors_file_is_searched_alike(tmp_path: Path, prefix: str) -> None:
+    path, good = tmp_path / "cats.safetensors", original(SMALL)
+    tensors = {f"{prefix}{name}": tensor.contiguous() for name, tensor in good.items()}
+    save_file({**tensors, **{f"netD.{name}": each.contiguous() for name, each in other_numbers(good).items()}}, path)
+    assert takes_the_right_one(path)
+
+
+def test_a_file_with_a_discriminator_alone_says_so(tmp_path: Path) -> None:
+    path = file_with(tmp_path, saved({"netD_state_dict": original(SMALL), "optimizerD": {"a": torch.ones(1)}}), "d.pth")
+    with pytest.raises(InputError, match='is a file with the weights of a discriminator, under "netD_state_dict"'):
+        imported(path)
+
+
+@pytest.mark.parametrize("data", [
+    pickle.dumps({}), pickle.dumps([1, "a"]), saved({"a": [], "b": {"c": ()}}),
+    b"\x80\x04ctraining.networks\nGenerator\n)\x81}X\x08\x00\x00\x00_modules}sb.",
+])  # fmt: skip
+def test_a_file_without_tensors_says_so(tmp_path: Path, data: bytes) -> None:
+    with pytest.raises(InputError, match=r"^cats.pkl is a pickle without weights in it\.$"):
+        imported(file_with(tmp_path, data))
+
+
+# What lies beside the weights.
+
+
+class Settings:
+    """A class of somebody's own."""
+
+    def __init__(self, **values: Any):
+        self.__dict__ |= values
+
+
+class options(dict[str, Any]):
+    """A dict of somebody's own."""
+
+
+class Phase(enum.Enum):
+    """A choice of somebody's own."""
+
+    FIRST = 1
+
+
+@dataclass
+class Record:
+    """A record of somebody's own."""
+
+    loss: float
+    when: datetime.datetime
+
+
+def beside() -> dict[str, Any]:
+    """What people keep with their weights."""
+    network = torch.nn.Linear(2, 2)
+    optimizer = torch.optim.Adam(network.parameters())
+    network(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    return {
+        "args": argparse.Namespace(lr=0.1, out=pathlib.PurePosixPath("/data"), betas=(0.5, 0.9)),
+        "path": pathlib.Path("/data"),
+        "windows": pathlib.PureWindowsPath("C:/data"),
+        "time": datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc),
+        "took": datetime.timedelta(seconds=3),
+        "random": random.getstate(),
+        "numpy": np.random.get_state(),
+        "numpy streams": [np.random.RandomState(0), np.random.default_rng(0)],
+        "arrays": [np.arange(3.0), np.float64(1.5), np.float32(2), np.array(["a"])],
+        "torch": torch.get_rng_state(),
+        "dtypes": [torch.int16, torch.complex64, torch.strided, torch.device("cpu"), torch.Size([1])],
+        "tensors": [torch.ones(1, dtype=torch.complex64), torch.ones(2).to_sparse(), torch.ones(3, dtype=torch.uint16),
+                    torch.ones(1).to(torch.float8_e4m3fn)],
+        "optimizer": optimizer,
+        "schedule": torch.optim.lr_scheduler.StepLR(optimizer, 3),
+        "settings": Settings(a=1, inner=Settings(b=[options(c=2)])),
+        "options": options(lr=0.1),
+        "phase": Phase.FIRST,
+        "record": Record(0.5, datetime.datetime(2026, 1, 1)),
+        "counts": collections.Counter("abc"),
+        "default": collections.defaultdict(list, a=[1]),
+        "queue": collections.deque([1, 2], maxlen=3),
+        "sets": [{1, 2}, frozenset({3}), range(3), slice(1), 1j, b"bytes", bytearray(b"bytes")],
+        "exact": [decimal.Decimal("1.5"), fractions.Fraction(1, 3), uuid.UUID(int=3)],
+        "partial": functools.partial(dict, a=1),
+        "namespace": types.SimpleNamespace(a=1),
+        "activation": torch.nn.functional.relu,
+        "class": Settings,
+        ("a", "pair"): "as a key",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "before 1.6"])
+def test_what_lies_beside_the_weights_is_passed_over(tmp_path: Path, zipped: bool, protocol: int) -> None:
+    buffer = io.BytesIO()
+    content = {**beside(), "netG": original(SMALL)}
+    torch.save(content, buffer, _use_new_zipfile_serialization=zipped, pickle_protocol=protocol)
+    path = file_with(tmp_path, buffer.getvalue(), "cats.pth")
+    with pytest.raises(pickle.UnpicklingError):  # torch's own safe reader gives up
+        torch.load(path, weights_only=True)
+    assert takes_the_right_one(path)
+
+
+@pytest.mark.parametrize("kind", sorted(map(str, beside())))
+def test_each_thing_alone_is_passed_over(tmp_path: Path, kind: str) -> None:
+    value = next(value for key, value in beside().items() if str(key) == kind)
+    assert takes_the_right_one(file_with(tmp_path, saved({kind: value, "netG": original(SMALL)}), "cats.pth"))
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "before 1.6"])
+def test_weights_are_found_within_objects(tmp_path: Path, zipped: bool) -> None:
+    good = original(SMALL)
+    for holder in (
+        Settings(networks=Settings(generator=good, discriminator=other_numbers(good))),
+        collections.defaultdict(dict, generator=good),
+        options(G=options(good)),
+    ):
+        assert takes_the_right_one(file_with(tmp_path, saved({"trainer": holder}, zipped), "cats.pth"))
+
+
+class Generator_(torch.nn.Module):
+    """A network of somebody's own: PyTorch's example."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        main: list[torch.nn.Module] = []
+        for inputs, outputs, *numbers in ((5, 4, 4, 1, 0), (4, 2, 4, 2, 1), (2, 3, 4, 2, 1)):
+            main += [torch.nn.ConvTranspose2d(inputs, outputs, *numbers, bias=False), torch.nn.BatchNorm2d(outputs)]
+            main += [torch.nn.ReLU()]
+        self.main = torch.nn.Sequential(*main[:-2], torch.nn.Tanh())
+        self.register_buffer("scratch", torch.ones(1), persistent=False)
+
+
+@pytest.mark.filterwarnings("ignore:Couldn't retrieve source code")
+@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "before 1.6"])
+def test_a_whole_network_of_somebodys_own_class_is_opened(tmp_path: Path, zipped: bool, wrapped: bool) -> None:
+    network = Generator_().eval()
+    saved_one = torch.nn.DataParallel(network) if wrapped else network
+    generator = imported(file_with(tmp_path, saved({"G": saved_one}, zipped), "cats.pth"))
+    noise = sample_noise(generator, range(3))
+    with torch.no_grad():
+        torch.testing.assert_close(generator.decode(noise), network.main(noise.samples), rtol=0, atol=1e-5)
+
+
+# Other files that end alike.
+
+
+def test_torchscript_is_told_and_what_to_do(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.save(torch.jit.trace(torch.nn.Linear(2, 3), torch.ones(1, 2)), buffer)
+    with pytest.raises(InputError, match=r"^cats.pt is TorchScript, .*torch\.jit\.load.*state_dict"):
+        imported(file_with(tmp_path, buffer.getvalue(), "cats.pt"))
+
+
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        (["a/data.pkl", "a/constants.pkl", "a/code/__torch__.py"], "is TorchScript"),
+        (["a/constants.pkl", "a/model.json", "a/code/x.py"], "is TorchScript"),
+        (["a/.data/extern_modules", "a/models/data.pkl"], "is a torch.package"),
+        (["a/models/model.json", "a/archive_format", "a/version"], "is a program of torch.export"),
+        (["serialized_exported_program.json", "version"], "is a program of torch.export"),
+        (["a.npy", "b.npy"], "is a file of numpy arrays"),
+        (["config.json", "metadata.json", "model.weights.h5"], "is a model of Keras"),
+        (["word/document.xml"], "is a zip archive, but not one of PyTorch's"),
+        (["a/data.pkl", "b/data.pkl"], "is a zip archive, but not one of PyTorch's"),
+    ],
+)
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_an_archive_of_another_kind_is_told(tmp_path: Path, names: list[str], sentence: str, compression: int) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as archive:
+        for each in names:
+            archive.writestr(each, "x" * 100)
+    with pytest.raises(InputError, match=f"^cats.pt {sentence}"):
+        imported(file_with(tmp_path, buffer.getvalue(), "cats.pt"))
+
+
+@pytest.mark.parametrize("ending", [".pt", ".pth", ".bin", ".ckpt", ".pkl"])
+def test_a_safetensors_file_with_another_ending_is_opened(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"cats{ending}"
+    save_file({name: tensor.contiguous() for name, tensor in original(SMALL).items()}, path)
+    assert takes_the_right_one(path)

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 import gan_core
-from gan_core import InputError
+from gan_core import InputError, weights
 
 
 @pytest.fixture(scope="module")
@@ -91,3 +91,63 @@ def test_a_newer_version_of_the_format_asks_for_an_update(
     else:
         with pytest.raises(InputError, match=f"has file format version {version}, .* update the pack to open it"):
             gan_core.load(tmp_path / "x.safetensors")
+
+
+# What a header costs.
+
+
+def entry(shape: object = (1,), place: int = 0, dtype: str = "F32") -> dict[str, object]:
+    return {"dtype": dtype, "shape": shape, "data_offsets": [place, place + 4]}
+
+
+def with_header(path: Path, header: object, numbers: int = 4) -> Path:
+    text = header if isinstance(header, bytes) else json.dumps(header, separators=(",", ":")).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(numbers))
+    return path
+
+
+HEAVY = {
+    "more tensors than any generator": lambda: {f"t{i}": entry(place=4 * i) for i in range(20_001)},
+    "tensors by the million": lambda: b"{" + b",".join(b'"%d":{}' % i for i in range(350_000)) + b"}",
+    "metadata by the million": lambda: {"__metadata__": {f"{i}": "" for i in range(260_000)}},
+    "a shape of a million sides": lambda: {"t": entry([1] * 1_000_000)},
+    "a shape of many sides": lambda: {"t": entry([1] * 9)},
+    "sides beyond memory": lambda: {"t": {"dtype": "F32", "shape": [0, 2**62], "data_offsets": [0, 0]}},
+    "lists in lists": lambda: b'{"a":' + b"[" * 1_100_000,
+    "a card of a million lists": lambda: {
+        "__metadata__": {"gan_core.format_version": "1", "gan_core.card": "[" + "[]," * 600_000 + "[]]"}
+    },
+}
+
+
+@pytest.mark.parametrize("kind", HEAVY)
+def test_a_header_that_costs_more_than_any_generator_s_is_refused(tmp_path: Path, kind: str) -> None:
+    path = with_header(tmp_path / "x.safetensors", HEAVY[kind](), 4 * 20_001 if "than any" in kind else 4)
+    for opened in (gan_core.load, lambda each: list(gan_core.importing(each)), gan_core.directions.load):
+        with pytest.raises(InputError, match=r"^x\.safetensors ") as caught:
+            opened(path)
+        assert str(caught.value).endswith(".") and len(str(caught.value)) < 500
+    if "sides" not in kind and "tensors than" not in kind:
+        assert "not to be trusted: its header has far more in it" in str(caught.value)
+
+
+def test_20_000_tensors_are_read(tmp_path: Path) -> None:
+    path = with_header(tmp_path / "x.safetensors", {f"t{i}": entry(place=4 * i) for i in range(20_000)}, 80_000)
+    with weights.opened(path) as file:
+        assert len(file.shapes) == 20_000
+
+
+TWICE = b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
+
+
+@pytest.mark.parametrize("header", [
+    TWICE, TWICE.replace(b"[0,4]}}", b"[4,8]}}"), b'{"__metadata__":{"x":"1"},"__metadata__":{"x":"2"}}',
+    b'{"a":{"dtype":"F32","dtype":"F16","shape":[1],"data_offsets":[0,4]}}',
+    b'{"a":{"dtype":"F32","shape":[1e400],"data_offsets":[0,4]}}', b'{"a":{"dtype":"F32","shape":[NaN]}}',
+    b'{"\\ud800":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}', b'{"a\\u0000\\n":1}',
+])  # fmt: skip
+def test_a_header_that_contradicts_itself_is_refused_in_a_sentence(tmp_path: Path, header: bytes) -> None:
+    for numbers in (4, 8):
+        with pytest.raises(InputError, match=r"^x\.safetensors ") as caught:
+            gan_core.load(with_header(tmp_path / "x.safetensors", header, numbers))
+        assert len(str(caught.value).splitlines()) == 1
