@@ -389,8 +389,9 @@ def fetch(name: str, out: Path | None) -> None:
 @click.option(
     "--licence", type=click.Choice(list(hub.LICENCES)), required=True, help="What others may do with it; yours to say."
 )
-@click.option("--title", default="", help="What it is called.  [default: what the file says]")
+@click.option("--title", default="", help="What it is called.  [default: the name in ID]")
 @click.option("--description", default="", help="More about it, in Markdown.")
+@click.option("--class-names", is_flag=True, help="Publish the names of its classes. Otherwise they have numbers.")
 @click.option("--public", is_flag=True, help="For everybody to see. Otherwise a new repository is private.")
 @click.option("--pull-request", is_flag=True, help="Propose it to a repository that is there.")
 @click.option("--workflow", type=click.Path(path_type=Path), help="A ComfyUI workflow to publish with it.")
@@ -401,6 +402,7 @@ def publish(
     licence: str,
     title: str,
     description: str,
+    class_names: bool,
     public: bool,
     pull_request: bool,
     workflow: Path | None,
@@ -409,11 +411,12 @@ def publish(
     """Publishes the generator in the file WEIGHTS on the Hugging Face Hub.
 
     ID is owner/name. Sent are the weights, a config, a page about it, sample pictures, and the workflow if you give
-    one, without its paths, names and tokens. Log in before, with the command hf auth login.
+    one, without the names of your files and folders: --dry-run shows what is sent, and what is left out. Log in before,
+    with the command hf auth login.
     """
     made = generator.load(weights)
     drawn_by = None if workflow is None else _workflow(workflow)
-    with hub.prepared(made, repo, licence, title, description, drawn_by) as publication:
+    with hub.prepared(made, repo, licence, title, description, drawn_by, class_names) as publication:
         if dry_run:
             click.echo(str(publication))
             return
@@ -612,26 +615,27 @@ def _train_to_the_end(
             raise KeyboardInterrupt
         asked = True
 
-    try:
-        with asked_to_stop(stop), closing(train(dataset, config, start=start, world=world, owner=owner)) as steps:
-            progress = next(steps)  # what cannot begin is said before a bar is drawn
-            told = _tell(progress, told)
-            with tqdm(total=1.0, bar_format=bar_format, desc=folder.name, disable=not world.leads) as bar:
-                for progress in steps:
-                    bar.set_postfix_str(str(progress), refresh=False)
-                    bar.update(progress.fraction - bar.n)
-                    told = _tell(progress, told)
-                    if asked:
-                        raise KeyboardInterrupt
-    except KeyboardInterrupt:
-        if world.leads:
-            click.echo(f"\n{_stopped(folder, progress)}", err=True)
-        raise click.exceptions.Exit(130) from None
-    finally:
-        if world.leads and progress:
-            _tell(progress, told)
-            if progress.history:
-                _draw_losses(progress, folder)
+    with asked_to_stop(stop):  # to the very end, as a launcher may ask twice
+        try:
+            with closing(train(dataset, config, start=start, world=world, owner=owner)) as steps:
+                progress = next(steps)  # what cannot begin is said before a bar is drawn
+                told = _tell(progress, told)
+                with tqdm(total=1.0, bar_format=bar_format, desc=folder.name, disable=not world.leads) as bar:
+                    for progress in steps:
+                        bar.set_postfix_str(str(progress), refresh=False)
+                        bar.update(progress.fraction - bar.n)
+                        told = _tell(progress, told)
+                        if asked:
+                            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            if world.leads:
+                click.echo(f"\n{_stopped(folder, progress)}", err=True)
+            raise click.exceptions.Exit(130) from None
+        finally:
+            if world.leads and progress:
+                _tell(progress, told)
+                if progress.history:
+                    _draw_losses(progress, folder)
 
 
 def _stopped(folder: Path, progress: Progress | None) -> str:

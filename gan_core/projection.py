@@ -90,6 +90,8 @@ class Projecting:
     """What the generator makes of the latents, [B, C, H, W]."""
     generator: Generator
     """The one that was given; at the end of a tuning, the tuned one."""
+    steps: int
+    """For each picture; what is more in `total` are those of a tuning."""
 
     @property
     def fraction(self) -> float:
@@ -101,7 +103,13 @@ class Projecting:
         return psnr(self.images, self.targets[: len(self.images)])
 
     def __str__(self) -> str:
-        return f"step {self.done} of {self.total}: PSNR {self.psnr:.1f} dB"
+        searched, count, number = self.steps * len(self.targets), len(self.targets), len(self.images)
+        if self.done > searched:
+            where = f"tuning step {self.done - searched} of {self.total - searched}"
+        else:
+            where = f"step {self.done - (number - 1) * self.steps} of {self.steps}"
+            where = where if count == 1 else f"picture {number} of {count}, {where}"
+        return f"{where}: PSNR {self.psnr:.1f} dB"
 
 
 def psnr(images: Tensor, targets: Tensor) -> float:
@@ -144,7 +152,8 @@ def projecting(
     done = 0
     for target in targets:
         for latent, image in _searching(work, target, space, config, candidates):
-            step = Projecting(done, total, _joined([*found, latent]), targets, torch.cat([*images, image]), generator)
+            latents, made = _joined([*found, latent]), torch.cat([*images, image])
+            step = Projecting(done, total, latents, targets, made, generator, config.steps)
             yield step
             done += 1
         done -= 1  # the start is no step

@@ -5,7 +5,6 @@ The only file that imports ComfyUI's own modules; comfy_api is the language of s
 
 import contextlib
 import logging
-import os
 import re
 import sys
 import time
@@ -25,6 +24,7 @@ from server import PromptServer
 
 from ..gan_core import Generator, ImageDataset, InputError, Progress, examples, pictures
 from ..gan_core.errors import cleaned, shown
+from ..gan_core.hub import consent
 from ..gan_core.importing import ENDINGS, SAFETENSORS
 from ..gan_core.locks import Owner, own, own_next_free
 from ..gan_core.metrics import Measuring
@@ -303,21 +303,10 @@ def _subfolders(root: Path, depth: int = 2) -> list[str]:
 
 # Publishing.
 
-HOW_TO_ALLOW_PUBLISHING = (
-    "To publish from workflows, start ComfyUI with GAN_STUDIO_ALLOW_PUBLISH=1 in its environment, or write the word "
-    "allow into the file gan_studio/publish.txt in ComfyUI's user folder; then run this again."
-)
 
-
-def may_publish() -> bool:
-    """Whether the person has allowed publishing, where no workflow can: in the environment, or in a file that neither
-    a node nor the page can write."""
-    if os.environ.get("GAN_STUDIO_ALLOW_PUBLISH") == "1":
-        return True
-    try:
-        return (Path(folder_paths.get_user_directory()) / "gan_studio" / "publish.txt").read_text().strip() == "allow"
-    except (OSError, ValueError):
-        return False
+def refusal_to_publish() -> str | None:
+    """How the person can allow publishing; None where that is done."""
+    return consent.refusal(Path(folder_paths.get_user_directory()))
 
 
 def workflow(hidden: Any) -> dict[str, Any] | None:

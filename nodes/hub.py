@@ -74,8 +74,8 @@ class PublishGenerator(io.ComfyNode):
             display_name="Publish Generator",
             category=CATEGORY,
             description="Publishes a generator on the Hugging Face Hub, with a page about it, sample pictures and this "
-            "workflow without its paths, names and tokens. Until you allow publishing outside the workflow, it only "
-            "shows what would be sent.",
+            "workflow, but no names of your files and folders. Until you allow publishing outside the workflow, it "
+            "only shows what would be sent, and what is left out.",
             search_aliases=["Hugging Face", "upload GAN", "share generator", "push to hub", "model card"],
             is_output_node=True,
             inputs=[
@@ -98,7 +98,7 @@ class PublishGenerator(io.ComfyNode):
                     default=True,
                     tooltip="Whether a new repository is for your eyes alone. One that is there stays what it is.",
                 ),
-                io.String.Input("title", default="", tooltip="What it is called. Empty: the generator's own title."),
+                io.String.Input("title", default="", tooltip="What it is called. Empty: the name in repo."),
                 io.String.Input(
                     "description",
                     default="",
@@ -111,6 +111,14 @@ class PublishGenerator(io.ComfyNode):
                     optional=True,
                     advanced=True,
                     tooltip="Propose it to a repository that is there, for its owner to accept.",
+                ),
+                io.Boolean.Input(
+                    "class_names",
+                    default=False,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Publish the names of its classes, which are those of your folders. Otherwise they have "
+                    "numbers.",
                 ),
             ],
             outputs=[
@@ -132,15 +140,19 @@ class PublishGenerator(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, **inputs) -> str:
         """Runs again, and then in earnest, when the person has allowed it."""
-        return str(host.may_publish())
+        return str(host.refusal_to_publish())
 
     @classmethod
-    def execute(cls, generator, repo, licence, private, title, description, as_pull_request=False) -> io.NodeOutput:
+    def execute(
+        cls, generator, repo, licence, private, title, description, as_pull_request=False, class_names=False
+    ) -> io.NodeOutput:
         bar = host.NodeProgress(cls.hidden.unique_id)
-        with prepared(generator, repo, licence, title, description, host.workflow(cls.hidden)) as publication:
-            if not host.may_publish():
-                bar.say(f"dry run: nothing was sent. {host.HOW_TO_ALLOW_PUBLISHING}\n\n{publication}")
-                return _report(f"{host.HOW_TO_ALLOW_PUBLISHING}\n\n{publication}")
+        drawn_by = host.workflow(cls.hidden)
+        with prepared(generator, repo, licence, title, description, drawn_by, class_names) as publication:
+            refusal = host.refusal_to_publish()
+            if refusal:
+                bar.say(f"dry run: nothing was sent. {refusal}\n\n{publication}")
+                return _report(f"{refusal}\n\n{publication}")
             with closing(publishing(publication, private, as_pull_request)) as steps:
                 for step in steps:
                     bar.reading(step.done, step.total)

@@ -60,6 +60,9 @@ class Fault:
     """What the answer waits for."""
     spoil: str = ""
     """cut: the connection ends in the middle of the file; flip: one byte of it is another."""
+    answer: str = ""
+    """reset: the connection ends instead; silence: headers, and then nothing; trickle: a byte every tenth of a second;
+    redirect: to the same address; else the body of the answer."""
 
 
 class Hub:
@@ -72,6 +75,8 @@ class Hub:
         self.tokens = {WRITER: ("anna", "write"), READER: ("anna", "read")}
         self.bytes_per_second = 0.0
         """0: no limit."""
+        self.piece = 1 << 20
+        """Bytes of a large file that are sent at once."""
         self.port = 0
 
     # What tests do to it.
@@ -88,6 +93,10 @@ class Hub:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         self.faults.append(Fault(part, status, times, named, spoil=spoil))
 
+    def answers(self, part: str, answer: str, status: int = 200, times: float = float("inf"), **headers: str) -> None:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        self.faults.append(Fault(part, status, times, named, answer=answer))
+
     def delays(self, part: str, seconds: float) -> None:
         self.faults.append(Fault(part, 0, float("inf"), {}, seconds))
 
@@ -98,6 +107,7 @@ class Hub:
         self.faults.clear()
         self.requests.clear()
         self.bytes_per_second = 0.0
+        self.piece = 1 << 20
 
     def files(self, repo: str, revision: str = "main") -> dict[str, bytes]:
         repository = self.repositories[repo]
@@ -165,8 +175,28 @@ class Hub:
                 await asyncio.sleep(fault.seconds)
             if fault.part in line and fault.times > 0 and fault.status:
                 fault.times -= 1
+                if fault.answer:
+                    return await self._answer(request, fault)
                 return web.json_response({"error": "as the test wants"}, status=fault.status, headers=fault.headers)
         return await handler(request)
+
+    async def _answer(self, request: web.Request, fault: Fault) -> web.StreamResponse:
+        await request.read()
+        if fault.answer == "redirect":
+            return web.Response(status=302, headers={"Location": str(request.url), **fault.headers})
+        if fault.answer not in ("reset", "silence", "trickle"):
+            return web.Response(body=fault.answer.encode("latin-1"), status=fault.status, headers=fault.headers)
+        if fault.answer == "reset":
+            assert request.transport is not None
+            request.transport.abort()
+            return web.Response()
+        response = web.StreamResponse(status=fault.status, headers={"Content-Length": "100000", **fault.headers})
+        await response.prepare(request)
+        while request.transport is not None and not request.transport.is_closing():
+            await asyncio.sleep(0.1)
+            if fault.answer == "trickle":
+                await response.write(b"{")
+        return response
 
     def _user(self, request: web.Request) -> tuple[str, str] | None:
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")
@@ -317,7 +347,7 @@ class Hub:
         if fault:
             fault.times -= 1
         end = (start + len(content)) // 2 if fault and fault.spoil == "cut" else len(content)
-        for piece in _pieces(content, start, end):
+        for piece in _pieces(content, start, end, self.piece):
             await response.write(bytes([piece[0] ^ 1]) + piece[1:] if fault and fault.spoil == "flip" else piece)
             if self.bytes_per_second:
                 await asyncio.sleep(len(piece) / self.bytes_per_second)
@@ -335,7 +365,7 @@ class Hub:
         return f"http://localhost:{self.port}"
 
 
-def _pieces(content: bytes, start: int, end: int, size: int = 1 << 20) -> Iterator[bytes]:
+def _pieces(content: bytes, start: int, end: int, size: int) -> Iterator[bytes]:
     for place in range(start, end, size):
         yield content[place : min(place + size, end)]
 

@@ -24,7 +24,7 @@ from gan_core import ImageDataset, InputError, Progress, TrainConfig, train
 from gan_core.errors import ProcessLost
 from gan_core.parallel import World, joined
 from gan_core.training import run, watch, watched
-from gan_core.training.recipes import GAN_PRESETS, PRESETS, AdversarialRecipe
+from gan_core.training.recipes import GAN_PRESETS, PRESETS, VAE_PRESETS, AdversarialRecipe
 from gan_core.training.watch import Verdict
 
 BATCH = 6
@@ -35,9 +35,10 @@ STEPS = 4
 WATCHED = 96
 """Images of which some are held out."""
 
-PRESETS["lazy"] = replace(
-    GAN_PRESETS["dcgan_small"], penalty="r1_r2", penalty_every=2, penalty_estimate="finite", learning_rate=1e-4
-)
+SMALL = replace(GAN_PRESETS["dcgan_small"], network={"width": 8, "latent_size": 8, "refine": 1})
+PRESETS["small"] = SMALL
+PRESETS["small_vae"] = replace(VAE_PRESETS["conv_vae"], network={"width": 8})
+PRESETS["lazy"] = replace(SMALL, penalty="r1_r2", penalty_every=2, penalty_estimate="finite", learning_rate=1e-4)
 PRESETS["styles"] = AdversarialRecipe(
     "stylegan2",
     {"base": 64, "largest": 8, "latent_size": 4, "w_dim": 4, "mapping_layers": 2},
@@ -51,7 +52,7 @@ ALIKE = {
     "hinge": {"objective": "hinge", "lecam": 0.1},
     "wgan": {"objective": "wgan", "kimg": 2 * 5 * BATCH / 1000},
     "lazy": {"preset": "lazy"},
-    "vae": {"preset": "conv_vae", "adversarial_kimg": 0.0},
+    "vae": {"preset": "small_vae", "adversarial_kimg": 0.0},
 }
 """Trainings whose weights are compared with those of one process."""
 
@@ -64,7 +65,7 @@ def dataset(count: int = 20) -> ImageDataset:
 
 
 def config(folder: Path, steps: int = STEPS, **changes: Any) -> TrainConfig:
-    settings = {"preset": "dcgan_small", "batch_size": BATCH, "kimg": steps * BATCH / 1000, "precision": "fp32"}
+    settings = {"preset": "small", "batch_size": BATCH, "kimg": steps * BATCH / 1000, "precision": "fp32"}
     return TrainConfig(folder, **{**settings, **changes})
 
 

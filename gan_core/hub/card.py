@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
+from ..architectures import ARCHITECTURES
 from ..errors import InputError
 from ..generator import Generator
+from ..importing import LAYOUTS
 from .names import HubId
+from .privacy import WORDS, stripped, without_tokens
 
 LIBRARY = "gan-studio"
 HOME = "https://github.com/ComfyUI-GAN-Studio/ComfyUI-GAN-Studio"
@@ -31,6 +36,67 @@ LICENCES = {
 
 GRID, SINGLE = "samples/seeds.png", "samples/seed{:02}.png"
 """Pictures in the repository: many seeds on a sheet, and some by themselves for the gallery."""
+
+
+_FACTS = {
+    "data": ("images", "mirror"),
+    "training": (
+        *("preset", "objective", "augment", "penalty", "gamma", "lecam", "reconstruction", "beta"),
+        *("batch_size", "learning_rate", "kimg", "seed"),
+    ),
+    "tuned": ("pictures", "steps"),
+}
+"""What of a card's parts is published: numbers, and words of ours."""
+
+
+def public(generator: Generator, title: str, class_names: bool) -> tuple[dict[str, Any], list[str]]:
+    """A generator's card as others may see it, and a line for each thing that is left out of it.
+
+    It names nothing of the disk that it was trained or imported on: neither files nor folders, which the names of the
+    data, of classes and of the generator itself come from. title: what it is called instead. class_names: whether those
+    of its classes are published.
+    """
+    card, left = generator.card, []
+    facts: dict[str, Any] = {"title": title}
+    own = card.get("title")
+    if own and own != title:
+        left.append(f"its title: {own}")
+    if "created" in card:
+        with suppress(ValueError, TypeError):
+            facts["created"] = datetime.fromisoformat(card["created"]).isoformat(timespec="seconds")
+    if "class_names" in card:
+        names = [str(name) for name in card["class_names"]] if isinstance(card["class_names"], list) else []
+        facts["class_names"] = [without_tokens(name) for name in names] if class_names else []
+        if names and not class_names:
+            left.append(f"the names of its {len(names)} classes: {', '.join(names)}")
+    for part in _FACTS:
+        values = card.get(part)
+        if isinstance(values, Mapping):
+            facts[part] = {name: value for name, value in values.items() if _is_public(part, name, value)}
+            left += [f"{part}, {name}: {value}" for name, value in values.items() if name not in facts[part]]
+    imported = card.get("imported")
+    if isinstance(imported, Mapping):
+        layout = _layout(imported)
+        facts |= {"imported": {"from": layout}} if layout else {}
+        left += [f"imported, {name}: {value}" for name, value in imported.items() if value != layout]
+    metrics = stripped(metrics_of(generator))
+    if metrics:
+        facts["metrics"] = metrics
+    rest = card.keys() - facts.keys() - _FACTS.keys() - {"hub", "imported", "created", "metrics"}
+    left += [f"{name}: {card[name]}" for name in sorted(map(str, rest))]
+    return facts, [without_tokens(" ".join(line.split()))[:200] for line in left]
+
+
+def _is_public(part: str, name: Any, value: Any) -> bool:
+    return name in _FACTS[part] and (
+        value in WORDS if isinstance(value, str) else isinstance(value, bool | int | float)
+    )
+
+
+def _layout(imported: Mapping[str, Any]) -> str | None:
+    """What kind of file it was, without what that was called and where in it the network lay."""
+    known = [layout.name for layout in LAYOUTS] + [f"a {architecture.name}" for architecture in ARCHITECTURES]
+    return next((name for name in known if f"{imported.get('from')}, ".startswith(f"{name}, ")), None)
 
 
 def network_shape(generator: Generator) -> tuple[int, ...]:
@@ -100,14 +166,12 @@ def _head(generator: Generator, repo: str, licence: str, title: str, singles: Se
         data["base_model"] = HubId.parse(str(origin.get("id"))).repo
     metrics = metrics_of(generator)
     if metrics:
-        where = generator.card.get("data")
-        dataset = str(where.get("name", "unnamed")) if isinstance(where, Mapping) else "unnamed"
         data["model_name"] = title
         data["eval_results"] = [
             EvalResult(
                 task_type="unconditional-image-generation",
                 dataset_type="images",
-                dataset_name=dataset,
+                dataset_name="unnamed",  # its name is that of a folder
                 metric_type=metric["name"],
                 metric_name=f"{metric['name']} ({metric['extractor']} at {metric['resolution']}, n = {metric['n']})",
                 metric_value=metric["value"],
@@ -131,7 +195,7 @@ def _facts(generator: Generator) -> str:
         names = [str(name) for name in card.get("class_names") or []]
         rows.append(("classes", f"{generator.classes}" + (f": {', '.join(names[:20])}" if names else "")))
     rows += [("made by", line) for line in generator.origin]
-    rows += [(f"data: {key}", value) for key, value in _entries(card.get("data")) if key != "fingerprint"]
+    rows += [(f"data: {key}", value) for key, value in _entries(card.get("data"))]
     rows += [(f"training: {key.replace('_', ' ')}", value) for key, value in _entries(card.get("training"))]
     if "created" in card:
         rows.append(("created", str(card["created"])))

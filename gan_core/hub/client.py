@@ -1,20 +1,32 @@
-"""Asking the Hub by its own client: in a thread that can be left, with every failure as a sentence."""
+"""Asking the Hub by its own client: in a thread that can be left, with every failure as a sentence, and soon."""
 
 from __future__ import annotations
 
 import errno
+import math
+import os
+import ssl
 import time
-from collections.abc import Callable, Generator
+import urllib.request
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, wait
-from dataclasses import dataclass
+from contextlib import suppress
+from pathlib import Path
 from threading import Thread
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from ..errors import InputError
+from . import watch
 from .names import HubId
+from .privacy import without_tokens
+from .watch import BrokenOff, NotTheHub, Refused, Transfer, Unusable
 
 SECONDS = 8.0
 """How long the Hub may take to answer a question."""
+
+QUESTION = 12.0
+"""How long a question may take with all its tries, so that one that hangs in any other way ends too."""
 
 TRIES = 3
 """Of a question that the Hub could not answer for reasons of its own, a second apart."""
@@ -25,59 +37,71 @@ LOOKED_AT = 0.2
 LEFT_AFTER = 2.0
 """Seconds that work which is no longer wanted may take to notice."""
 
+DISK = 60.0
+"""Seconds that the disk may take, when all has come."""
+
 T = TypeVar("T")
 
 
-class Stopped(Exception):
-    """The work is no longer wanted."""
-
-
-@dataclass
-class Transfer:
-    """How far a download or an upload is; written by the thread that works, read by the one that waits."""
-
-    done: int = 0
-    """Bytes."""
-    total: int = 0
-    stopped: bool = False
-
-    def go_on(self) -> None:
-        """Raises Stopped where the work is no longer wanted."""
-        if self.stopped:
-            raise Stopped
+class OutOfReach(InputError):
+    """The Hub could not be asked, or was too busy to answer: what it would have said is open."""
 
 
 def working(
-    work: Callable[[Transfer], T], hub_id: HubId, transfer: Transfer | None = None
+    work: Callable[[Transfer], T], hub_id: HubId, transfer: Transfer | None = None, within: float = math.inf
 ) -> Generator[Transfer, None, T]:
     """Does work in a thread of its own and yields how far it is, several times a second. Returns what work returns.
 
-    Closing the generator stops the work. Raises InputError, with a sentence, for what can go wrong with the Hub.
+    within: seconds that it may take. In any case it is given up when it stands still for STALL seconds, whatever the
+    client would wait for. Closing the generator stops the work.
+
+    Raises InputError, with a sentence, for what can go wrong with the Hub: OutOfReach where it said nothing of its own.
     """
     transfer = transfer or Transfer()
     future: Future[T] = Future()
 
     def run() -> None:
         try:
-            future.set_result(work(transfer))
+            check_settings()
+            with watch.watched(transfer):
+                future.set_result(work(transfer))
         except BaseException as error:  # noqa: BLE001 - whoever waits raises it
             future.set_exception(error)
 
     # A daemon: not every download can be stopped, and none shall keep a program from ending.
     thread = Thread(target=run, name="gan_core.hub", daemon=True)
+    deadline = time.monotonic() + within
+    transfer.gets_ahead()
     thread.start()
     try:
         while not wait([future], LOOKED_AT).done:
+            if _has_hung(transfer) or time.monotonic() > deadline:
+                transfer.stopped = True
+                raise OutOfReach(_of_silence(transfer, hub_id))
             yield transfer
     finally:
-        transfer.stopped = True
-        thread.join(LEFT_AFTER)
+        if not transfer.stopped:
+            transfer.stopped = True
+            thread.join(LEFT_AFTER)
+        for file in transfer.files:  # Windows removes none that is open
+            with suppress(OSError, ValueError):
+                file.close()
     error = future.exception()
-    if error is not None:
-        sentence = explained(error, hub_id)
-        # The client's own messages hold addresses and request ids, and in the worst case a header: none is passed on.
-        raise error if sentence is None else InputError(sentence) from None
-    return future.result()
+    if error is None:
+        return future.result()
+    if isinstance(error, InputError):
+        raise error
+    is_open = transfer.is_committing and not transfer.status and not isinstance(error, NotTheHub)
+    silent = is_open and is_out_of_reach(error)
+    sentence = _of_silence(transfer, hub_id) if silent else explained(error, hub_id, transfer)
+    # The client's own messages hold addresses and request ids, and in the worst case a header: none is passed on.
+    if sentence is None:
+        raise error
+    raise (OutOfReach if is_out_of_reach(error) else InputError)(sentence) from None
+
+
+def _has_hung(transfer: Transfer) -> bool:
+    return transfer.idle > (DISK if transfer.receives and transfer.done and not transfer.asking else watch.STALL)
 
 
 def finished(steps: Generator[Any, None, T]) -> T:
@@ -108,19 +132,121 @@ def status(error: BaseException) -> int:
     return getattr(getattr(error, "response", None), "status_code", 0)
 
 
+# Settings, which are the client's own: the environment and the login.
+
+
+def check_client() -> None:
+    """Raises InputError where the client cannot even be imported: it reads its settings while it is."""
+    try:
+        from huggingface_hub import HfApi, constants, hf_hub_download  # noqa: F401
+    except Exception as error:  # noqa: BLE001 - whatever a setting that is no number or no address leads to
+        raise InputError(
+            f"The Hub's client cannot be used ({type(error).__name__}): look for a mistake in the variables of the "
+            "environment that begin with HF_, or install huggingface_hub anew."
+        ) from None
+
+
+def check_settings() -> None:
+    """Raises InputError for an address or a login that cannot be, before the client stumbles over it."""
+    from huggingface_hub import constants
+
+    endpoint = constants.ENDPOINT
+    try:
+        place = urlsplit(endpoint)
+        is_address = place.scheme in ("http", "https") and bool(place.hostname) and place.port != 0
+    except ValueError:
+        is_address = False
+    if not is_address or not endpoint.isascii() or any(each.isspace() for each in endpoint):
+        raise InputError(
+            f'HF_ENDPOINT is "{without_tokens(endpoint)[:100]}", which is no address: write one such as '
+            "https://huggingface.co, or leave it unset."
+        )
+    token = login()
+    if token is not None and not (token.isascii() and token.isprintable() and " " not in token):
+        raise InputError(
+            "The login of the Hub's client has characters in it that no token has: copy the token anew into HF_TOKEN, "
+            "or log in anew with the command hf auth login."
+        )
+
+
+def login() -> str | None:
+    """The token that the client would send; None without one. Raises InputError where it cannot be read."""
+    from huggingface_hub import constants, get_token
+
+    try:
+        return get_token()
+    except NotADirectoryError:  # nor a cache, of which more can be said
+        return None
+    except Exception:  # noqa: BLE001 - a folder or a picture in its place, a file of somebody else's
+        raise InputError(
+            f"The login of the Hub's client cannot be read from {constants.HF_TOKEN_PATH}: remove what lies there, and "
+            "log in anew with the command hf auth login."
+        ) from None
+
+
+# What went wrong, in a sentence.
+
+
 def is_out_of_reach(error: BaseException) -> bool:
     """Whether the Hub could not be asked, or was too busy to answer: what it would have said is open."""
     from huggingface_hub.utils import HfHubHTTPError
 
     if isinstance(error, HfHubHTTPError):
-        return status(error) == 429 or status(error) >= 500
-    # requests' errors are OSErrors. httpx's are not, and which httpx it is depends on the client's version.
-    return isinstance(error, OSError) or any(each.__name__ == "RequestError" for each in type(error).__mro__)
+        return status(error) in (407, 429) or status(error) >= 500
+    if isinstance(error, Refused | BrokenOff | NotTheHub | Unusable):
+        return True
+    # requests' errors are OSErrors. httpx's are not, and which httpx it is depends on the client's version. A page that
+    # somebody sends in place of the Hub is no JSON.
+    of_network = isinstance(error, OSError | ValueError) or _is(error, "RequestError", "InvalidURL")
+    return of_network and _of_disk(error) is None
 
 
-def explained(error: BaseException, hub_id: HubId) -> str | None:
+def explained(error: BaseException, hub_id: HubId, transfer: Transfer | None = None) -> str | None:
     """What a person is told, in one sentence that says what to do; None for what is nobody's mistake but ours."""
-    from huggingface_hub import constants, get_token
+    chain = list(_chain(error))
+    for each in chain:
+        sentence = _of_hub(each, hub_id) or _of_disk(each) or _of_connection(each, chain, hub_id, transfer)
+        if sentence:
+            return sentence
+    if not _passes(error, "huggingface_hub"):
+        return None
+    return (
+        f"The Hub's client could not make sense of what it was answered for {hub_id} ({type(error).__name__}): check "
+        "HF_ENDPOINT and any proxy, then update huggingface_hub."
+    )
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and what it came from, the causes of those first that only pass one on."""
+    from huggingface_hub.utils import LocalEntryNotFoundError
+
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        cause = error.__cause__ or error.__context__  # which httpcore hides
+        if cause is None or not isinstance(error, LocalEntryNotFoundError):
+            yield error
+        error = cause
+
+
+def _is(error: BaseException, *names: str) -> bool:
+    """Whether an error is of a class of that name, of whichever HTTP library the client uses."""
+    return any(each.__name__ in names for each in type(error).__mro__)
+
+
+def _passes(error: BaseException, *packages: str) -> bool:
+    """Whether an error was raised in one of these packages, or in what it called."""
+    trace = error.__traceback__
+    while trace is not None:
+        if str(trace.tb_frame.f_globals.get("__name__")).partition(".")[0] in packages:
+            return True
+        trace = trace.tb_next
+    return False
+
+
+def _of_hub(error: BaseException, hub_id: HubId) -> str | None:
+    """Where the Hub itself, or something in its place, has answered."""
+    from huggingface_hub import constants
     from huggingface_hub.utils import (
         EntryNotFoundError,
         GatedRepoError,
@@ -131,57 +257,248 @@ def explained(error: BaseException, hub_id: HubId) -> str | None:
         RevisionNotFoundError,
     )
 
-    repo, page, login = hub_id.repo, f"{constants.ENDPOINT}/{hub_id.repo}", get_token() is not None
-    if isinstance(error, LocalEntryNotFoundError) and error.__cause__ is not None:
-        return explained(error.__cause__, hub_id)
+    repo, page = hub_id.repo, f"{constants.ENDPOINT}/{hub_id.repo}"
+    if isinstance(error, Refused):
+        return _of_status(error.status, repo, error.host, error.seconds)
+    if isinstance(error, NotTheHub):
+        return _of_stranger(error.host, repo)
     if isinstance(error, OfflineModeIsEnabled | LocalEntryNotFoundError):
         return (
             f"{hub_id} is not on this machine, and HF_HUB_OFFLINE forbids asking the Hub: start once without that "
             "setting."
         )
     if isinstance(error, GatedRepoError):
-        first = "" if login else " log in with the command hf auth login and"
+        first = "" if login() else " log in with the command hf auth login and"
         return f"{repo} is only for those who accept its conditions:{first} accept them at {page}, then try again."
     if isinstance(error, RepositoryNotFoundError):
-        if status(error) == 401 and login:
+        if status(error) == 401 and login():
             return _bad_login()
-        how = "check that your account may see it" if login else "log in with the command hf auth login if it is yours"
+        how = (
+            "check that your account may see it" if login() else "log in with the command hf auth login if it is yours"
+        )
         return f"The Hub has no {repo} that you can see: check the name, and {how}."
     if isinstance(error, RevisionNotFoundError):
         return f"{repo} has no revision {hub_id.revision}: see its branches and commits at {page}/tree/main."
     if isinstance(error, EntryNotFoundError):
         return f"A file of {hub_id} is gone: it was changed just now, so try again."
     if isinstance(error, HfHubHTTPError):
-        return _of_status(status(error), repo)
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"The disk is full: make room where the Hub's client keeps its files, {constants.HF_HUB_CACHE}."
-    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-        return f"Nothing can be kept in {constants.HF_HUB_CACHE}: you may not write there."
-    if isinstance(error, OSError) and "Consistency check failed" in str(error):
-        return f"The download of {hub_id} ended too early: try again."
-    if is_out_of_reach(error):
-        return f"The Hub cannot be reached at {constants.ENDPOINT} for {repo}: check the connection, then try again."
+        return _of_answer(error, repo)
+    if _is(error, "FileMetadataError"):
+        return _of_stranger(host(), repo)
     return None
+
+
+def _of_answer(error: BaseException, repo: str) -> str:
+    from huggingface_hub import constants
+
+    response: Any = getattr(error, "response", None)
+    where = host(str(getattr(response, "url", "")))
+    code, headers = status(error), getattr(response, "headers", {})
+    if code == 403 and headers.get("X-Error-Message") == "Access to this resource is disabled.":
+        return f"The Hub has closed {repo}: its page says why, {constants.ENDPOINT}/{repo}."
+    if code == 403 and where != host():
+        return (
+            f"{where}, where the Hub keeps large files, refused one of {repo} (it answered 403): check that this "
+            "machine's clock is right, then try again."
+        )
+    if code == 403 and headers.get("Content-Type", "").startswith("text/html"):
+        return (
+            f"Something between here and {where} has refused the request for {repo} (with a page, 403), such as a "
+            "firewall or a proxy: ask who runs it, or try another connection."
+        )
+    return _of_status(code, repo, where)
+
+
+def host(address: str = "") -> str:
+    """The host of an address; without one, that of the Hub."""
+    from huggingface_hub import constants
+
+    try:
+        return urlsplit(address or constants.ENDPOINT).hostname or "the Hub"
+    except ValueError:
+        return "the Hub"
 
 
 def _bad_login() -> str:
     return "The Hub does not accept your login: log in anew with the command hf auth login, or correct HF_TOKEN."
 
 
-def _of_status(code: int, repo: str) -> str:
-    if code == 401:
-        from huggingface_hub import get_token
+def _of_stranger(where: str, repo: str) -> str:
+    return (
+        f"Something else than the Hub has answered at {where} for {repo}: a network that wants you to log in first "
+        "(open any page in a browser), a proxy, or a wrong HF_ENDPOINT."
+    )
 
-        return _bad_login() if get_token() else "The Hub asks who you are: log in with the command hf auth login."
+
+def _of_status(code: int, repo: str, where: str = "the Hub", seconds: int = 0) -> str:
+    if code == 401:
+        return _bad_login() if login() else "The Hub asks who you are: log in with the command hf auth login."
     if code == 403:
         return (
             f"Your login may not do this with {repo}: the owner must be you or an organisation of yours, and the token "
             "one with permission to write, from huggingface.co/settings/tokens."
         )
+    if code == 407:
+        return _of_proxy()
     if code in (409, 412):
         return f"{repo} was changed by somebody else at the same moment: try again."
+    if code == 413:
+        return f"{where} takes no files as large as those of {repo} (it answered 413): a proxy may be the cause."
     if code == 429:
-        return "The Hub has had too many requests from here: wait some minutes; with a login more are allowed."
+        how_long = _how_long(seconds) if seconds else "some minutes"
+        return f"The Hub has had too many requests from here: wait {how_long}; with a login more are allowed."
+    if code == 451:
+        return f"The Hub may not give out {repo} for legal reasons (it answered 451)."
+    if code == 511:
+        return _of_stranger(where, repo)
     if code >= 500:
-        return f"The Hub is having trouble (it answered {code}): try again in a few minutes."
+        when = f"in {_how_long(seconds)}" if seconds else "in a few minutes"
+        return f"The Hub is having trouble (it answered {code}): try again {when}."
     return f"The Hub refused the request for {repo} (it answered {code}): update huggingface_hub, or try again later."
+
+
+def _how_long(seconds: int) -> str:
+    minutes = math.ceil(seconds / 60)
+    return f"{seconds} seconds" if seconds < 90 else f"{minutes} minutes" if minutes < 120 else f"{minutes // 60} hours"
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FORBIDDEN = (errno.EACCES, errno.EROFS, errno.EPERM)
+_BROKEN = (
+    errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOENT, errno.ELOOP, errno.EIO, errno.ENAMETOOLONG, errno.EMFILE,
+    errno.ENOTEMPTY, errno.EFBIG, errno.EBADF, errno.ENOTSUP, errno.EINVAL, errno.EBUSY,
+)  # fmt: skip
+
+
+def _of_disk(error: BaseException) -> str | None:
+    """Where the client's files on this machine are the trouble."""
+    from huggingface_hub import constants
+
+    if isinstance(error, UnicodeDecodeError) and not _passes(error, "json", "httpx", "httpx2", "requests"):
+        return f"The Hub's cache, {constants.HF_HUB_CACHE}, is damaged: move it away, and all is downloaded anew."
+    if not isinstance(error, OSError) or _is(error, "RequestException"):
+        return None
+    if error.errno in _FULL:
+        return f"The disk is full: make room where the Hub's client keeps its files, {constants.HF_HUB_CACHE}."
+    if error.errno in _FORBIDDEN:
+        return f"Nothing can be kept in {constants.HF_HUB_CACHE}: you may not write there."
+    if error.errno in _BROKEN and error.filename is not None:
+        reason = (error.strerror or type(error).__name__).lower()
+        return (
+            f"The Hub's client cannot use its cache, at {_in_the_way(error.filename)} ({reason}): move what is there "
+            "away, or set HF_HOME to another folder."
+        )
+    return None
+
+
+def _in_the_way(name: str | bytes) -> Path:
+    """The file that stands where a folder of a path belongs, or else the path."""
+    path = Path(os.fsdecode(name))
+    return next((each for each in reversed(path.parents) if each.exists() and not each.is_dir()), path)
+
+
+def _of_connection(
+    error: BaseException, chain: list[BaseException], hub_id: HubId, transfer: Transfer | None
+) -> str | None:
+    """Where nothing, or nothing whole, has come."""
+    from huggingface_hub import constants
+
+    at = f"{constants.ENDPOINT} for {hub_id.repo}{_by_proxy()}"
+    if isinstance(error, BrokenOff):
+        return _of_break(error.host, hub_id, transfer)
+    if isinstance(error, Unusable):
+        return (
+            "The Hub's client cannot be set up: look for a mistake in HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY and "
+            "SSL_CERT_FILE in the environment."
+        )
+    if isinstance(error, OSError) and "Consistency check failed" in str(error):
+        return f"The download of {hub_id} ended too early, or had more than it should: try again."
+    if _is(error, "ProxyError", "InvalidProxyURL"):
+        return _of_proxy()
+    if isinstance(error, ssl.SSLError) or _is(error, "SSLError") or "CA certificate" in str(error):
+        return _of_certificate(chain)
+    if _is(error, "TooManyRedirects"):
+        return f"The Hub was not found at {at}: one address leads to the next without end, so check HF_ENDPOINT."
+    if _is(error, "UnsupportedProtocol", "InvalidURL", "InvalidSchema", "MissingSchema", "LocationParseError"):
+        return f"The Hub was not found at {at}: it leads to something that is no address, so check HF_ENDPOINT."
+    if _is(error, "JSONDecodeError") or isinstance(error, UnicodeDecodeError):
+        return _of_stranger(host(), hub_id.repo)
+    if _is(error, "TimeoutException", "Timeout") or isinstance(error, TimeoutError):
+        return f"The Hub does not answer at {at}: check the connection, then try again."
+    if not _is(error, "TransportError", "RequestException", "ConnectionError", "gaierror"):
+        return None
+    if any(isinstance(each, ssl.SSLError) or _is(each, "SSLError") for each in chain):
+        return _of_certificate(chain)
+    if any(_is(each, "gaierror", "NameResolutionError") for each in chain):
+        return f"The Hub was not found at {at}: nobody knows that name here, so check the connection and HF_ENDPOINT."
+    if _is(error, "ReadError", "WriteError", "ProtocolError", "ChunkedEncodingError") or any(
+        isinstance(each, ConnectionResetError | ConnectionAbortedError | BrokenPipeError) for each in chain
+    ):
+        return _of_break(host(), hub_id, transfer)
+    return f"The Hub cannot be reached at {at}: check the connection, then try again."
+
+
+def _of_break(where: str, hub_id: HubId, transfer: Transfer | None) -> str:
+    if transfer is not None and transfer.receives and transfer.done:
+        return f"The download of {hub_id} ended too early: the connection to {where} breaks off, so try again."
+    return f"The connection to {where} for {hub_id} breaks off again and again{_by_proxy()}: check it, then try again."
+
+
+def _of_proxy() -> str:
+    return (
+        "The proxy lets nothing through to the Hub: correct its address, name and password in HTTPS_PROXY (and "
+        "HTTP_PROXY) in the environment, or take it out of there."
+    )
+
+
+def _by_proxy() -> str:
+    """Said of a connection that goes by way of a proxy, without its address, which may hold a password."""
+    from huggingface_hub import constants
+
+    place = urlsplit(constants.ENDPOINT)
+    proxies = urllib.request.getproxies()
+    if not (proxies.get(place.scheme) or proxies.get("all")) or urllib.request.proxy_bypass(place.hostname or ""):
+        return ""
+    return " by way of the proxy that the environment names"
+
+
+def _of_certificate(chain: list[BaseException]) -> str:
+    codes = [each.verify_code for each in chain if isinstance(each, ssl.SSLCertVerificationError)]
+    if any(code in _WRONG_TIMES for code in codes):
+        return f"The certificate of {host()} is not valid at this time: set this machine's clock right, then try again."
+    return (
+        f"The connection to {host()} is not safe, as its certificate or its encryption cannot be trusted: a proxy or a "
+        "virus scanner may stand in between, whose certificate then belongs into SSL_CERT_FILE."
+    )
+
+
+_WRONG_TIMES = (9, 10)
+"""OpenSSL's codes for certificates that are not valid yet, and no longer."""
+
+
+def _of_silence(transfer: Transfer, hub_id: HubId) -> str:
+    """Of work that has stood still for too long, or taken too long."""
+    from huggingface_hub import constants
+
+    where, seconds = transfer.host or host(), f"{watch.STALL:.0f} seconds"
+    if transfer.is_committing:
+        return (
+            f"The Hub has not answered whether it took {hub_id}: look at {constants.ENDPOINT}/{hub_id.repo} before you "
+            "try again."
+        )
+    if transfer.is_locked:
+        return (
+            f"Another program fetches {hub_id} at this moment, or keeps it locked in {constants.HF_HUB_CACHE}/.locks: "
+            "try again when it has ended."
+        )
+    if transfer.receives and transfer.done and not transfer.asking:
+        return f"The disk takes too long to keep {hub_id} in {constants.HF_HUB_CACHE}: look whether it is well."
+    if transfer.status:
+        return _of_status(transfer.status, hub_id.repo, where)
+    if transfer.tries > 1:
+        return _of_break(where, hub_id, transfer)
+    if transfer.receives and transfer.done:
+        return f"The download of {hub_id} has stood still for {seconds}: check the connection, then try again."
+    if transfer.answered and transfer.asking:
+        return f"The answer of {where} for {hub_id} does not come to its end{_by_proxy()}: try again."
+    return f"{where} does not answer for {hub_id}{_by_proxy()}: check the connection, then try again."

@@ -6,6 +6,7 @@ import hashlib
 import inspect
 import json
 from collections.abc import Generator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -14,8 +15,9 @@ from ..architectures import by_name
 from ..errors import InputError
 from ..generator import Generator as ImageGenerator
 from ..importing import ENDINGS, importing
-from .client import SECONDS, Transfer, finished, is_out_of_reach, patiently, working
-from .names import HubId
+from .client import QUESTION, SECONDS, OutOfReach, check_client, finished, host, patiently, working
+from .names import COMMIT, HubId
+from .watch import NotTheHub, Transfer
 
 OURS = "model.safetensors"
 DIFFUSERS = "diffusion_pytorch_model.safetensors"
@@ -71,22 +73,35 @@ def fetching(name: str, revision: str = "") -> Generator[Fetching, None, None]:
     there or holds no generator, and for whatever goes wrong on the way.
     """
     hub_id = HubId.parse(name, revision)
+    check_client()
     held = _cached(hub_id) if hub_id.is_pinned else None
     if held is not None and OURS in held.files:
-        listing = held
-    else:
-        listing = yield from _steps(hub_id.repo, working(lambda transfer: _listing(hub_id), hub_id))
+        try:
+            path = _snapshot(hub_id.repo, held.commit) / OURS
+            yield _all_of(path, _opened(hub_id, path, OURS))
+            return
+        except InputError:
+            pass  # what lies there may be damaged, which only the Hub can tell
+    listing = yield from _listed(hub_id)
     file = _chosen(hub_id, listing.files)
     path = _snapshot(hub_id.repo, listing.commit) / file
     if listing.is_of_the_hub:
         if not path.exists():
             _check_config(hub_id, listing, file)
-        total = Transfer(total=listing.files[file].size or 0)
-        path = yield from _steps(
-            hub_id.repo, working(lambda transfer: _downloaded(hub_id, listing, file, transfer), hub_id, total)
-        )
+        path = yield from _kept(hub_id, listing, file)
+    try:
+        generator = _opened(hub_id, path, file)
+    except InputError:
+        if not listing.is_of_the_hub or not (yield from _removed_as_damaged(hub_id, path, listing.files[file])):
+            raise
+        path = yield from _kept(hub_id, listing, file)
+        generator = _opened(hub_id, path, file)
+    yield _all_of(path, generator, listing.remark)
+
+
+def _all_of(path: Path, generator: ImageGenerator, remark: str = "") -> Fetching:
     size = path.stat().st_size
-    yield Fetching(size, size, _opened(hub_id, path), listing.remark)
+    return Fetching(size, size, generator, remark)
 
 
 def newest_commit(name: str, revision: str = "") -> str:
@@ -101,7 +116,8 @@ def newest_commit(name: str, revision: str = "") -> str:
     if hub_id.is_pinned:
         return hub_id.revision
     try:
-        return finished(working(lambda transfer: _asked(hub_id, CACHED_SECONDS).sha, hub_id))
+        check_client()
+        return finished(working(lambda transfer: _asked(hub_id, CACHED_SECONDS).sha, hub_id, within=CACHED_SECONDS))
     except InputError:
         held = _cached(hub_id)
         return held.commit if held else ""
@@ -112,7 +128,9 @@ def _steps(repo: str, steps: Generator[Transfer, None, Any]) -> Generator[Fetchi
     try:
         while True:
             transfer = next(steps)
-            yield Fetching(min(transfer.done or _arrived(repo), transfer.total), transfer.total)
+            arrived = _arrived(repo)
+            transfer.sees(arrived)
+            yield Fetching(min(transfer.done or arrived, transfer.total), transfer.total)
     except StopIteration as end:
         return end.value
     finally:
@@ -120,7 +138,7 @@ def _steps(repo: str, steps: Generator[Transfer, None, Any]) -> Generator[Fetchi
 
 
 def _arrived(repo: str) -> int:
-    """Bytes of what is being downloaded, for a client that tells nobody."""
+    """Bytes of what is being downloaded, by a client that tells nobody or by another program."""
     try:
         return sum(path.stat().st_size for path in (_folder(repo) / "blobs").glob("*.incomplete"))
     except OSError:  # it is complete
@@ -133,15 +151,21 @@ def _asked(hub_id: HubId, timeout: float) -> Any:
     return HfApi().model_info(hub_id.repo, revision=hub_id.revision, files_metadata=True, timeout=timeout)
 
 
-def _listing(hub_id: HubId) -> _Listing:
+def _listed(hub_id: HubId) -> Generator[Fetching, None, _Listing]:
     """What the Hub has, or what the cache has where the Hub cannot be asked."""
     try:
-        info = patiently(lambda: _asked(hub_id, SECONDS))
-    except Exception as error:
-        held = _cached(hub_id) if is_out_of_reach(error) else None
-        if held is None or not held.files:
+        return (yield from _steps(hub_id.repo, working(lambda transfer: _listing(hub_id), hub_id, within=QUESTION)))
+    except OutOfReach:
+        held = _cached(hub_id)
+        if held is None:
             raise
         return replace(held, remark="from the cache of this machine: the Hub could not be asked for a newer one")
+
+
+def _listing(hub_id: HubId) -> _Listing:
+    info = patiently(lambda: _asked(hub_id, SECONDS))
+    if not COMMIT.fullmatch(info.sha or ""):
+        raise NotTheHub(host())
     return _Listing(info.sha, {each.rfilename: each for each in info.siblings or []}, is_of_the_hub=True)
 
 
@@ -158,14 +182,17 @@ def _snapshot(repo: str, commit: str) -> Path:
 
 
 def _cached(hub_id: HubId) -> _Listing | None:
-    folder = _folder(hub_id.repo)
+    """What the cache has of a revision; None for nothing, and for a cache that is damaged."""
     try:
-        commit = hub_id.revision if hub_id.is_pinned else (folder / "refs" / hub_id.revision).read_text().strip()
-    except OSError:
+        named = _folder(hub_id.repo) / "refs" / hub_id.revision
+        commit = hub_id.revision if hub_id.is_pinned else named.read_text().strip()
+        if not COMMIT.fullmatch(commit):
+            return None
+        snapshot = _snapshot(hub_id.repo, commit)
+        files = [path.relative_to(snapshot).as_posix() for path in snapshot.rglob("*") if path.is_file()]
+    except (OSError, ValueError):
         return None
-    snapshot = _snapshot(hub_id.repo, commit)
-    files = [path.relative_to(snapshot).as_posix() for path in snapshot.rglob("*") if path.is_file()]
-    return _Listing(commit, dict.fromkeys(files)) if commit and files else None
+    return _Listing(commit, dict.fromkeys(files)) if files else None
 
 
 def _chosen(hub_id: HubId, files: Mapping[str, Any]) -> str:
@@ -192,10 +219,10 @@ def _check_config(hub_id: HubId, listing: _Listing, file: str) -> None:
     described = listing.files.get(name)
     if described is None or not 0 < (described.size or 0) <= LARGEST_CONFIG:
         return
-    path = finished(working(lambda transfer: _download(hub_id, name, Transfer()), hub_id))
+    path = finished(working(lambda transfer: _download(hub_id, name, transfer), hub_id))
     try:
         config = json.loads(path.read_bytes())
-    except (ValueError, RecursionError):
+    except (OSError, ValueError, RecursionError):
         return  # of another program's; the weights say what they are
     if not isinstance(config, dict):
         return
@@ -211,15 +238,29 @@ def _check_config(hub_id: HubId, listing: _Listing, file: str) -> None:
         )
 
 
+def _kept(hub_id: HubId, listing: _Listing, file: str) -> Generator[Fetching, None, Path]:
+    """The file in the cache, downloaded where it is not there yet."""
+    transfer = Transfer(total=listing.files[file].size or 0, receives=True)
+    steps = working(lambda transfer: _downloaded(hub_id, listing, file, transfer), hub_id, transfer)
+    return (yield from _steps(hub_id.repo, steps))
+
+
 def _downloaded(hub_id: HubId, listing: _Listing, file: str, transfer: Transfer) -> Path:
+    _clean(hub_id.repo)
     was_there = (_snapshot(hub_id.repo, listing.commit) / file).exists()
     path = _download(hub_id, file, transfer)
-    commit = _commit(hub_id, path)
+    commit = _commit(path, file)
     if commit != listing.commit:  # the branch has just moved
         listing = _listing(HubId(hub_id.repo, commit))
     elif was_there:
         return path
-    _check_hash(hub_id, path, listing.files[file], transfer)
+    described = listing.files.get(file)
+    if described is not None and not _is_whole(path, described, transfer):
+        _remove(path)
+        raise InputError(
+            f"{path.name} of {hub_id} came damaged: its hash is not what the Hub says. It was removed; try again, and "
+            "by another connection if it happens again."
+        )
     return path
 
 
@@ -245,7 +286,8 @@ def _bar(transfer: Transfer) -> type:
         def update(self, n: float | None = 1) -> bool | None:
             transfer.go_on()
             self.counted += int(n or 0)
-            transfer.done = max(transfer.done, self.counted)  # of two bars, one for what comes and one for what is kept
+            if transfer.receives:
+                transfer.gets(self.counted)  # of two bars, one for what comes and one for what is kept
             return super().update(n)
 
     return Bar
@@ -258,37 +300,59 @@ def has_hash(path: Path, described: Any, transfer: Transfer) -> bool:
     with path.open("rb") as file:
         while piece := file.read(1 << 20):
             transfer.go_on()
+            transfer.gets_ahead()
             found.update(piece)
     return found.hexdigest() == (lfs.sha256 if lfs else described.blob_id)
 
 
-def _check_hash(hub_id: HubId, path: Path, described: Any, transfer: Transfer) -> None:
-    """Removes a file that is not what the Hub says it is: the client itself compares the sizes alone."""
-    if not (described.lfs or described.blob_id) or has_hash(path, described, transfer):
-        return
+def _is_whole(path: Path, described: Any, transfer: Transfer) -> bool:
+    """Whether a file is what the Hub says it is, where it says so: the client itself compares the sizes alone."""
+    return not (described.lfs or described.blob_id) or has_hash(path, described, transfer)
+
+
+def _removed_as_damaged(hub_id: HubId, path: Path, described: Any) -> Generator[Fetching, None, bool]:
+    """Removes a file of the cache that is not what the Hub says. Returns whether it was one."""
+
+    def work(transfer: Transfer) -> bool:
+        return not _is_whole(path, described, transfer) and _remove(path)
+
+    return (yield from _steps(hub_id.repo, working(work, hub_id)))
+
+
+def _remove(path: Path) -> bool:
+    """Removes a file of the cache, and the blob that it is a link to."""
     for each in {path.resolve(), path}:
         each.unlink(missing_ok=True)
-    raise InputError(
-        f"{path.name} of {hub_id} came damaged: its hash is not what the Hub says. It was removed; try again, and by "
-        "another connection if it happens again."
-    )
+    return True
 
 
-def _opened(hub_id: HubId, path: Path) -> ImageGenerator:
+def _clean(repo: str) -> None:
+    """Removes what a program that died has left of a download; clients from 1.12 on never take that up again."""
+    from filelock import FileLock
+    from huggingface_hub import constants
+
+    folder = _folder(repo)
+    for partial in (folder / "blobs").glob(f"*.{'[0-9a-f]' * 8}.incomplete"):
+        etag = partial.name.partition(".")[0]
+        lock = FileLock(Path(constants.HF_HUB_CACHE) / ".locks" / folder.name / f"{etag}.lock", timeout=0)
+        # Whoever still downloads it has it locked, and what is not ours stays.
+        with suppress(OSError, NotImplementedError), lock:
+            partial.unlink(missing_ok=True)
+
+
+def _opened(hub_id: HubId, path: Path, file: str) -> ImageGenerator:
     try:
         *_, last = importing(path)
     except InputError as error:
         raise InputError(f"{hub_id} cannot be opened: {error}") from None
     made = last.generator
     assert made is not None
-    commit = _commit(hub_id, path)
-    file = path.relative_to(_snapshot(hub_id.repo, commit)).as_posix()
-    card = {**made.card, "hub": {"id": hub_id.repo, "commit": commit, "file": file}}
+    card = {**made.card, "hub": {"id": hub_id.repo, "commit": _commit(path, file), "file": file}}
     if card.get("title") == path.stem:  # it was called after its file, for want of better
         card["title"] = hub_id.repo.partition("/")[2]
     return replace(made, card=card)
 
 
-def _commit(hub_id: HubId, path: Path) -> str:
-    """The commit that a file in the cache belongs to."""
-    return path.relative_to(_folder(hub_id.repo) / "snapshots").parts[0]
+def _commit(path: Path, file: str) -> str:
+    """The commit that a file in the cache belongs to. By its end, as the folder before it may be a link."""
+    return path.parents[len(PurePosixPath(file).parts) - 1].name

@@ -7,6 +7,7 @@ images = network(torch.randn(16, *network.latent_shape))    # [16, C, H, W], nom
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from ..architectures import by_name
 from ..errors import InputError
 from ..generator import Generator, load
 from ..weights.native import FORMAT_VERSION
-from .card import HOME, LIBRARY, network_shape
+from .card import HOME, LIBRARY, network_shape, public
 from .fetch import CONFIG, OURS
 from .publish import config_of
 
@@ -54,7 +55,11 @@ class HubGenerator(nn.Module, PyTorchModelHubMixin, library_name=LIBRARY, repo_u
         return self.module(z, labels)
 
     def _save_pretrained(self, save_directory: Path) -> None:
-        self.generator.save(save_directory / OURS)
+        # As push_to_hub does: so it has nothing that is called after the person's files.
+        facts, _ = public(self.generator, "", class_names=False)
+        replace(self.generator, card={name: fact for name, fact in facts.items() if fact != ""}).save(
+            save_directory / OURS
+        )
         (save_directory / CONFIG).write_text(json.dumps(config_of(self.generator), indent=2), encoding="utf-8")
 
     @classmethod

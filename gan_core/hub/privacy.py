@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import getpass
+import json
 import re
 import socket
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +45,51 @@ _MEDIA = re.compile(
     r"(?i)[^\n]*\.(?:png|jpe?g|webp|gif|bmp|tiff?|avif|heic|mp4|mov|mkv|webm|avi|wav|mp3|flac|ogg|m4a|psd|glb|obj|txt|"
     r"csv|json|zip|latent|npy|npz)\b[^\n]*|[^\n]*\[(?:input|output|temp)\][^\n]*|\A(?:input|output|temp|datasets)/[^\n]*"
 )
-"""Files of the person's own, as loaders name them. Names of models stay: they are what a workflow is made of."""
+"""Files of the person's own, as people write of them."""
+
+TYPED = frozenset(["Note", "MarkdownNote", "CLIPTextEncode", "PublishGenerator"])
+"""Nodes whose texts a person has typed for others or for a model. In those of any other, a text may be the name of a
+file or a folder, which nobody can tell from another word."""
+
+OURS = frozenset(["LatentWalk", "SampleNoise", "SeedGrid"])
+"""Nodes with texts that are numbers, such as seeds."""
+
+_NUMBERS = re.compile(r"[\d\s,.:-]*")
+
+WORDS = frozenset(
+    """
+    0 1 adaptive ada additive always area auto bernoulli bicubic bilinear bislerp boundary center choose const conv_vae
+    crop dcgan dcgan_classic dcgan_small ddim ddim_uniform ddpm decrement default diffaugment digits disable disabled
+    down dpm_2 dpm_2_ancestral dpmpp_2m dpmpp_2m_sde dpmpp_2s_ancestral dpmpp_3m_sde dpmpp_sde enable enabled euler
+    euler_ancestral exponential fastgan fastgan_small few finetune_decoder fixed fp32 gaussian grey grid heun hinge
+    ignore image increment karras kl_optimal lanczos laplace lcm left linear lms log mixture multiscale nearest
+    nearest-exact none normal pad pairs pca preset r1 r1_r2 r3gan r3gan_large r3gan_small random randomize relativistic
+    RGB RGBA right sefa sgm_uniform simple soften spherical spline stop stretch stylegan2 stylegan2_small taesd_vae
+    uni_pc up w w+ wgan white z
+    """.split()  # noqa: SIM905
+)
+"""What settings are chosen from, here and in ComfyUI itself: words that say nothing of anybody."""
+
+_TEMPLATES = Path(__file__).parents[2] / "workflows"
+
+
+@cache
+def _of_templates() -> frozenset[str]:
+    """The settings of the workflows that ship with the pack, which everybody has."""
+    texts: set[str] = set()
+    for path in _TEMPLATES.rglob("*.json"):
+        with suppress(OSError, ValueError):
+            workflow = json.loads(path.read_bytes())
+            nodes = workflow.get("nodes") or workflow.values()
+            _mapped(
+                [[node.get("widgets_values"), node.get("inputs")] for node in nodes], lambda text: _kept(text, texts)
+            )
+    return frozenset(texts)
+
+
+def _kept(text: str, texts: set[str]) -> str:
+    texts.add(text)
+    return text
 
 
 def without_tokens(text: str) -> str:
@@ -57,42 +103,57 @@ def stripped(value: Any) -> Any:
     return _mapped(value, lambda text: _text(text, private))
 
 
-def stripped_workflow(workflow: Mapping[str, Any], public: Iterable[str] = ()) -> dict[str, Any]:
+def stripped_workflow(
+    workflow: Mapping[str, Any], public: Iterable[str] = (), removed: list[str] | None = None
+) -> dict[str, Any]:
     """A workflow as others may see it: which nodes there are, how they are linked and set, and nothing private.
 
+    Of settings stay numbers, words that say nothing of anybody, and what was typed into notes and prompts.
+
     workflow: in the page's format or in the API's. public: texts that stay where they are a whole setting, such as the
-    name of a repository, though it may have a person's name in it.
+    name of a repository, though it may have a person's name in it. removed: takes a line for each setting that is
+    changed.
     """
-    private, kept = _private_words(), frozenset(public)
+    private, kept = _private_words(), frozenset(public) | WORDS | _of_templates()
 
     def plain(text: str) -> str:
         return _text(text, private)
 
-    def setting(text: str) -> str:
-        return text if text in kept else _OPAQUE.sub(REMOVED, _MEDIA.sub(REMOVED, plain(text)))
+    def setting(kind: str, text: str) -> str:
+        if text in kept or not text.strip() or (kind in OURS and _NUMBERS.fullmatch(text)):
+            return text
+        left = _OPAQUE.sub(REMOVED, _MEDIA.sub(REMOVED, plain(text))) if kind in TYPED else REMOVED
+        if left != text and removed is not None:
+            removed.append(f"{plain(kind)}: {' '.join(without_tokens(text).split())[:80]}")
+        return left
 
     if "nodes" in workflow:
-        return _graph(workflow, plain, setting)
-    return {plain(str(name)): _node(node, plain, setting) for name, node in workflow.items()}
+        cut = _graph(workflow, plain, setting)
+        cut.pop("name", None)  # the page's name for its file
+        return cut
+    return {plain(str(name)): _node(node, plain, setting, workflow.keys()) for name, node in workflow.items()}
 
 
 _GRAPH = (
-    "id", "name", "revision", "last_node_id", "last_link_id", "links", "floatingLinks", "groups", "config", "version",
-    "state", "inputs", "outputs", "inputNode", "outputNode", "widgets", "reroutes",
+    "id", "name", "revision", "last_node_id", "last_link_id", "config", "version", "state", "inputNode", "outputNode",
+    "widgets", "groups", "reroutes",
 )  # fmt: skip
+_SOCKETS = ("inputs", "outputs", "links", "floatingLinks")
 _NODE = (
-    "id", "type", "class_type", "pos", "size", "flags", "order", "mode", "inputs", "outputs", "title", "color",
-    "bgcolor", "widgets_values",
+    "id", "type", "class_type", "pos", "size", "flags", "order", "mode", "title", "color", "bgcolor",
 )  # fmt: skip
-_PROPERTIES = ("Node name for S&R", "cnr_id", "ver", "models", "proxyWidgets")
+_PROPERTIES = ("Node name for S&R", "cnr_id", "ver", "proxyWidgets")
 _EXTRA = ("reroutes", "linkExtensions")
 """What is kept. The page and its plug-ins write more: where somebody looked last, versions, names, previews."""
 
 Text = Callable[[str], str]
+Setting = Callable[[str, str], str]
+"""Changes a text that is a setting of a node of this type."""
 
 
-def _graph(graph: Any, plain: Text, setting: Text) -> dict[str, Any]:
+def _graph(graph: Any, plain: Text, setting: Setting) -> dict[str, Any]:
     cut = _part(graph, _GRAPH, plain)
+    cut |= {name: _sockets(graph[name], plain) for name in _SOCKETS if name in graph}
     if isinstance(graph.get("nodes"), list):
         cut["nodes"] = [_node(each, plain, setting) for each in graph["nodes"]]
     subgraphs = _mapping(graph.get("definitions")).get("subgraphs")
@@ -102,16 +163,46 @@ def _graph(graph: Any, plain: Text, setting: Text) -> dict[str, Any]:
     return {**cut, "extra": extra} if extra else cut
 
 
-def _node(node: Any, plain: Text, setting: Text) -> dict[str, Any]:
+def _node(node: Any, plain: Text, setting: Setting, ids: Iterable[str] = ()) -> dict[str, Any]:
+    """ids: of the nodes that an input may be linked to, where the workflow is the API's."""
     node = _mapping(node)
+    kind = str(node.get("type") or node.get("class_type"))
     cut = _part(node, _NODE, plain)
+
+    def change(text: str) -> str:
+        return setting(kind, text)
+
     if "properties" in node:
         cut["properties"] = _part(_mapping(node["properties"]), _PROPERTIES, plain)
-    if "widgets_values" in node:
-        cut["widgets_values"] = _mapped(node["widgets_values"], setting)
-    if isinstance(node.get("inputs"), Mapping):  # the API's, which are settings; the page's are sockets
-        cut["inputs"] = _mapped(node["inputs"], setting)
+    for name in ("widgets_values", "inputs", "outputs"):
+        value = node.get(name)
+        if isinstance(value, Mapping):  # by name; the page's inputs and outputs are lists of sockets
+            cut[name] = {
+                plain(str(key)): each if _is_link(each, ids) else _mapped(each, change) for key, each in value.items()
+            }
+        elif name in node:
+            cut[name] = _mapped(value, change) if name == "widgets_values" else _sockets(value, plain)
     return cut
+
+
+def _is_link(value: Any, ids: Iterable[str]) -> bool:
+    return isinstance(value, list) and len(value) == 2 and value[0] in ids and isinstance(value[1], int)
+
+
+def _sockets(value: Any, plain: Text) -> Any:
+    """What is linked, and by what. Older pages write all that a list of files offers into the type of a socket."""
+    if isinstance(value, Mapping):
+        cut = {key: each for key, each in value.items() if key not in ("type", "widget")}
+        if "widget" in value:
+            cut["widget"] = _part(_mapping(value["widget"]), ("name",), plain)
+        if "type" in value:
+            cut["type"] = "COMBO" if isinstance(value["type"], list) else value["type"]
+        return _mapped(cut, plain)
+    if isinstance(value, list) and not any(isinstance(each, Mapping | list) for each in value):
+        return _mapped(value, plain)
+    if isinstance(value, list) and value and not isinstance(value[0], Mapping | list):  # a link: numbers, and a type
+        return ["COMBO" if isinstance(each, list) else _mapped(each, plain) for each in value]
+    return [_sockets(each, plain) for each in value] if isinstance(value, list) else _mapped(value, plain)
 
 
 def _part(values: Mapping[str, Any], names: Iterable[str], plain: Text) -> dict[str, Any]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
-import tempfile
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,18 +14,20 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
-from .. import pictures
+from .. import pictures, weights
+from ..dataset import default_cache
 from ..errors import InputError
-from ..files import replacing
+from ..files import replacing, temporary_folder
 from ..generator import Generator as ImageGenerator
 from ..generator import load
 from ..latents import sample_noise
 from ..weights.native import FORMAT_VERSION
-from .card import GRID, LICENCES, SINGLE, metrics_of, written
-from .client import SECONDS, Transfer, patiently, status, working
+from .card import GRID, LICENCES, SINGLE, public, written
+from .client import SECONDS, check_client, login, patiently, status, working
 from .fetch import CONFIG, OURS, has_hash
 from .names import HubId
-from .privacy import stripped, stripped_workflow, without_tokens
+from .privacy import stripped_workflow, without_tokens
+from .watch import Transfer
 
 CARD, METRICS, WORKFLOW = "README.md", "metrics.json", "workflow.json"
 SINGLES = range(4)
@@ -55,10 +57,21 @@ class Publication:
     folder: Path
     files: Mapping[str, int]
     """Bytes of each."""
+    header: str
+    """What the header of the weights says of them, besides their shapes, as JSON."""
+    workflow: str
+    """The text of workflow.json; empty for none."""
+    left_out: tuple[str, ...]
+    """A line for each thing that stays here: what is called after the person's own files and folders."""
 
     def __str__(self) -> str:
+        """All that would be sent, to be read before it is."""
         rows = [f"{name}  {size:,} bytes" for name, size in self.files.items()]
-        return "\n".join([f"{self.repo} would be sent these {len(rows)} files:", *rows, "", self.card])
+        parts = [f"{self.repo} would be sent these {len(rows)} files:", *rows, ""]
+        if self.left_out:
+            parts += ["left out, and not sent:", *(f"- {line}" for line in self.left_out), ""]
+        parts += ["README.md:", self.card, "header of model.safetensors:", self.header]
+        return "\n".join([*parts, *(["", "workflow.json:", self.workflow] if self.workflow else [])])
 
 
 @dataclass(frozen=True)
@@ -86,41 +99,64 @@ def prepared(
     title: str = "",
     description: str = "",
     workflow: Mapping[str, Any] | None = None,
+    class_names: bool = False,
 ) -> Iterator[Publication]:
     """Writes all that will be published to a temporary folder, which is there until the block ends. Sends nothing.
 
-    repo: owner/name. licence: one of LICENCES. title: what it is called; empty for the generator's own. description:
-    more about it, in Markdown. workflow: what it was made by, from which everything private is removed.
+    repo: owner/name. licence: one of LICENCES. title: what it is called; empty for the repository's name. description:
+    more about it, in Markdown. workflow: what it was made by, from which everything private is removed. class_names:
+    whether the names of its classes are published; otherwise they have numbers.
+
+    Nothing of it is called after a file or a folder of this machine, but what is given here.
 
     Raises InputError for a name or a licence that cannot be.
     """
     hub_id = HubId.parse(repo)
+    check_client()
     if hub_id != HubId(hub_id.repo):
         raise InputError(f'A repository is published to by its name alone, {hub_id.repo}: leave "@" and the rest out.')
     if licence not in LICENCES:
         raise InputError(f"Choose a licence for {repo}: what others may do with it is for you to say.")
-    metrics = stripped(metrics_of(generator))
     # What the person wrote for the page stays as it is, but for a token pasted by mistake.
-    title = " ".join(without_tokens(title).split()) or stripped(generator.title)
+    title = " ".join(without_tokens(title).split()) or hub_id.repo.partition("/")[2]
     description = without_tokens(description).strip()
     origin = generator.card.get("hub")
-    facts = {name: fact for name, fact in generator.card.items() if name != "hub"}
-    with tempfile.TemporaryDirectory(prefix="gan_studio_") as place:
-        folder = Path(place)
-        replace(generator, card={**stripped(facts), "title": title}).save(folder / OURS)
+    facts, left_out = public(generator, title, class_names)
+    removed: list[str] = []
+    drawn_by = _json(stripped_workflow(workflow, [hub_id.repo], removed)) if workflow else ""
+    with _room() as folder:
+        replace(generator, card=facts).save(folder / OURS)
         # As others will have it: the one at hand may lie in memory in another order, and then rounds otherwise.
         sent = load(folder / OURS)
         _write(folder / CONFIG, _json(config_of(sent)))
         _draw(sent, folder)
-        if metrics:
-            _write(folder / METRICS, _json(metrics))
+        if "metrics" in facts:
+            _write(folder / METRICS, _json(facts["metrics"]))
         if workflow:
-            _write(folder / WORKFLOW, _json(stripped_workflow(workflow, public=[hub_id.repo])))
+            _write(folder / WORKFLOW, drawn_by)
         card = written(sent, hub_id.repo, licence, title, description, SINGLES, origin, bool(workflow))
         _write(folder / CARD, card)
         paths = sorted(path for path in folder.rglob("*") if path.is_file())
         files = {path.relative_to(folder).as_posix(): path.stat().st_size for path in paths}
-        yield Publication(hub_id.repo, title, card, folder, files)
+        with weights.opened(folder / OURS) as file:
+            header = _json(dict(sorted(file.metadata.items())))
+        left_out += [f"workflow, {line}" for line in dict.fromkeys(removed)]
+        yield Publication(hub_id.repo, title, card, folder, files, header, drawn_by, tuple(left_out))
+
+
+@contextmanager
+def _room() -> Iterator[Path]:
+    """An empty folder for what is to be sent; what a process that died has left of one goes."""
+    place = default_cache() / "publishing"
+    with ExitStack() as stack:
+        try:
+            folder = stack.enter_context(temporary_folder(place)) / "files"
+            folder.mkdir()
+        except OSError as error:
+            raise InputError(
+                f"Nothing can be prepared in {place}: {error.strerror or error}. Set GAN_CORE_CACHE to another folder."
+            ) from None
+        yield folder
 
 
 def publishing(
@@ -213,10 +249,16 @@ def _published(publication: Publication, private: bool, as_pull_request: bool, t
     url = f"{api.endpoint}/{repo}"
     if not changed and not stale:
         return Publishing(transfer.total, transfer.total, url, there.sha, changed=False)
-    additions = [CommitOperationAdd(name, publication.folder / name) for name in changed]
+    additions = []
+    for name in changed:
+        transfer.files.append(_Sent(publication.folder / name, transfer))
+        additions.append(CommitOperationAdd(name, transfer.files[-1]))
+    # One at a time: several would be sent in threads of the client's own, where none is seen and none can be stopped.
+    for addition in additions:
+        transfer.go_on()
+        api.preupload_lfs_files(repo, [addition], create_pr=as_pull_request)
     transfer.go_on()
-    api.preupload_lfs_files(repo, additions, create_pr=as_pull_request)
-    transfer.go_on()
+    transfer.is_committing = True
     made = api.create_commit(
         repo,
         [*additions, *(CommitOperationDelete(name) for name in stale)],
@@ -227,14 +269,26 @@ def _published(publication: Publication, private: bool, as_pull_request: bool, t
     return Publishing(transfer.total, transfer.total, made.pr_url or url, made.oid)
 
 
+class _Sent(io.BufferedReader):
+    """A file that is sent: where it is read, progress is told, and the sending can be stopped."""
+
+    def __init__(self, path: Path, transfer: Transfer):
+        super().__init__(io.FileIO(path))
+        self._transfer = transfer
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        piece = super().read(size)
+        self._transfer.sends(len(piece))
+        return piece
+
+
 def _existing(api: Any, repo: str) -> Any:
-    from huggingface_hub import get_token
     from huggingface_hub.utils import RepositoryNotFoundError
 
     try:
         return patiently(lambda: api.model_info(repo, files_metadata=True, timeout=SECONDS))
     except RepositoryNotFoundError as error:
-        if status(error) == 401 and get_token():  # a login that is not accepted; the Hub says no more than that
+        if status(error) == 401 and login():  # a login that is not accepted; the Hub says no more than that
             raise
         return None
 

@@ -1,6 +1,7 @@
 """Load Image Folder, Images to Dataset and Train GAN: what a person sees, what is kept, and what a stop costs."""
 
 import csv
+import os
 import time
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from comfyui_graphs import (
     EXAMPLE_GENERATOR,
     decode,
     folder_of_pictures,
+    is_sentence,
     load_folder,
     sample,
     save_picture,
@@ -22,6 +24,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import gan_core
+from gan_core.locks import own
 
 STOP_SECONDS = 10.0
 """A few, on a machine that has something else to do; on an idle one it takes half of one."""
@@ -206,6 +209,33 @@ def test_a_new_run_of_a_taken_name_gets_a_number(comfy: Comfy) -> None:
         comfy.run(graph)
     assert gan_core.load(run_folder(comfy, "twice") / "generator.safetensors").card["training"]["seed"] == 0
     assert gan_core.load(run_folder(comfy, "twice_2") / "generator.safetensors").card["training"]["seed"] == 1
+
+
+def test_resume_goes_on_with_exactly_the_run_that_was_named(comfy: Comfy) -> None:
+    """Not with the newest of those whose names begin alike: each can be reached."""
+    folder = folder_of_pictures(comfy, "exact")
+    for seed in (0, 1):
+        graph = Graph()
+        trained = train(graph, load_folder(graph, folder), "exact", seed=seed)
+        run = comfy.run(graph)
+    assert "The name exact is taken: this run is kept in exact_2." in comfy.texts(run, trained)[-1]
+    for name, other in ("exact", "exact_2"), ("exact_2", "exact"):
+        before = images_seen(comfy, name), images_seen(comfy, other)
+        graph = Graph()
+        train(graph, load_folder(graph, folder), name, resume=True, kimg=0.12)
+        comfy.run(graph)
+        assert images_seen(comfy, name)[-1] == 120 > before[0][-1]
+        assert images_seen(comfy, other) == before[1]
+
+
+def test_a_run_that_another_program_is_in_is_refused(comfy: Comfy) -> None:
+    graph = Graph()
+    train(graph, load_folder(graph, folder_of_pictures(comfy, "held")), "held", resume=True)
+    with own(run_folder(comfy, "held")):
+        sentence = comfy.error_of(graph)
+    assert f"held is in use by process {os.getpid()}, since 2" in sentence and is_sentence(sentence)
+    comfy.run(graph)
+    assert images_seen(comfy, "held")[-1] == 80
 
 
 # Again.

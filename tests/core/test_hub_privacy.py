@@ -10,7 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gan_core.hub.privacy import REMOVED, stripped, stripped_workflow, without_tokens
+from gan_core.augment import AUGMENTS
+from gan_core.dataset import CHANNELS
+from gan_core.generator import NOISES
+from gan_core.hub.privacy import REMOVED, WORDS, stripped, stripped_workflow, without_tokens
+from gan_core.image_files import FITS
+from gan_core.latents import PRIORS
+from gan_core.objectives import OBJECTIVES
+from gan_core.reconstruction import LIKELIHOODS, LOSSES
+from gan_core.training.recipes import ON_TROUBLE, PRESETS
+from gan_core.walks import WAYS
 
 ROOT = Path(__file__).parents[2]
 TEMPLATES = {
@@ -142,11 +151,11 @@ def test_subgraphs_are_stripped_too() -> None:
 
 
 def test_what_is_public_stays() -> None:
-    prompt = {"1": {"class_type": "X", "inputs": {"repo": "anna/cats", "text": "anna's cats"}}}
+    prompt = {"1": {"class_type": "PublishGenerator", "inputs": {"repo": "anna/cats", "title": "anna's cats"}}}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("getpass.getuser", lambda: "anna")
         found = stripped_workflow(prompt, public=["anna/cats"])
-    assert found["1"]["inputs"] == {"repo": "anna/cats", "text": f"{REMOVED}'s cats"}
+    assert found["1"]["inputs"] == {"repo": "anna/cats", "title": f"{REMOVED}'s cats"}
 
 
 @pytest.mark.parametrize("text", ["24/7", "and/or", "models: v1-5-pruned-emaonly-fp16", "a:b", "50% off", "3.5 / 2"])
@@ -299,8 +308,8 @@ ENDINGS = (
 
 
 def setting(text: str) -> Any:
-    """What becomes of a text that is a setting of a node."""
-    return stripped_workflow({"1": {"class_type": "X", "inputs": {"a": text}}})["1"]["inputs"]["a"]
+    """What becomes of a text that somebody has typed into a node."""
+    return stripped_workflow({"1": {"class_type": "CLIPTextEncode", "inputs": {"a": text}}})["1"]["inputs"]["a"]
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
@@ -343,22 +352,94 @@ NODE = (
     *("id", "type", "class_type", "pos", "size", "flags", "order", "mode", "inputs", "outputs", "title", "color"),
     *("bgcolor", "widgets_values"),
 )
-PROPERTIES = ("Node name for S&R", "cnr_id", "ver", "models", "proxyWidgets")
+PROPERTIES = ("Node name for S&R", "cnr_id", "ver", "proxyWidgets")
 
 
 @pytest.mark.usefixtures("nobody")
 def test_a_published_workflow_has_these_parts_and_no_others() -> None:
-    more = ("thumbnail", "preview", "author", "aux_id", "properties_", "ds", "comment")
+    more = ("thumbnail", "preview", "models", "author", "aux_id", "properties_", "ds", "comment")
     node = dict.fromkeys((*NODE, *more), "x") | {"properties": dict.fromkeys((*PROPERTIES, *more), "x")}
     extra = dict.fromkeys(("reroutes", "linkExtensions", *more), "x")
     subgraph = dict.fromkeys((*GRAPH, *more), "x")
+    node["widgets_values"] = "fixed"
     page = dict.fromkeys((*GRAPH, *more), "x") | {
         "nodes": [node],
         "extra": extra,
         "definitions": {"subgraphs": [subgraph], "more": "x"},
     }
-    assert stripped_workflow(page) == dict.fromkeys(GRAPH, "x") | {
-        "nodes": [dict.fromkeys(NODE, "x") | {"properties": dict.fromkeys(PROPERTIES, "x")}],
+    graph = dict.fromkeys(GRAPH, "x")
+    del graph["name"]  # of the page's file; a subgraph's was typed
+    assert stripped_workflow(page) == graph | {
+        "nodes": [dict.fromkeys(NODE, "x") | {"properties": dict.fromkeys(PROPERTIES, "x"), "widgets_values": "fixed"}],
         "extra": {"reroutes": "x", "linkExtensions": "x"},
         "definitions": {"subgraphs": [dict.fromkeys(GRAPH, "x")]},
     }
+
+
+# Names of files and folders in the settings of any node, whatever they look like.
+
+
+CANARIES = (
+    "wedding",
+    "our wedding",
+    "wedding/raw",
+    "wedding\\raw",
+    "raw.png/wedding",
+    "wedding [input]",
+    "2019 wedding",
+)
+
+
+@pytest.mark.parametrize("name", CANARIES)
+@pytest.mark.parametrize("kind", ["LoadImagesFromFolder", "TrainGAN", "LoadGenerator", "SaveImage", "PrimitiveString"])
+def test_a_word_that_may_be_a_folder_is_in_no_setting(kind: str, name: str) -> None:
+    """Be it a setting, in a list, in a value by name, or a name itself; in the API's format and in the page's."""
+    nested = [name, {"path": name, name: [name]}, [[name]]]
+    prompt = {"1": {"class_type": kind, "inputs": {"folder": name, "more": nested, "width": 64, "mode": "fixed"}}}
+    removed: list[str] = []
+    found = stripped_workflow(prompt, removed=removed)
+    assert "wedding" not in json.dumps(found)
+    assert found["1"]["inputs"]["width"] == 64 and found["1"]["inputs"]["mode"] == "fixed"
+    assert f"{kind}: {name}" in removed
+    for values in ([name, *nested, 64], {"folder": name, "more": nested}):
+        assert "wedding" not in json.dumps(
+            stripped_workflow({"nodes": [{"id": 1, "type": kind, "widgets_values": values}]})
+        )
+
+
+def test_links_of_the_api_stay() -> None:
+    prompt = {
+        "1": {"class_type": "X", "inputs": {}},
+        "2:7": {"class_type": "X", "inputs": {"a": ["1", 0], "b": ["wedding", 0], "c": ["1", "wedding"]}},
+    }
+    assert stripped_workflow(prompt)["2:7"]["inputs"] == {
+        "a": ["1", 0],
+        "b": [REMOVED, 0],
+        "c": ["1", REMOVED],
+    }
+
+
+def test_what_a_list_of_files_offers_is_not_published() -> None:
+    """Older pages write it into sockets and links."""
+    options = ["wedding.png", "b.png"]
+    socket = {"name": "image", "type": options, "link": 3, "widget": {"name": "image", "config": [options, {}]}}
+    node = {"id": 1, "type": "PrimitiveNode", "inputs": [socket], "outputs": [{"name": "COMBO", "type": options}]}
+    found = stripped_workflow({"nodes": [node], "links": [[3, 1, 0, 2, 0, options], [4, 1, 0, 2, 0, "IMAGE"]]})
+    assert found["nodes"][0]["inputs"] == [{"name": "image", "type": "COMBO", "link": 3, "widget": {"name": "image"}}]
+    assert found["nodes"][0]["outputs"] == [{"name": "COMBO", "type": "COMBO"}]
+    assert found["links"] == [[3, 1, 0, 2, 0, "COMBO"], [4, 1, 0, 2, 0, "IMAGE"]]
+
+
+def test_seeds_and_weights_of_classes_stay() -> None:
+    prompt = {"1": {"class_type": "SeedGrid", "inputs": {"seeds": "3, 17, 40-43"}}}
+    assert stripped_workflow(prompt) == prompt
+    prompt["1"] = {"class_type": "LoadImagesFromFolder", "inputs": {"seeds": "5, 18-20"}}
+    assert stripped_workflow(prompt)["1"]["inputs"] == {"seeds": REMOVED}
+
+
+def test_words_to_choose_from_stay() -> None:
+    """Whatever there is to choose here is known, and says nothing of anybody."""
+    choices = {
+        *PRESETS, *OBJECTIVES, *AUGMENTS, *FITS, *CHANNELS, *ON_TROUBLE, *LOSSES, *LIKELIHOODS, *PRIORS, *NOISES, *WAYS,
+    }  # fmt: skip
+    assert choices <= WORDS

@@ -462,6 +462,18 @@ def test_figures_are_those_of_the_images_that_were_seen(new_generator, noise_ima
     assert {name: getattr(report, name) for name in expected} == expected
 
 
+def test_figures_tell_the_real_images_from_the_generated_ones(new_generator):
+    """Of pictures that are nearly its own, so that no figure is the same the other way round."""
+    generator, recorder = new_generator(), Recorder()
+    pixels = to_pixels(generator.decode(sample_noise(generator, range(100, 124), 1.5)))
+    report = measured(generator, ImageDataset.from_images(pixels), 30, 7, recorder.extractor)[-1].report
+    real, fake = (PIXELS.network(torch.stack(part)) for part in (recorder.seen[:24], recorder.seen[24:]))
+    expected, other = figures(real, fake), figures(fake, real)
+    assert {name: getattr(report, name) for name in expected} == expected
+    assert all(expected[name] != other[name] for name in ("density", "coverage", "precision", "recall"))
+    assert report.kid_standard_error == kid(real, fake, 7).standard_error != kid(real, fake).standard_error
+
+
 def test_of_a_large_set_as_many_are_drawn_as_are_made(new_generator):
     pixels = np.arange(200, dtype=np.uint8)[:, None, None, None].repeat(16, 1).repeat(16, 2)
     recorder = Recorder()

@@ -5,7 +5,9 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from safetensors.torch import load_file
 from torch import nn
 from two_processes import ALIKE, BATCH, STEPS, WATCHED, config, features, finished, normalised
 
-from gan_core import InputError, cli
+from gan_core import InputError, Progress, cli
 from gan_core.parallel import WholeBatchNorm, World, joined, own_device
 from gan_core.training import checkpoint
 
@@ -57,6 +59,18 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Path, Progress]]:
+    """Each of the trainings in one process: its folder, and how it ended."""
+
+    @cache
+    def trained(name: str) -> tuple[Path, Progress]:
+        folder = tmp_path_factory.mktemp("alone") / "run"
+        return folder, finished(config(folder, **ALIKE[name]))
+
+    return trained
+
+
 def found(folder: Path, rank: int) -> dict[str, Any]:
     return json.loads((folder / f"found{rank}.json").read_text())
 
@@ -82,23 +96,22 @@ def test_gradients_and_weights_are_the_same_in_both_processes_bit_for_bit(togeth
 
 
 @pytest.mark.parametrize("name", ALIKE)
-def test_two_processes_reach_the_weights_of_one(together, tmp_path, name):
-    finished(config(tmp_path / "alone", **ALIKE[name]))
-    assert_close(learned(together / name), learned(tmp_path / "alone"))
+def test_two_processes_reach_the_weights_of_one(together, alone, name):
+    assert_close(learned(together / name), learned(alone(name)[0]))
 
 
 @pytest.mark.parametrize("name", ALIKE)
-def test_records_are_of_the_images_of_both_processes(together, tmp_path, name):
-    alone = finished(config(tmp_path / "alone", **ALIKE[name]))
+def test_records_are_of_the_images_of_both_processes(together, alone, name):
+    _, one = alone(name)
     for rank in range(2):
         history = found(together, rank)[name]["history"]
-        assert [images for images, _ in history] == [record.images for record in alone.history]
-        for (_, values), record in zip(history, alone.history, strict=True):
+        assert [images for images, _ in history] == [record.images for record in one.history]
+        for (_, values), record in zip(history, one.history, strict=True):
             assert values == pytest.approx(record.values, rel=0.01, abs=1e-4)
     states = [found(together, rank)[name]["state"] for rank in range(2)]
     assert states[0] == states[1]
-    assert states[0].get("ada") == alone.run.kept().get("ada")
-    assert states[0].get("logit_means", []) == pytest.approx(alone.run.kept().get("logit_means", []), rel=1e-3)
+    assert states[0].get("ada") == one.run.kept().get("ada")
+    assert states[0].get("logit_means", []) == pytest.approx(one.run.kept().get("logit_means", []), rel=1e-3)
 
 
 def test_a_run_goes_on_in_fewer_and_in_more_processes(together, tmp_path):

@@ -389,11 +389,23 @@ def test_a_setting_at_its_limit_is_taken(config):
     ProjectionConfig(**config)
 
 
+def test_a_projection_counts_the_steps_that_were_asked_for(new_generator):
+    generator = new_generator()
+    targets = generator.decode(sample_noise(generator, [77]))
+    steps = projected(generator, targets, ProjectionConfig(steps=1, candidates=4, tuning_steps=2))
+    assert [str(step).partition(":")[0] for step in steps] == [
+        *("step 0 of 1", "step 1 of 1"),
+        *("tuning step 1 of 2", "tuning step 2 of 2", "tuning step 2 of 2"),
+    ]
+
+
 def test_a_projection_says_how_far_it_is(new_generator):
     generator = new_generator()
     targets = generator.decode(sample_noise(generator, [77, 78]))
     steps = projected(generator, targets, ProjectionConfig(steps=2, candidates=4))
-    assert [str(step).partition(":")[0] for step in steps] == [f"step {i} of 4" for i in (0, 1, 2, 2, 3, 4)]
+    assert [str(step).partition(":")[0] for step in steps] == [
+        f"picture {picture} of 2, step {i} of 2" for picture in (1, 2) for i in (0, 1, 2)
+    ]
     assert [step.fraction for step in steps] == [0, 0.25, 0.5, 0.5, 0.75, 1]
     assert [len(step.latent) for step in steps] == [len(step.images) for step in steps] == [1, 1, 1, 2, 2, 2]
     for step in steps:

@@ -1,6 +1,7 @@
 """What one of several processes does by itself: which numbers it draws, and whom it listens to."""
 
 import signal
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -150,37 +151,42 @@ def test_a_batch_of_two_still_has_a_path(labelled_images, tmp_path, use, monkeyp
 # What asks a process to stop.
 
 
-def test_while_several_train_a_request_to_stop_is_kept_for_the_end_of_the_step(monkeypatch):
+def own(*_: object) -> None:
+    """A handler of the program that trains."""
+
+
+@pytest.fixture
+def _handled() -> Iterator[None]:
+    """All signals that ask a process to stop are answered by `own`, however the tests were started."""
+    before = {which: signal.signal(which, own) for which in SIGNALS}
+    yield
+    for which, handler in before.items():
+        signal.signal(which, handler)
+
+
+@pytest.mark.usefixtures("_handled")
+def test_while_several_train_a_request_to_stop_is_kept_for_the_end_of_the_step():
     world = World(size=2)
-    before = [signal.getsignal(which) for which in SIGNALS]
+    assert {signal.SIGINT, signal.SIGTERM} <= {*SIGNALS}
     for which in SIGNALS:
         world.stopped = True
         with world.listening():
             assert not world.stopped, "what was asked before is no concern of this run"
             signal.raise_signal(which)
             assert world.stopped
-        assert [signal.getsignal(each) for each in SIGNALS] == before
+        assert [signal.getsignal(each) for each in SIGNALS] == [own] * len(SIGNALS)
 
 
+@pytest.mark.usefixtures("_handled")
 def test_afterwards_signals_are_answered_as_before_even_if_the_run_failed():
-    def own(*_: object) -> None:
-        """A handler of the program that trains."""
-
     def failing() -> None:
         with World(size=2).listening():
             assert all(signal.getsignal(which) is not own for which in SIGNALS)
             raise ZeroDivisionError
 
-    kept = {which: signal.signal(which, own) for which in SIGNALS}
-    try:
-        with pytest.raises(ZeroDivisionError):
-            failing()
-        assert [signal.getsignal(which) for which in SIGNALS] == [own, own]
-        with World().listening():
-            assert [signal.getsignal(which) for which in SIGNALS] == [own, own], "one process alone is not asked"
-    finally:
-        for which, handler in kept.items():
-            signal.signal(which, handler)
+    with pytest.raises(ZeroDivisionError):
+        failing()
+    assert [signal.getsignal(which) for which in SIGNALS] == [own] * len(SIGNALS)
 
 
 def test_the_first_process_answers_as_if_it_were_alone(monkeypatch):

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 import gan_core
 from gan_core import ImageDataset, InputError, TrainConfig, path_length, train
 from gan_core.architectures import by_name
+from gan_core.augment import diffaugment
 from gan_core.objectives import ESTIMATES, OBJECTIVES, PENALTIES
 from gan_core.path_length import path_lengths
 from gan_core.training import averaging, checkpoint, recipes
@@ -184,11 +185,20 @@ def test_an_estimated_penalty_is_on_average_the_exact_one(labelled_images, tmp_p
 
 def test_an_estimated_penalty_changes_both_points_alike(labelled_images, tmp_path, use):
     """Else the difference between two augmentations would be taken for a slope."""
-    use(replace(TINY, objective="relativistic", penalty_estimate="finite", augment="diffaugment"))
+    use(replace(TINY, objective="relativistic", penalty_estimate="finite", augment="diffaugment", gamma=2.0))
     run = begun(labelled_images, tmp_path)
     real, labels = run.next_batch()
-    seen = run.judged(real, labels, 0, sloped=False)
-    assert run.penalty(seen, seen).item() < 100
+    fake = run.made(run.noise(BATCH, 4), labels).detach()
+    found = run.penalty(*(run.judged(images, labels, place, False) for place, images in enumerate((real, fake))))
+    expected = 0.0
+    for place, images in enumerate((real, fake)):
+        direction = torch.randint(0, 2, images.shape, generator=run.torch_random(7, 0, place)).float() * 2 - 1
+        here, there = (
+            run.discriminator(diffaugment(at, run.random(5, 0, place)), labels).double()
+            for at in (images, images + 0.01 * direction)
+        )
+        expected += ((there - here) / 0.01).square().mean().item()
+    assert found.item() == pytest.approx(2.0 / 2 / 16 * expected, rel=1e-3)  # 16x16 are a sixteenth of 64x64
 
 
 @pytest.mark.parametrize("penalty", PENALTIES)

@@ -20,6 +20,9 @@ from gan_core.architectures.architecture import size_of
 from gan_core.architectures.stylegan2 import (
     ARCHITECTURE,
     W_AVG_HALF_LIFE,
+    EqualisedConv,
+    HalveSide,
+    Linear,
     Mapping,
     StyleGAN2Config,
     StyleGAN2Discriminator,
@@ -65,12 +68,24 @@ def test_in_half_precision_it_says_nearly_the_same() -> None:
 
 
 def test_fresh_weights_keep_features_at_unit_scale() -> None:
-    discriminator = StyleGAN2Discriminator(WIDE)
-    scales = []
-    for block in discriminator.blocks:
-        block.register_forward_hook(lambda module, inputs, output: scales.append(output.square().mean().sqrt()))
-    logits = discriminator(images_of(WIDE, 64))
-    assert all(0.3 < scale < 3 for scale in scales) and 0.3 < logits.square().mean().sqrt() < 3
+    """A leaky ReLU's gain of sqrt 2 is for one without a leak: with 0.2 of it, squares become 1.04 times as large."""
+
+    def square(x: torch.Tensor) -> float:
+        return x.square().mean().item()
+
+    features = torch.randn(32, 256, 1, 1)
+    even = features.expand(-1, -1, 12, 12)  # which no filter changes
+    assert square(Linear(256, 256)(features.flatten(1))) == pytest.approx(1, rel=0.05)
+    assert square(Linear(256, 256, rate=0.01)(features.flatten(1))) == pytest.approx(1, rel=0.05)
+    assert square(EqualisedConv(256, 256, 1, gain=2.0)(features)) == pytest.approx(4, rel=0.05)
+    # Half of it from the branch with two leaky ReLUs, and half from the other.
+    block = HalveSide(256, 256)
+    assert square(block(even)[:, :, 2:-2, 2:-2]) == pytest.approx(0.52 * 1.04 + 0.5, rel=0.05)
+    assert square(block.skip(even)) == pytest.approx(0.5, rel=0.05)
+    discriminator = StyleGAN2Discriminator(StyleGAN2Config(16, 4, (256, 256, 512), latent_size=4, w_dim=4))
+    assert square(discriminator.from_image(torch.randn(256, 4, 1, 1))) == pytest.approx(2, rel=0.15)
+    assert square(discriminator.conv(torch.randn(8, 257, 8, 8))[..., 1:-1, 1:-1]) == pytest.approx(2, rel=0.05)
+    assert square(discriminator.dense(torch.randn(64, 256 * 16))) == pytest.approx(1, rel=0.05)
 
 
 def test_the_same_image_is_judged_by_its_label() -> None:

@@ -52,6 +52,12 @@ def colours() -> ImageDataset:
 
 
 @pytest.fixture(scope="module")
+def small_colours(colours) -> ImageDataset:
+    """16 of them, 8x8: a spatial VAE has one place for each."""
+    return ImageDataset.from_images(colours.images[:16, :8, :8], name="small colours")
+
+
+@pytest.fixture(scope="module")
 def vae(colours, tmp_path_factory) -> gan_core.Generator:
     """A taesd_vae of a few steps."""
     return finish(colours, config_for(tmp_path_factory.mktemp("vae"), "taesd_vae", steps=3)).generator
@@ -62,7 +68,10 @@ def vae(colours, tmp_path_factory) -> gan_core.Generator:
 
 @pytest.mark.parametrize("precision", ["auto", "fp32"])
 @pytest.mark.parametrize("preset", ["conv_vae", "taesd_vae", "finetune_decoder"])
-def test_a_run_that_was_stopped_reaches_the_same_weights_as_one_that_was_not(colours, vae, tmp_path, preset, precision):
+def test_a_run_that_was_stopped_reaches_the_same_weights_as_one_that_was_not(
+    small_colours, vae, tmp_path, preset, precision
+):
+    colours = small_colours
     # The discriminator joins in after the run was resumed, and again before it.
     for joins_at, stop in ((30, 4), (10, 5)):
         settings = {"steps": 8, "precision": precision, "adversarial_kimg": joins_at / 1000}
@@ -118,7 +127,8 @@ def test_a_decoder_that_is_tuned_follows_the_reconstruction_alone(colours, vae, 
             assert parameter.grad is None, name
 
 
-def test_tuning_a_decoder_leaves_the_latents_what_they_are(colours, vae, tmp_path):
+def test_tuning_a_decoder_leaves_the_latents_what_they_are(small_colours, vae, tmp_path):
+    colours = small_colours
     before = {name: tensor.clone() for name, tensor in vae.module.state_dict().items()}
     tuned = finish(colours, config_for(tmp_path, "finetune_decoder", steps=80, learning_rate=2e-3), vae).generator
     assert different(before, vae.module.state_dict()) == set(), "and so is the VAE that was given"
@@ -141,8 +151,11 @@ def test_it_learns_to_make_images_anew(tmp_path):
 
 
 def test_a_latent_with_height_and_width_learns_to_make_images_anew(tmp_path):
-    history = finish(digits(16, "RGB", False, False), config_for(tmp_path, "taesd_vae", steps=60, batch_size=8)).history
-    first, last = (history[place].values["reconstruction"] / (3 * 16 * 16) for place in (0, -1))
+    large = digits(16, "RGB", False, False)
+    halves = large.images[:32].reshape(32, 8, 2, 8, 2, 3).mean((2, 4)).astype(np.uint8)
+    config = config_for(tmp_path, "taesd_vae", steps=32, batch_size=4, learning_rate=1e-3, precision="fp32")
+    history = finish(replace(large, images=halves, labels=None), config).history
+    first, last = (history[place].values["reconstruction"] / (3 * 8 * 8) for place in (0, -1))
     assert last < first - 0.5, "nats per value, of L1: what is left of the error is less than 0.6 of what it was"
 
 
@@ -214,13 +227,15 @@ def test_the_record_says_how_likely_held_out_images_are_and_how_many_units_are_u
     assert header == "images,reconstruction,kl,held_out,bits_per_dimension,active_units"
 
 
-def test_a_collapsed_posterior_is_called_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(variational, "MEASURED_EVERY", 1600)
-    monkeypatch.setitem(recipes.PRESETS, "conv_vae", replace(recipes.PRESETS["conv_vae"], warm_up_kimg=0.1))
-    config = config_for(tmp_path, steps=104, beta=1000, batch_size=32)
-    progress = finish(digits(28, "grey", False, False), config)
-    assert progress.record.values["active_units"] == 0
-    assert "posterior collapse" in str(progress)
+@pytest.mark.parametrize(("beta", "collapsed"), [(1000.0, True), (1e-3, False)])
+def test_a_collapsed_posterior_is_called_so(tmp_path, monkeypatch, beta, collapsed):
+    monkeypatch.setattr(variational, "MEASURED_EVERY", 800)
+    small = {"network": {"width": 4, "latent_size": 4}, "learning_rate": 4e-3, "average_kimg": 0.2}
+    monkeypatch.setitem(recipes.PRESETS, "small", replace(recipes.PRESETS["conv_vae"], warm_up_kimg=0.1, **small))
+    config = config_for(tmp_path, "small", steps=56, beta=beta, batch_size=16)
+    progress = finish(digits(16, "grey", False, False), config)
+    assert (progress.record.values["active_units"] == 0) is collapsed
+    assert ("posterior collapse" in str(progress)) is collapsed
 
 
 def test_what_was_measured_in_the_warm_up_says_nothing_of_collapse_and_a_measurement_says_its_age(
@@ -328,7 +343,7 @@ def test_a_broken_weight_stops_the_run_and_spares_the_last_good_files(colours, t
 
 @pytest.mark.parametrize("side", [8, 28, 30, 32, 33, 64])
 def test_any_side_can_be_learned(tmp_path, side):
-    pixels = np.random.RandomState(0).randint(0, 256, (16, side, side, 3), np.uint8)
+    pixels = np.random.RandomState(0).randint(0, 256, (BATCH, side, side, 3), np.uint8)
     for preset in ("conv_vae", "taesd_vae"):
         config = config_for(tmp_path / preset, preset, steps=1, adversarial_kimg=0.0, reconstruction="laplace")
         made = finish(ImageDataset.from_images(pixels), config).generator
