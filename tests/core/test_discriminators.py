@@ -65,7 +65,8 @@ def test_logits_are_those_that_were_written_down(case):
         assert found[name] == pytest.approx(values, **CLOSE), name
 
 
-def test_every_family_that_is_trained_is_here_with_each_of_its_normalisations():
-    here = {(case["family"], case["normalisation"]) for case in CASES}
+def test_every_family_that_is_trained_is_here_with_each_of_its_normalisations_and_labels():
+    here = {(case["family"], case["normalisation"], "labels" in case) for case in CASES}
     for name in ("dcgan", "r3gan", "stylegan2", "fastgan"):
-        assert {(name, normalisation) for normalisation in by_name(name).normalisations} <= here
+        for normalisation in by_name(name).normalisations:
+            assert {(name, normalisation, False), (name, normalisation, True)} <= here
