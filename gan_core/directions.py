@@ -418,6 +418,15 @@ def save(directions: Directions, path: str | Path) -> Path:
     return path
 
 
+def holds_directions(path: str | Path) -> bool:
+    """Whether a safetensors file has directions that this version reads, by its header alone."""
+    try:
+        with opened(Path(path)) as file:
+            return file.metadata.get("gan_core.directions_version") == str(FORMAT_VERSION)
+    except InputError:
+        return False
+
+
 def load(path: str | Path) -> Directions:
     """Opens directions from a safetensors file. Nothing in the file is executed.
 

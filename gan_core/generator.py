@@ -144,9 +144,7 @@ class Generator:
         self.check(latent)
         controls = self._controls(len(latent), noise, noise_seed, transform)
         images: Tensor | None = None
-        at_once = self._at_once(latent.samples.shape[2] * latent.samples.shape[3])
-        for start in range(0, len(latent), at_once):
-            part = slice(start, start + at_once)
+        for part in self.passes(latent):
             decoded = self._decoded(latent[part], {name: value(part) for name, value in controls.items()})
             if images is None:
                 # Once for all of them: joined at the end, thousands would take twice the memory.
@@ -184,12 +182,13 @@ class Generator:
         means = torch.cat(parts)
         return Latent(means if spatial else means[:, :, None, None])
 
-    def _at_once(self, places: int) -> int:
-        """How many latents are decoded in one pass, each with so many places."""
+    def passes(self, latent: Latent) -> list[slice]:
+        """The parts of a batch that `decode` decodes at once: all in one pass would not fit into memory."""
         pixels = math.prod(self.size)
         if self.architecture.spatial:
-            pixels = pixels * places // math.prod(self.latent_shape[1:])
-        return max(1, min(MOST_DECODED_AT_ONCE, PIXELS_DECODED_AT_ONCE // max(1, pixels)))
+            pixels = pixels * math.prod(latent.samples.shape[2:4]) // math.prod(self.latent_shape[1:])
+        at_once = max(1, min(MOST_DECODED_AT_ONCE, PIXELS_DECODED_AT_ONCE // max(1, pixels)))
+        return [slice(start, start + at_once) for start in range(0, len(latent), at_once)]
 
     def _decoded(self, latent: Latent, controls: dict[str, Any]) -> Tensor:
         samples = latent.samples.to(self.device, torch.float32)
@@ -335,17 +334,29 @@ def load(path: str | Path) -> Generator:
     """
     path = Path(path)
     with weights.opened(path) as file:
-        described = file.description
-        if described is None:
-            architecture = architectures.detect(file.shapes)
-            if architecture is None:
-                raise InputError(f"{path.name} is {file.kind}, not a generator. {weights.WHERE_GENERATORS_COME_FROM}")
-            config, card = _recognised(path, architecture, file.shapes), {}
-        else:
-            architecture = _named(path, described.architecture)
-            config, card = _config(path, architecture, described.config), described.card
-        card = {"title": path.stem, **card}
-        return assembled(path.name, architecture, config, file.shapes, file.tensors, card)
+        architecture, config, card = _described(path, file)
+        return assembled(path.name, architecture, config, file.shapes, file.tensors, {"title": path.stem, **card})
+
+
+def architecture_of(path: str | Path) -> Architecture | None:
+    """The family of the generator in a safetensors file, by its header alone; None where `load` would refuse it."""
+    try:
+        with weights.opened(Path(path)) as file:
+            return _described(Path(path), file)[0]
+    except InputError:
+        return None
+
+
+def _described(path: Path, file: weights.OpenedFile) -> tuple[Architecture, Any, Mapping[str, Any]]:
+    """The family, the config and the card of the generator in a file. Raises InputError where there is none."""
+    described = file.description
+    if described is not None:
+        architecture = _named(path, described.architecture)
+        return architecture, _config(path, architecture, described.config), described.card
+    detected = architectures.detect(file.shapes)
+    if detected is None:
+        raise InputError(f"{path.name} is {file.kind}, not a generator. {weights.WHERE_GENERATORS_COME_FROM}")
+    return detected, _recognised(path, detected, file.shapes), {}
 
 
 def assembled(

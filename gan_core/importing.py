@@ -25,7 +25,7 @@ from .architectures import (
     taesd_vae,
 )
 from .errors import InputError
-from .generator import Generator, assembled, load
+from .generator import Generator, architecture_of, assembled, load
 from .weights import dcgan_layouts, foreign, torch_files
 from .weights.foreign import ITEMS_OF_A_CANDIDATE, ITEMS_OF_A_TENSOR, MOST_SEARCHED, Rank, prefixes
 from .weights.pickles import Work
@@ -89,6 +89,29 @@ def importing(path: str | Path) -> Iterator[Reading]:
             first = first or state
             yield Reading(0, file.size)
         raise InputError(f"{path.name} is {_stranger(first) if first else _nothing(file)}.")
+
+
+PICKLES = (b"\x80", b"PK\x03\x04")
+"""What a pickle and a file of torch.save begin with."""
+
+
+def may_be_weights(path: Path) -> bool:
+    """Whether a file begins as those do that `importing` reads as pickles. More is only known when it is read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(4).startswith(PICKLES)
+    except OSError:
+        return False
+
+
+def importable(path: Path) -> Architecture | None:
+    """The family that `importing` finds in a safetensors file, by its header alone; None where it would refuse it."""
+    try:
+        with weights.opened(path) as file:
+            layout = None if file.description else _layout(file.shapes)
+    except InputError:
+        return None
+    return layout.architecture if layout else architecture_of(path)
 
 
 def _read(file: torch_files.TorchFile, state: foreign.Weights, layout: Layout) -> Iterator[Reading]:
