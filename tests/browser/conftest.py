@@ -56,9 +56,16 @@ def language() -> str:
 
 
 @pytest.fixture
-def page(browser: "Browser", comfy: Comfy, language: str, tmp_path: Path) -> Iterator["Page"]:
+def vue() -> bool:
+    """Whether nodes are drawn as HTML ("Nodes 2.0") and not on the canvas; a test may choose by parameter."""
+    return False
+
+
+@pytest.fixture
+def page(browser: "Browser", comfy: Comfy, language: str, vue: bool, tmp_path: Path) -> Iterator["Page"]:
     """ComfyUI's page, ready to work. At the end it must have had no error and show none."""
-    comfy.post("/settings", {"Comfy.TutorialCompleted": True, "Comfy.Locale": language})
+    settings = {"Comfy.TutorialCompleted": True, "Comfy.Locale": language, "Comfy.VueNodes.Enabled": vue}
+    comfy.post("/settings", settings)
     page = browser.new_page(viewport={"width": 1600, "height": 900})
     page.set_default_timeout(PATIENCE)
     errors: list[str] = []

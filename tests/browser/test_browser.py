@@ -126,6 +126,100 @@ def test_sampling_ends_with_pictures(page: "Page", comfy: Comfy) -> None:
     assert last_status(comfy) == "success"
 
 
+def test_a_run_that_had_nothing_to_do_says_so(page: "Page") -> None:
+    open_template(page, "sample_a_generator")
+    node(page, "SampleNoise").evaluate(
+        "node => { node.widgets.find(widget => widget.name === 'control_after_generate').value = 'fixed' }"
+    )
+    press_run(page)
+    picture_on(page, "SaveImage", "type=output")
+    assert not page.get_by_text("Nothing has changed").count()
+    press_run(page)
+    page.get_by_text("Nothing has changed").wait_for()
+
+
+def test_budgets_are_shown_as_they_are(page: "Page") -> None:
+    page.evaluate("graph => window.app.loadGraphData(graph)", workflow("train_a_gan_on_a_folder"))
+    shown = node(page, "TrainGAN").evaluate(
+        """node => ["kimg", "minutes", "learning_rate"].map(name => {
+            const widget = node.widgets.find(widget => widget.name === name)
+            widget.value = name === "learning_rate" ? 0.000002 : 0.3
+            widget.callback(widget.value)
+            return [widget.value, Number(widget._displayValue)]
+        })"""
+    )
+    assert shown == [[0.3, 0.3], [0.3, 0.3], [0.000002, 0.000002]]
+
+
+# What lies where.
+
+PICTURED = ["SaveImage", "PreviewImage", "TrainGAN", "TrainVAE", "LossGraphNode", "ProjectImage", "MeasureGenerator"]
+"""Nodes that show a picture once they have run."""
+
+SPEAKING = [
+    "LoadImageFolder", "TrainGAN", "TrainVAE", "LoadGenerator", "SaveGenerator", "ImportGenerator", "VAEToGenerator",
+    "PublishGenerator", "MeasureGenerator", "MeasureLikelihood", "ProjectImage", "FindDirections", "SaveDirections",
+    "SeedGrid", "DirectionGrid",
+]  # fmt: skip
+"""Nodes that show a text then."""
+
+SAID = "12.3 kimg, 456 images/s, loss D 0.69 G 1.23, KID 4.567\nkept in output/gan/runs/my_generator"
+
+BOXES = """vue => window.app.graph.nodes.map(node => {
+    if (!vue) return [node.type, node.pos[0], node.pos[1] - 30, node.size[0], node.size[1] + 30]
+    const element = document.querySelector(`[data-node-id="${node.id}"]`)
+    const {left, top, width} = element.getBoundingClientRect()
+    const parts = [element, ...element.querySelectorAll("*")].map(part => part.getBoundingClientRect())
+    const bottom = Math.max(...parts.filter(part => part.width && part.height).map(part => part.bottom))
+    const scale = window.app.canvas.ds.scale
+    return [node.type, left / scale, top / scale, width / scale, (bottom - top) / scale]
+})"""
+
+SHOW = """async ({said, speaking, pictured}) => {
+    const {api, graph} = window.app
+    for (const node of graph.nodes) {
+        const id = String(node.id)
+        const images = [{filename: "box.png", type: "input", subfolder: ""}]
+        const shown = {node: id, display_node: id, prompt_id: "box", output: {images}}
+        if (speaking.includes(node.type)) api.dispatchCustomEvent("progress_text", {nodeId: id, text: said})
+        if (pictured.includes(node.type)) api.dispatchCustomEvent("executed", shown)
+    }
+}"""
+"""What the server sends of a run, without running it."""
+
+
+def covered(boxes: list[tuple[str, float, float, float, float]]) -> list[str]:
+    """Pairs of nodes of which one lies on the other."""
+    return [
+        f"{one[0]} and {other[0]}"
+        for place, one in enumerate(boxes)
+        for other in boxes[place + 1 :]
+        if all(one[axis] < other[axis] + other[axis + 2] and other[axis] < one[axis] + one[axis + 2] for axis in (1, 2))
+    ]
+
+
+@pytest.mark.parametrize("vue", [False, True], ids=["canvas", "Nodes 2.0"])
+def test_no_node_of_a_template_covers_another_before_or_after_a_run(page: "Page", comfy: Comfy, vue: bool) -> None:
+    Image.new("RGB", (512, 512)).save(comfy.input / "box.png")
+    found = {}
+    for name in TEMPLATES:
+        page.evaluate("graph => window.app.loadGraphData(graph)", workflow(name))
+        # Nodes outside of the view are not drawn.
+        page.evaluate("() => window.app.canvas.ds.reset()")
+        page.evaluate("() => { window.app.canvas.ds.scale = 0.3; window.app.canvas.setDirty(true, true) }")
+        count = len(workflow(name)["nodes"])
+        if vue:
+            page.wait_for_function("n => document.querySelectorAll('[data-node-id]').length >= n", arg=count)
+        page.wait_for_timeout(300)
+        before = covered(page.evaluate(BOXES, vue))
+        page.evaluate(SHOW, {"said": SAID, "speaking": SPEAKING, "pictured": PICTURED})
+        page.wait_for_timeout(500)
+        after = covered(page.evaluate(BOXES, vue))
+        if before or after:
+            found[name] = before, after
+    assert not found
+
+
 # Help and languages.
 
 
