@@ -72,7 +72,7 @@ class GeneratorAsVAE:
         latent = self._latent(samples)
         with host.on_device(self.generator, self.memory_used_decode(samples.shape)):
             try:
-                return _shown(self.generator.decode(latent))
+                return _shown(host.decoded(self.generator, latent))
             except Exception as error:
                 if not self.generator.architecture.spatial or not host.is_out_of_memory(error):
                     raise

@@ -43,11 +43,16 @@ class ImportGenerator(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, name=None) -> bool | str:
+        return host.Refusal.of(name=host.not_there(host.resolve_foreign, name))
+
+    @classmethod
     def fingerprint_inputs(cls, name=None, save=False) -> str:
         """Reads again when the file was replaced."""
         return host.fingerprint(host.resolve_foreign, name)
 
     @classmethod
+    @host.says_errors
     def execute(cls, name, save) -> io.NodeOutput:
         path = host.resolve_foreign(name)
         bar = host.NodeProgress(cls.hidden.unique_id)
@@ -82,11 +87,16 @@ class VAEToGenerator(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, name=None) -> bool | str:
+        return host.Refusal.of(name=host.not_there(host.resolve_vae, name))
+
+    @classmethod
     def fingerprint_inputs(cls, name=None) -> str:
         """Reads again when the file was replaced."""
         return host.fingerprint(host.resolve_vae, name)
 
     @classmethod
+    @host.says_errors
     def execute(cls, name) -> io.NodeOutput:
         bar = host.NodeProgress(cls.hidden.unique_id)
         generator = _read(host.resolve_vae(name), bar)
@@ -120,6 +130,7 @@ class GeneratorToVAE(io.ComfyNode):
         )
 
     @classmethod
+    @host.says_errors
     def execute(cls, generator, label=ANY_CLASS) -> io.NodeOutput:
         return io.NodeOutput(GeneratorAsVAE(generator, class_of(generator, label)))
 
@@ -127,7 +138,7 @@ class GeneratorToVAE(io.ComfyNode):
 def _read(path: Path, bar: host.NodeProgress) -> Generator:
     """Opens a file, which is where the bar moves and the stop button works."""
     for step in importing(path):
-        bar.reading(step.done, step.total)
+        bar.receiving(step.done, step.total, f"of {path.name} read")
     return step.generator
 
 

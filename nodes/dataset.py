@@ -101,6 +101,7 @@ class LoadImageFolder(io.ComfyNode):
             return "missing"  # execute says so
 
     @classmethod
+    @host.says_errors
     def execute(cls, folder, size, channels, fit, mirror, labels, width=0) -> io.NodeOutput:
         bar = host.NodeProgress(cls.hidden.unique_id)
         height_and_width = size, width or size
@@ -110,7 +111,7 @@ class LoadImageFolder(io.ComfyNode):
             path = host.resolve_image_folder(folder)
             settings = height_and_width, channels, fit, mirror, labels, host.dataset_cache(), host.results()
             for step in reading(path, *settings):
-                bar.reading(step.done, step.total)
+                bar.reading(step.done, step.total, "images read")
             dataset = step.dataset
         host.report_skipped(dataset)
         bar.say("\n".join([dataset.summary, *dataset.remarks]))
@@ -136,6 +137,7 @@ class ImagesToDataset(io.ComfyNode):
         )
 
     @classmethod
+    @host.says_errors
     def execute(cls, images, size, channels, fit, mirror, width=0) -> io.NodeOutput:
         dataset = ImageDataset.from_images(images, (size, width or size), channels, fit, mirror)
         host.NodeProgress(cls.hidden.unique_id).say(dataset.summary)

@@ -83,6 +83,7 @@ class FindDirections(io.ComfyNode):
         )
 
     @classmethod
+    @host.says_errors
     def execute(
         cls, generator, method, count, first_layer, last_layer, samples, name, latent=None, against=None
     ) -> io.NodeOutput:
@@ -90,6 +91,7 @@ class FindDirections(io.ComfyNode):
         if method == "sefa":
             found = steering.sefa(generator, count, first_layer, last)
         elif method == "pca":
+            host.say(f"looking at {samples:,} styles")
             found = steering.pca(generator, count, samples)
         elif latent is None:
             raise InputError("A boundary needs latents: connect those that have what you look for to latent.")
@@ -123,7 +125,7 @@ class ApplyDirection(io.ComfyNode):
                     default=2.0,
                     min=-100.0,
                     max=100.0,
-                    step=0.1,
+                    step=0.05,
                     tooltip="How far: 1 is as far as the generator's own latents mostly differ; below 0 the other way.",
                 ),
                 io.Int.Input(
@@ -146,6 +148,7 @@ class ApplyDirection(io.ComfyNode):
         )
 
     @classmethod
+    @host.says_errors
     def execute(cls, generator, latent, directions, direction, strength, first_layer, last_layer) -> io.NodeOutput:
         points = from_comfy(generator, latent)
         first, last = (None if layer == AS_FOUND else layer for layer in (first_layer, last_layer))
@@ -175,7 +178,7 @@ class DirectionGrid(io.ComfyNode):
                     default=3.0,
                     min=0.1,
                     max=100.0,
-                    step=0.1,
+                    step=0.05,
                     tooltip="The greatest strength, at the right; at the left it is as far the other way.",
                 ),
                 io.Int.Input(
@@ -187,6 +190,7 @@ class DirectionGrid(io.ComfyNode):
         )
 
     @classmethod
+    @host.says_errors
     def execute(cls, generator, latent, directions, rows, columns, strength, cell) -> io.NodeOutput:
         steering.check_fit(generator, directions)
         point = from_comfy(generator, latent)[:1]
@@ -199,7 +203,7 @@ class DirectionGrid(io.ComfyNode):
 
         def drawn() -> Iterator[Tensor]:
             for place, _ in enumerate(names):
-                bar.reading(place, len(names))
+                bar.reading(place, len(names), "directions drawn")
                 yield generator.decode(steering.move(generator, points, directions, str(place + 1), strengths))
 
         with host.on_device(generator):
@@ -233,9 +237,10 @@ class SaveDirections(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, filename_prefix=None) -> bool | str:
-        return (filename_prefix is not None and host.bad_prefix(filename_prefix, host.DIRECTIONS)) or True
+        return host.Refusal.of(filename_prefix=host.unusable_prefix(filename_prefix, host.DIRECTIONS))
 
     @classmethod
+    @host.says_errors
     def execute(cls, directions, filename_prefix) -> io.NodeOutput:
         shown = host.shown_path(steering.save(directions, host.directions_path(filename_prefix)))
         host.NodeProgress(cls.hidden.unique_id).say(f"saved as {shown}")
@@ -265,11 +270,16 @@ class LoadDirections(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, name=None) -> bool | str:
+        return host.Refusal.of(name=host.not_there(host.resolve_directions, name))
+
+    @classmethod
     def fingerprint_inputs(cls, name=None) -> str:
         """Loads again when the file was replaced."""
         return host.fingerprint(host.resolve_directions, name)
 
     @classmethod
+    @host.says_errors
     def execute(cls, name) -> io.NodeOutput:
         directions = steering.load(host.resolve_directions(name))
         host.NodeProgress(cls.hidden.unique_id).say(directions.summary)

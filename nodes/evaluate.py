@@ -72,6 +72,7 @@ class MeasureGenerator(io.ComfyNode):
         )
 
     @classmethod
+    @host.says_errors
     def execute(cls, generator, dataset, count, seed) -> io.NodeOutput:
         shown = host.NodeProgress(cls.hidden.unique_id)
         with host.on_device(generator):
@@ -146,17 +147,19 @@ class MeasureLikelihood(io.ComfyNode):
         )
 
     @classmethod
+    @host.says_errors
     def execute(cls, generator, dataset, likelihood, count, samples, seed) -> io.NodeOutput:
         shown = host.NodeProgress(cls.hidden.unique_id)
         chosen = np.sort(np.random.RandomState(seed).permutation(len(dataset))[:count])
         images = dataset.batch(chosen)
+        shown.say(f"looking at {len(images):,} images")
         with host.on_device(generator):
             bound = elbo(generator, images, likelihood, seed)
             scale = None if LIKELIHOODS[likelihood].binary else bound.scale
             estimates = []
             for part in weighing(generator, images, samples, likelihood, seed, scale) if samples else ():
                 estimates.append(part)
-                shown.reading(sum(map(len, estimates)), len(images))
+                shown.reading(sum(map(len, estimates)), len(images), "images weighed")
         text = str(bound)
         nats = bound.nats
         if estimates:

@@ -57,11 +57,16 @@ class LoadGenerator(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, name=None) -> bool | str:
+        return host.Refusal.of(name=host.not_there(host.resolve_generator, name))
+
+    @classmethod
     def fingerprint_inputs(cls, name=None) -> str:
         """Loads again when the file was replaced."""
         return host.fingerprint(host.resolve_generator, name)
 
     @classmethod
+    @host.says_errors
     def execute(cls, name) -> io.NodeOutput:
         generator = load(host.resolve_generator(name))
         host.NodeProgress(cls.hidden.unique_id).say(
@@ -95,9 +100,10 @@ class SaveGenerator(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, filename_prefix=None) -> bool | str:
         """A prefix that cannot be is said before an hour of training, not after."""
-        return (filename_prefix is not None and host.bad_prefix(filename_prefix)) or True
+        return host.Refusal.of(filename_prefix=host.unusable_prefix(filename_prefix))
 
     @classmethod
+    @host.says_errors
     def execute(cls, generator, filename_prefix) -> io.NodeOutput:
         path = generator.save(host.generator_path(filename_prefix))
         shown = host.shown_path(path)
@@ -186,6 +192,7 @@ class SampleNoise(io.ComfyNode):
         )
 
     @classmethod
+    @host.says_errors
     def execute(
         cls,
         generator,
@@ -266,6 +273,7 @@ class Decode(io.ComfyNode):
         )
 
     @classmethod
+    @host.says_errors
     def execute(
         cls, generator, latent, label=ANY_CLASS, noise=NOISES[0], noise_seed=0, transform=None
     ) -> io.NodeOutput:
@@ -274,7 +282,7 @@ class Decode(io.ComfyNode):
         points = from_comfy(generator, latent, class_of(generator, label))
         matrices = None if transform is None else transform.matrices(len(points))
         with host.on_device(generator):
-            images = generator.decode(points, noise, noise_seed, matrices)
+            images = host.decoded(generator, points, noise, noise_seed, matrices)
         return io.NodeOutput(host.to_intermediate(to_image(images)))
 
 
@@ -308,6 +316,7 @@ class Encode(io.ComfyNode):
         )
 
     @classmethod
+    @host.says_errors
     def execute(cls, generator, images, fit) -> io.NodeOutput:
         if not isinstance(generator, Generator):
             return io.NodeOutput({"samples": generator.encode(images)})

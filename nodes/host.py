@@ -4,11 +4,13 @@ The only file that imports ComfyUI's own modules; comfy_api is the language of s
 """
 
 import contextlib
+import functools
 import logging
+import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +21,29 @@ import folder_paths
 import numpy as np
 import torch
 from comfy.cli_args import args
+from comfy_execution.graph_utils import ExecutionBlocker
+from comfy_execution.utils import get_executing_context
 from PIL import Image
 from server import PromptServer
 
-from ..gan_core import Generator, ImageDataset, InputError, Progress, examples, pictures
-from ..gan_core.errors import cleaned, shown
+from ..gan_core import Generator, ImageDataset, InputError, Latent, Progress, examples, folders, pictures
+from ..gan_core import directions as steering
+from ..gan_core.errors import TrainingDiverged, cleaned, shown
+from ..gan_core.generator import NOISES, architecture_of
 from ..gan_core.hub import consent
-from ..gan_core.importing import ENDINGS, SAFETENSORS
+from ..gan_core.importing import ENDINGS, SAFETENSORS, importable, may_be_weights
 from ..gan_core.locks import Owner, own, own_next_free
 from ..gan_core.metrics import Measuring
 from ..gan_core.names import bad_name
+from ..gan_core.pacing import Pace
 from ..gan_core.projection import Projecting
 from ..gan_core.training import checkpoint
 
 OLDEST_COMFYUI = (0, 18, 1)
+
+GENERATOR_ENDINGS = (".safetensors",)
+FOREIGN_ENDINGS = (".safetensors", *ENDINGS)
+VAE_ENDINGS = (*SAFETENSORS, *ENDINGS)
 
 CATEGORY = "GAN"
 
@@ -46,10 +57,6 @@ EXAMPLE_GENERATORS = tuple(
 
 DIRECTIONS = "gan_directions"
 """The folder of directions, beside that of generators: they are no generators, and are not offered as such."""
-
-PREVIEW_SECONDS = 2.0
-PREVIEW_SHARE = 0.03
-"""Previews come this often, but rarer where they would take a greater share of the time."""
 
 PREVIEW_SIDE = 512
 """Pixels of a preview's longer side, about."""
@@ -83,10 +90,11 @@ def register_folders() -> None:
 
 
 def image_folders() -> list[str]:
-    """The folders that Load Image Folder offers, by names that say where they lie."""
+    """The folders that Load Image Folder offers, by names that say where they lie; two levels deep, as below these are
+    classes of one data set."""
     found = [*EXAMPLE_FOLDERS]
     for kind, root in _image_roots():
-        found += [f"{kind}/{name}" for name in _subfolders(root)]
+        found += [f"{kind}/{name}" for name in folders.folders_in(root, depth=2)]
     return list(dict.fromkeys(found))
 
 
@@ -94,8 +102,8 @@ def resolve_image_folder(name: str) -> Path:
     """The folder behind a name. Raises InputError for one that is missing or leads out of ComfyUI's folders."""
     kind, _, rest = name.partition("/")
     for root_kind, root in _image_roots():
-        folder = root / rest
-        if kind == root_kind and rest and folder_paths.is_within_directory(str(root), str(folder)) and folder.is_dir():
+        folder = folders.within(root, rest)
+        if kind == root_kind and folder is not None and os.path.isdir(folder):
             return folder
     raise InputError(
         f'There is no image folder "{name}". Put a folder of images into ComfyUI\'s input or datasets folder, '
@@ -114,28 +122,24 @@ def results() -> list[Path]:
 
 
 def generator_names() -> list[str]:
-    """The generators that Load Generator offers."""
-    names = [name.replace("\\", "/") for name in folder_paths.get_filename_list("gan")]
-    return [*EXAMPLE_GENERATORS, *(name for name in names if Path(name).name != checkpoint.FILE)]
+    """The generators that Load Generator offers: files whose header says that it opens them."""
+    return [*EXAMPLE_GENERATORS, *_offered("gan", GENERATOR_ENDINGS, architecture_of)]
 
 
 def resolve_generator(name: str) -> Path:
     """The file behind a name. Raises InputError for one that is missing or leads out of the folders."""
-    return _resolved(name, (".safetensors",))
+    return _resolved(name, GENERATOR_ENDINGS)
 
 
 def foreign_names() -> list[str]:
     """The files that Import Generator offers: those of other programs first."""
-    found = []
-    for root in folder_paths.get_folder_paths("gan"):
-        names, _ = folder_paths.recursive_search(root, excluded_dir_names=[".git"])
-        found += folder_paths.filter_files_extensions(names, ENDINGS)
-    return [*sorted({name.replace("\\", "/") for name in found}), *generator_names()]
+    ours = generator_names()
+    return [*(name for name in _offered("gan", FOREIGN_ENDINGS, _importable) if name not in ours), *ours]
 
 
 def resolve_foreign(name: str) -> Path:
     """The file behind a name of foreign_names. Raises InputError as resolve_generator does."""
-    return _resolved(name, (".safetensors", *ENDINGS))
+    return _resolved(name, FOREIGN_ENDINGS)
 
 
 def _resolved(name: str, endings: tuple[str, ...]) -> Path:
@@ -147,44 +151,86 @@ def _resolved(name: str, endings: tuple[str, ...]) -> Path:
     return path
 
 
-def _within(kind: str, name: str, endings: tuple[str, ...]) -> Path | None:
-    """The file of that name in the folders of a kind; None for one that is missing or leads out of them."""
-    for root in folder_paths.get_folder_paths(kind):
-        path = Path(root) / name
-        if path.suffix.lower() in endings and path.is_file() and folder_paths.is_within_directory(root, str(path)):
-            return path
-    return None
-
-
 def vae_names() -> list[str]:
     """The files in models/vae that VAE to Generator offers."""
-    names = folder_paths.filter_files_extensions(folder_paths.get_filename_list("vae"), (*SAFETENSORS, *ENDINGS))
-    return [name.replace("\\", "/") for name in names]
+    return _offered("vae", VAE_ENDINGS, _opens_as_vae)
 
 
 def resolve_vae(name: str) -> Path:
-    """The file behind a name of vae_names. Raises InputError for any other."""
-    # By the list, not by where it lies: many keep their models elsewhere, with links to them.
-    path = folder_paths.get_full_path("vae", name) if name in vae_names() else None
+    """The file behind a name of vae_names. Raises InputError for one that is missing or leads out of the folders."""
+    path = _within("vae", name, VAE_ENDINGS)
     if path is None:
         raise InputError(f'There is no VAE "{name}" in models/vae. Press R to refresh the list.')
-    return Path(path)
+    return path
 
 
 def direction_names() -> list[str]:
     """The directions that Load Directions offers."""
-    return [name.replace("\\", "/") for name in folder_paths.get_filename_list(DIRECTIONS)]
+    return _offered(DIRECTIONS, GENERATOR_ENDINGS, steering.holds_directions)
 
 
 def resolve_directions(name: str) -> Path:
     """The file behind a name of direction_names. Raises InputError for one that is missing or leads out."""
-    path = _within(DIRECTIONS, name, (".safetensors",))
+    path = _within(DIRECTIONS, name, GENERATOR_ENDINGS)
     if path is None:
         raise InputError(
             f'There are no directions "{name}" in models/{DIRECTIONS} or output/{DIRECTIONS}. Press R to refresh the '
             "list."
         )
     return path
+
+
+def not_there(resolve: Callable[[str], Path], name: str | None) -> str | None:
+    """Why a name cannot be queued, for validate_inputs; None where it can, or is not known yet.
+
+    A file that is there and does not open may be queued: what it is instead is said when it is opened.
+    """
+    try:
+        if name is not None:
+            resolve(name)
+    except InputError as error:
+        return str(error)
+    return None
+
+
+def _offered(kind: str, endings: tuple[str, ...], opens: Callable[[Path], object]) -> list[str]:
+    """Names of the files in the folders of a kind that open. Of two with one name it is the first that is meant."""
+    found = {name for root in folder_paths.get_folder_paths(kind) for name in folders.files_in(root, endings)}
+    return sorted(name for name in found if (path := _within(kind, name, endings)) and _known(opens, path))
+
+
+def _within(kind: str, name: str, endings: tuple[str, ...]) -> Path | None:
+    """The file of that name in the folders of a kind; None for one that is missing or leads out of them."""
+    for root in folder_paths.get_folder_paths(kind):
+        path = folders.within(root, name)
+        if path is not None and path.suffix.lower() in endings and os.path.isfile(path):
+            return path
+    return None
+
+
+def _known(opens: Callable[[Path], object], path: Path) -> bool:
+    try:
+        status = path.stat()
+    except OSError:
+        return False
+    return _looked_at(opens, path, status.st_mtime_ns, status.st_size)
+
+
+@functools.lru_cache(maxsize=100_000)
+def _looked_at(opens: Callable[[Path], object], path: Path, mtime_ns: int, size: int) -> bool:
+    """Whether a file opens. Lists are asked for at every prompt, and a header is read once for each state of a file."""
+    return bool(opens(path))
+
+
+def _importable(path: Path) -> bool:
+    return importable(path) is not None if path.suffix.lower() in SAFETENSORS else may_be_weights(path)
+
+
+def _opens_as_vae(path: Path) -> bool:
+    if path.suffix.lower() not in SAFETENSORS:
+        return may_be_weights(path)
+    architecture = importable(path)
+    return architecture is not None and architecture.encodes
 
 
 def fingerprint(resolve: Callable[[str], Path], name: str | None) -> str:
@@ -210,10 +256,7 @@ def run_folder(name: str) -> Path:
     reason = bad_run_name(name)
     if reason:
         raise InputError(reason)
-    folder = _output() / "runs" / name
-    if not folder_paths.is_within_directory(str(_output()), str(folder)):
-        raise InputError(f'The run "{name}" lies outside of {_output().name}: choose another name.')
-    return folder
+    return _output() / "runs" / name
 
 
 def own_run(name: str, resume: bool) -> contextlib.AbstractContextManager[Owner]:
@@ -253,8 +296,17 @@ def _free_path(prefix: str, folder: str) -> Path:
     reason = bad_prefix(prefix, folder)
     if reason:
         raise InputError(reason)
-    path, name, number, _, _ = folder_paths.get_save_image_path(prefix, str(_output(folder)))
+    place = _output(folder)
+    *parts, last = Path(os.path.relpath(os.path.abspath(place / prefix), os.path.abspath(place))).parts
+    while parts and (place / parts[0]).is_dir():  # for core nothing may lie behind a link
+        place /= parts.pop(0)
+    path, name, number, _, _ = folder_paths.get_save_image_path("/".join([*parts, last]), str(place))
     return Path(path) / f"{name}_{number:05}_.safetensors"
+
+
+def unusable_prefix(prefix: str | None, folder: str = "gan") -> str | None:
+    """The same for validate_inputs, where a prefix that comes from a link is None."""
+    return None if prefix is None else bad_prefix(prefix, folder)
 
 
 def bad_prefix(prefix: str, folder: str = "gan") -> str | None:
@@ -265,9 +317,15 @@ def bad_prefix(prefix: str, folder: str = "gan") -> str | None:
     reason = next(filter(None, map(bad_name, named)), None)
     if reason:
         return f'"{shown(prefix)}" is no name for a file: use a short name, or folder/name. A part of it {reason}.'
-    if not folder_paths.is_within_directory(str(_output(folder)), str(_output(folder) / prefix)):
+    # By its name: a folder of output may be a link of the person's to another disk.
+    if not _stays_in(_output(folder), prefix):
         return f'"{shown(prefix)}" leads out of output/{folder}: use a name, or folder/name.'
     return None
+
+
+def _stays_in(root: Path, prefix: str) -> bool:
+    top, target = os.path.abspath(root), os.path.abspath(os.path.join(root, prefix))
+    return target.startswith(top + os.sep)
 
 
 def shown_path(path: Path) -> str:
@@ -285,20 +343,6 @@ def _image_roots() -> list[tuple[str, Path]]:
     if "datasets" in folder_paths.folder_names_and_paths:  # since ComfyUI 0.29
         roots += [("datasets", root) for root in folder_paths.get_folder_paths("datasets")]
     return [(kind, Path(root)) for kind, root in roots]
-
-
-def _subfolders(root: Path, depth: int = 2) -> list[str]:
-    """Folders under a root by relative name; not deeper, as below the first levels are classes of one data set."""
-    try:
-        children = sorted(child for child in root.iterdir() if child.is_dir() and not child.name.startswith("."))
-    except OSError:
-        return []
-    names = []
-    for child in children:
-        names.append(child.name)
-        if depth > 1:
-            names += [f"{child.name}/{name}" for name in _subfolders(child, depth - 1)]
-    return names
 
 
 # Publishing.
@@ -394,30 +438,117 @@ def to_intermediate(tensor: torch.Tensor) -> torch.Tensor:
 # What a person sees while a node works.
 
 
+def say(text: str, node_id: str | None = None) -> None:
+    """Shows a text on a node, in as many lines as it has: on the one that is at work, where none is named."""
+    context = get_executing_context()
+    node_id = node_id or (context.node_id if context else None)
+    if node_id is not None:
+        PromptServer.instance.send_progress_text("\n".join(map(_plain, text.split("\n"))), node_id)
+
+
+def _plain(line: str) -> str:
+    """A line that is read as it is where the page takes it for Markdown: a title could name a picture to be loaded."""
+    return cleaned(line).replace("<", "‹").replace("](", "] (")
+
+
+def says_errors(execute: Callable[..., Any]) -> Callable[..., Any]:
+    """Lets a person read on the node itself what it could not do: the page's notice is cut short, and goes away."""
+
+    @functools.wraps(execute)
+    def saying(cls: Any, *args: Any, **inputs: Any) -> Any:
+        try:
+            return execute(cls, *args, **inputs)
+        except (InputError, TrainingDiverged) as error:
+            say(str(error))
+            raise
+
+    return saying
+
+
+class Refusal(str):
+    """Why the value of an input cannot be: what validate_inputs returns, once, for the input that it is about.
+
+    ComfyUI repeats an answer for every input that validate_inputs takes, but passes over those for which it is an
+    ExecutionBlocker. So this is one, unless it is asked for its own input. Were it asked by other code, nothing would
+    be refused before the node runs, and the node says the same.
+    """
+
+    about: str
+
+    @classmethod
+    def of(cls, **reasons: str | None) -> "Refusal | bool":
+        """The first reason, by the name of its input, which is shown on the node too; True where there is none."""
+        for name, reason in reasons.items():
+            if reason is not None:
+                say(reason)
+                refusal = cls(reason)
+                refusal.about = name
+                return refusal
+        return True
+
+    @property
+    def __class__(self) -> type:
+        asked_for = sys._getframe(1).f_locals.get("x")
+        return Refusal if asked_for == self.about else ExecutionBlocker
+
+
 class NodeProgress:
-    """The bar, the picture and the line of text on a node. Every call is also where the stop button works."""
+    """The bar, the picture and the text on a node. Every call is also where the stop button works."""
 
-    def __init__(self, node_id: str):
-        self.node_id = node_id
-        self.bar = comfy.utils.ProgressBar(1000, node_id)
-        self.next_preview = 0.0
-        self.logged = 0  # remarks of a training
+    def __init__(self, node_id: str | None = None):
+        """node_id: None for the node that is at work."""
+        context = get_executing_context()
+        self.node_id = node_id or (context.node_id if context else "")
+        self.bar = comfy.utils.ProgressBar(1000, self.node_id)
+        self.pace = Pace()
+        self.progress: Progress | None = None  # of a training
+        self.logged = 0  # of its remarks
 
-    def reading(self, done: int, total: int) -> None:
-        """Shows how many images of a folder are read."""
+    def reading(self, done: int, total: int, of: str = "") -> None:
+        """Shows how much is done.
+
+        of: what is counted, such as "images read"; nothing is said without it.
+        """
         comfy.model_management.throw_exception_if_processing_interrupted()
         self.bar.update_absolute(done, total)
+        if of and self.pace.text_is_due(time.monotonic()):
+            self.say(f"{done:,} of {total:,} {of}")
+
+    def receiving(self, done: int, total: int, of: str) -> None:
+        """The like for bytes."""
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        self.bar.update_absolute(done, max(1, total))
+        if total and self.pace.text_is_due(time.monotonic()):
+            self.say(f"{done / 1e6:,.1f} of {total / 1e6:,.1f} MB {of}")
 
     def training(self, progress: Progress) -> None:
         """Shows how far a training is, and now and then what it makes of always the same latents or images."""
-        for remark in progress.remarks[self.logged :]:
+        for remark in once(progress.remarks[self.logged :]):
             logging.info("GAN Studio: %s", _loggable(remark))
-        self.logged = len(progress.remarks)
-        self._at(progress.fraction, progress.preview, "\n".join([str(progress), *progress.remarks]))
+        self.progress, self.logged = progress, len(progress.remarks)
+        self._at(progress.fraction, progress.preview, lambda: _lines(progress))
+
+    @contextlib.contextmanager
+    def until_stopped(self, folder: Path) -> Iterator[None]:
+        """Says, where a training in the block is stopped, what is kept of it and how it goes on."""
+        try:
+            yield
+        except comfy.model_management.InterruptProcessingException:
+            said = "stopped before anything was learned"
+            if (folder / checkpoint.FILE).is_file():
+                said = (
+                    f"stopped, and kept in {shown_path(folder)}: to go on, set run_name to {folder.name}, turn on "
+                    "resume, and press Run"
+                )
+            self.say("\n".join([said, *([self.progress.figures] if self.progress else [])]))
+            raise
 
     def ended(self, progress: Progress, folder: Path) -> None:
-        """Says how a training ended, and where it is kept."""
-        self.say("\n".join([str(progress), *progress.remarks, f"kept in {shown_path(folder)}"]))
+        """Says how a training ended, and where it is kept. Raises TrainingDiverged for one that went wrong."""
+        kept = f"kept in {shown_path(folder)}"
+        if progress.failed:
+            raise TrainingDiverged(f"{progress.trouble} It is {kept}/generator.safetensors, for Load Generator.")
+        self.say(_lines(progress, kept))
 
     def projecting(self, step: Projecting) -> None:
         """Shows how far a projection is: the pictures looked for, and below them what was found."""
@@ -425,7 +556,7 @@ class NodeProgress:
         def preview() -> tuple[torch.Tensor, int]:
             return torch.cat([step.targets[: len(step.images)], step.images]), len(step.images)
 
-        self._at(step.fraction, preview, str(step))
+        self._at(step.fraction, preview, lambda: str(step))
 
     def measuring(self, step: Measuring) -> None:
         """Shows how far a measurement is: pictures that were just made; at the end the figures, and what looks most
@@ -435,29 +566,74 @@ class NodeProgress:
             return (torch.cat(step.nearest), len(step.nearest[0])) if step.nearest else (step.images, None)
 
         if len(step.images):
-            self._at(step.fraction, preview, str(step))
+            self._at(step.fraction, preview, lambda: str(step))
         else:
-            self.reading(step.done, step.total)
-            self.say(str(step))
+            self._at(step.done / max(1, step.total), None, lambda: str(step))
 
-    def _at(self, fraction: float, preview: Callable[[], tuple[torch.Tensor, int | None]], text: str) -> None:
+    def _at(
+        self,
+        fraction: float,
+        preview: Callable[[], tuple[torch.Tensor, int | None]] | None,
+        text: Callable[[], str],
+    ) -> None:
         comfy.model_management.throw_exception_if_processing_interrupted()
-        done = int(1000 * fraction)
-        start = time.monotonic()
-        # The page keeps the last picture on the node, so the end is always shown.
-        if start < self.next_preview and fraction < 1:
-            self.bar.update_absolute(done)
+        done, began = int(1000 * fraction), time.monotonic()
+        # The page keeps the last text and picture on the node, so the end is always shown.
+        if self.pace.text_is_due(began) or fraction >= 1:
+            self.say(text())
+        if preview is None or (fraction < 1 and not self.pace.preview_is_due(began)):
+            self.bar.update_absolute(done, 1000)
             return
         picture = _enlarged(pictures.grid(*preview()))
-        self.bar.update_absolute(done, preview=("JPEG", picture, max(picture.size)))
-        self.say(text)
-        took = time.monotonic() - start
-        self.next_preview = start + max(PREVIEW_SECONDS, took / PREVIEW_SHARE)
+        self.bar.update_absolute(done, 1000, ("JPEG", picture, max(picture.size)))
+        self.pace.preview_made(began, time.monotonic())
 
     def say(self, text: str) -> None:
         """Shows a text on the node, in as many lines as it has."""
-        text = "\n".join(map(cleaned, text.split("\n")))
-        PromptServer.instance.send_progress_text(text, self.node_id)
+        say(text, self.node_id)
+
+
+def _lines(progress: Progress, kept: str | None = None) -> str:
+    """What is said of a training: the worst first, and each sentence once."""
+    lines = [progress.trouble, progress.figures, kept, *progress.remarks]
+    return "\n".join(once([line for line in lines if line]))
+
+
+def once(lines: Sequence[str]) -> list[str]:
+    """Those of some sentences that say more than the others; when a thing was seen is left out where it is said again
+    with what came of it."""
+    bare = [re.sub(r"^At [\d.]+ kimg: ", "", line) for line in lines]
+    return [
+        line
+        for place, line in enumerate(lines)
+        if not any(bare[place] in other for other in bare[:place])
+        and not any(bare[place] in other and bare[place] != other for other in bare[place + 1 :])
+    ]
+
+
+def decoded(
+    generator: Generator,
+    latent: Latent,
+    noise: str = NOISES[0],
+    noise_seed: int = 0,
+    transform: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Images [B, C, H, W] as generator.decode makes them, where the node says how far it is and can be stopped."""
+    generator.check(latent)
+    shown = NodeProgress()
+    images: torch.Tensor | None = None
+    for part in generator.passes(latent):
+        shown.reading(part.start, len(latent), "pictures made" if part.start else "")
+        matrices = transform if transform is None or len(transform) == 1 else transform[part]
+        made = generator.decode(latent[part], noise, noise_seed + part.start, matrices)
+        if images is None:
+            # Once for all of them: joined at the end, thousands would take twice the memory.
+            images = made if len(made) == len(latent) else made.new_empty(len(latent), *made.shape[1:])
+        if images is not made:
+            images[part] = made
+    assert images is not None
+    shown.reading(len(latent), len(latent))
+    return images
 
 
 def sheet(images: torch.Tensor, columns: int | None = None) -> torch.Tensor:

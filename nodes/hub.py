@@ -47,7 +47,7 @@ class LoadGeneratorFromHub(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, repo=None, revision=None) -> bool | str:
-        return _bad_name(repo, revision or "")
+        return host.Refusal.of(repo=_bad_name(repo, revision or ""))
 
     @classmethod
     def fingerprint_inputs(cls, repo=None, revision="") -> str:
@@ -55,11 +55,12 @@ class LoadGeneratorFromHub(io.ComfyNode):
         return newest_commit(repo or "", revision or "")
 
     @classmethod
+    @host.says_errors
     def execute(cls, repo, revision="") -> io.NodeOutput:
         bar = host.NodeProgress(cls.hidden.unique_id)
         with closing(fetching(repo, revision)) as steps:
             for step in steps:
-                bar.reading(step.done, max(1, step.total))
+                bar.receiving(step.done, step.total, "fetched")
         generator = step.generator
         origin = "{id}@{commit}".format(**generator.card["hub"])
         bar.say("\n".join(filter(None, [origin, step.remark, generator.summary, *generator.origin])))
@@ -133,9 +134,11 @@ class PublishGenerator(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, repo=None, licence=None) -> bool | str:
         """A name that cannot be, and a choice that is missing, are said before an hour of training, not after."""
-        if licence is not None and licence not in LICENCES:
-            return "Choose a licence: what others may do with it is for you to say."
-        return _bad_name(repo)
+        chosen = licence is None or licence in LICENCES
+        return host.Refusal.of(
+            repo=_bad_name(repo),
+            licence=None if chosen else "Choose a licence: what others may do with it is for you to say.",
+        )
 
     @classmethod
     def fingerprint_inputs(cls, **inputs) -> str:
@@ -143,6 +146,7 @@ class PublishGenerator(io.ComfyNode):
         return str(host.refusal_to_publish())
 
     @classmethod
+    @host.says_errors
     def execute(
         cls, generator, repo, licence, private, title, description, as_pull_request=False, class_names=False
     ) -> io.NodeOutput:
@@ -155,17 +159,19 @@ class PublishGenerator(io.ComfyNode):
                 return _report(f"{refusal}\n\n{publication}")
             with closing(publishing(publication, private, as_pull_request)) as steps:
                 for step in steps:
-                    bar.reading(step.done, step.total)
+                    bar.receiving(step.done, step.total, "sent")
             bar.say(str(step))
             return _report(f"{step}\n\n{publication.card}")
 
 
-def _bad_name(repo: str | None, revision: str = "") -> bool | str:
-    """Why a name cannot be; True where it can, or is not known yet."""
+def _bad_name(repo: str | None, revision: str = "") -> str | None:
+    """Why a name cannot be; None where it can, or is not known yet."""
     try:
-        return repo is None or bool(HubId.parse(repo, revision))
+        if repo is not None:
+            HubId.parse(repo, revision)
     except InputError as error:
         return str(error)
+    return None
 
 
 def _report(text: str) -> io.NodeOutput:

@@ -49,6 +49,7 @@ class MapLatent(io.ComfyNode):
         )
 
     @classmethod
+    @host.says_errors
     def execute(cls, generator, latent, truncation, cutoff) -> io.NodeOutput:
         points = from_comfy(generator, latent)
         return io.NodeOutput(
@@ -88,7 +89,7 @@ class MoveAndTurn(io.ComfyNode):
                     default=0.0,
                     min=-3600.0,
                     max=3600.0,
-                    step=1.0,
+                    step=0.5,
                     tooltip="Anticlockwise, in degrees; below 0 clockwise.",
                 ),
                 io.Float.Input(
@@ -110,6 +111,7 @@ class MoveAndTurn(io.ComfyNode):
         )
 
     @classmethod
+    @host.says_errors
     def execute(cls, translate_x, translate_y, rotation, scale, animate) -> io.NodeOutput:
         return io.NodeOutput(Transform(translate_x, translate_y, rotation, scale, animate))
 
@@ -178,6 +180,7 @@ class LatentWalk(io.ComfyNode):
         )
 
     @classmethod
+    @host.says_errors
     def execute(
         cls, generator, seeds, frames, way, closed, space, latent=None, label=ANY_CLASS, truncation=1.0
     ) -> io.NodeOutput:
@@ -235,6 +238,7 @@ class MixStyles(io.ComfyNode):
         )
 
     @classmethod
+    @host.says_errors
     def execute(cls, generator, latent, styles, first_layer, last_layer, mixing) -> io.NodeOutput:
         points, sources = from_comfy(generator, latent), from_comfy(generator, styles)
         last = None if last_layer == ALL_STYLES else last_layer
@@ -284,6 +288,7 @@ class TruncateLatent(io.ComfyNode):
         )
 
     @classmethod
+    @host.says_errors
     def execute(cls, generator, latent, truncation, cutoff, towards=None) -> io.NodeOutput:
         points = from_comfy(generator, latent)
         goal = None if towards is None else from_comfy(generator, towards)
@@ -341,6 +346,7 @@ class SeedGrid(io.ComfyNode):
         )
 
     @classmethod
+    @host.says_errors
     def execute(cls, generator, seeds, truncation, label, columns, cell) -> io.NodeOutput:
         wanted = parse_seeds(seeds)
         if len(wanted) > MOST_ON_A_SHEET:
@@ -350,7 +356,7 @@ class SeedGrid(io.ComfyNode):
 
         def drawn() -> Iterator[Tensor]:
             for start in range(0, len(latent), AT_ONCE):
-                bar.reading(start, len(latent))
+                bar.reading(start, len(latent), "pictures made")
                 yield generator.decode(latent[start : start + AT_ONCE])
 
         with host.on_device(generator):

@@ -94,6 +94,7 @@ class ProjectImage(io.ComfyNode):
         )
 
     @classmethod
+    @host.says_errors
     def execute(cls, generator, images, space, steps, seed, candidates, label, fit, tuning_steps) -> io.NodeOutput:
         encoded = _encoded(generator, images, fit, tuning_steps)
         if encoded is not None:
@@ -107,6 +108,7 @@ class ProjectImage(io.ComfyNode):
             seed,
         )
         shown = host.NodeProgress(cls.hidden.unique_id)
+        shown.say(f"looking for a start among {candidates:,} random latents")
         with host.training():
             targets = pictures_for(generator, images, fit)
             with closing(projecting(generator, targets, config, host.device())) as search:

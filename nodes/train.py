@@ -25,6 +25,10 @@ OF_PRESET = "preset"
 PRESETS_OWN = -1.0
 """The number that does."""
 
+HUNDREDTHS = 0.01
+"""The step of a budget. ComfyUI's page shows and keeps as many digits of a number as its step has: with a step of 1 a
+budget of 0.3 would read 0."""
+
 CHART_POINTS = 1000
 """More points than this no chart shows."""
 
@@ -37,7 +41,7 @@ def _step_inputs() -> list[io.Input]:
             default=10.0,
             min=0.0,
             max=100_000.0,
-            step=1.0,
+            step=HUNDREDTHS,
             tooltip="Stop after so many minutes of this start, unless kimg ends it before. 0: no such limit.",
         ),
         io.Int.Input(
@@ -52,8 +56,7 @@ def _step_inputs() -> list[io.Input]:
             default=0.0,
             min=0.0,
             max=1.0,
-            step=0.00001,
-            round=False,
+            step=0.000001,
             tooltip="Adam's step size. 0: the preset's. Lower it where training becomes unstable.",
         ),
     ]
@@ -92,13 +95,15 @@ def _run_inputs() -> list[io.Input]:
     ]
 
 
-def _bad_settings(kimg: float | None, minutes: float | None, run_name: str | None) -> str | None:
-    """Why these settings cannot be, before anything runs; None where they can. What comes from a link is None."""
+def _checked(kimg: float | None, minutes: float | None, run_name: str | None) -> bool | str:
+    """What validate_inputs answers: True, or why these settings cannot be. What comes from a link is None."""
+    reasons = dict.fromkeys(("kimg", "minutes"), None)
+    for name, budget in (("kimg", kimg), ("minutes", minutes)):
+        if budget is not None and not 0 <= budget < math.inf:
+            reasons[name] = "A budget is a number from 0 up, and 0 kimg or 0 minutes means no limit of that kind."
     if kimg == 0 and minutes == 0:
-        return "Training needs an end: give a budget in kimg, in minutes, or both."
-    if not all(0 <= budget < math.inf for budget in (kimg, minutes) if budget is not None):
-        return "A budget is a number from 0 up, and 0 kimg or 0 minutes means no limit of that kind."
-    return None if run_name is None else host.bad_run_name(run_name)
+        reasons["kimg"] = "Training needs an end: give a budget in kimg, in minutes, or both."
+    return host.Refusal.of(**reasons, run_name=None if run_name is None else host.bad_run_name(run_name))
 
 
 class TrainGAN(io.ComfyNode):
@@ -127,7 +132,7 @@ class TrainGAN(io.ComfyNode):
                     default=1000.0,
                     min=0.0,
                     max=1_000_000.0,
-                    step=10.0,
+                    step=HUNDREDTHS,
                     tooltip="Stop when the run has been shown so many thousand images. 0: no such limit. "
                     "Digits need 200, photographs some thousands.",
                 ),
@@ -164,7 +169,7 @@ class TrainGAN(io.ComfyNode):
                     default=0.0,
                     min=0.0,
                     max=1_000_000.0,
-                    step=10.0,
+                    step=HUNDREDTHS,
                     optional=True,
                     advanced=True,
                     tooltip="Stop when KID, the distance from real images, has not improved for so many thousand "
@@ -175,8 +180,7 @@ class TrainGAN(io.ComfyNode):
                     default=PRESETS_OWN,
                     min=PRESETS_OWN,
                     max=10_000.0,
-                    step=0.01,
-                    round=False,
+                    step=0.0001,
                     optional=True,
                     advanced=True,
                     tooltip="Weight of the penalties R1 and R2, at 64x64 pixels: higher is steadier, lower learns "
@@ -187,8 +191,7 @@ class TrainGAN(io.ComfyNode):
                     default=PRESETS_OWN,
                     min=PRESETS_OWN,
                     max=1000.0,
-                    step=0.01,
-                    round=False,
+                    step=0.0001,
                     optional=True,
                     advanced=True,
                     tooltip="Weight of LeCam, which holds the discriminator's answers together where images are few; "
@@ -205,7 +208,7 @@ class TrainGAN(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, kimg=None, minutes=None, run_name=None) -> bool | str:
-        return _bad_settings(kimg, minutes, run_name) or True
+        return _checked(kimg, minutes, run_name)
 
     @classmethod
     def fingerprint_inputs(cls, run_name=None, resume=False, **settings) -> str:
@@ -213,6 +216,7 @@ class TrainGAN(io.ComfyNode):
         return host.state_of_run(run_name) if resume and run_name else ""
 
     @classmethod
+    @host.says_errors
     def execute(
         cls,
         dataset,
@@ -252,7 +256,7 @@ class TrainGAN(io.ComfyNode):
             lecam=None if lecam < 0 else lecam,
         )
         shown = host.NodeProgress(cls.hidden.unique_id)
-        with host.own_run(run_name, resume) as owner, host.training():
+        with host.own_run(run_name, resume) as owner, host.training(), shown.until_stopped(owner.folder):
             config = replace(config, folder=owner.folder)
             with closing(train(dataset, config, host.device(), owner=owner)) as steps:
                 for progress in steps:
@@ -292,7 +296,7 @@ class TrainVAE(io.ComfyNode):
                     default=1000.0,
                     min=0.0,
                     max=1_000_000.0,
-                    step=10.0,
+                    step=HUNDREDTHS,
                     tooltip="Stop when the run has been shown so many thousand images. 0: no such limit. "
                     "conv_vae needs a thousand, taesd_vae some thousands.",
                 ),
@@ -310,7 +314,7 @@ class TrainVAE(io.ComfyNode):
                     default=PRESETS_OWN,
                     min=PRESETS_OWN,
                     max=1000.0,
-                    step=0.01,
+                    step=0.000001,
                     tooltip="Weight of the KL divergence: above 1 plainer pictures of a tidier latent space, below 1 "
                     "sharper ones. -1: the preset's.",
                 ),
@@ -327,7 +331,7 @@ class TrainVAE(io.ComfyNode):
                     default=PRESETS_OWN,
                     min=PRESETS_OWN,
                     max=1_000_000.0,
-                    step=10.0,
+                    step=HUNDREDTHS,
                     optional=True,
                     advanced=True,
                     tooltip="After so many thousand images a discriminator judges the reconstructions too, which makes "
@@ -338,7 +342,7 @@ class TrainVAE(io.ComfyNode):
                     default=0.0,
                     min=0.0,
                     max=100.0,
-                    step=0.01,
+                    step=0.001,
                     optional=True,
                     advanced=True,
                     tooltip="Nats that each number of a latent may take for nothing: where too few of them say "
@@ -362,7 +366,7 @@ class TrainVAE(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, kimg=None, minutes=None, run_name=None) -> bool | str:
-        return _bad_settings(kimg, minutes, run_name) or True
+        return _checked(kimg, minutes, run_name)
 
     @classmethod
     def fingerprint_inputs(cls, run_name=None, resume=False, **settings) -> str:
@@ -370,6 +374,7 @@ class TrainVAE(io.ComfyNode):
         return host.state_of_run(run_name) if resume and run_name else ""
 
     @classmethod
+    @host.says_errors
     def execute(
         cls,
         dataset,
@@ -408,7 +413,7 @@ class TrainVAE(io.ComfyNode):
             free_bits=free_bits or None,
         )
         shown = host.NodeProgress(cls.hidden.unique_id)
-        with host.own_run(run_name, resume) as owner, host.training():
+        with host.own_run(run_name, resume) as owner, host.training(), shown.until_stopped(owner.folder):
             config = replace(config, folder=owner.folder)
             with closing(train(dataset, config, host.device(), start, owner=owner)) as steps:
                 for progress in steps:

@@ -343,7 +343,7 @@ class AdversarialRun(WatchedRun):
         if measured := next((record for record in reversed(self.history) if "kid" in record.values), None):
             kid, error = measured.values["kid"], measured.values.get("kid_standard_error", 0.0)
             text += f", KID {kid:.3g} ± {error:.2g} at {measured.images / 1000:.1f} kimg"
-        return f"{text}. {self.ended or self.verdict}" if self.ended or self.verdict else text
+        return text
 
 
 def build(architecture: Architecture, config: Any, normalisation: str, seed: int) -> tuple[nn.Module, nn.Module]:

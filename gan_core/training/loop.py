@@ -154,9 +154,24 @@ class Progress:
         """What a chart of the history shows."""
         return self.run.panels
 
-    def __str__(self) -> str:
+    @property
+    def trouble(self) -> str:
+        """What is wrong with the run as it stands, or why it ended early; empty where nothing is."""
+        return self.run.trouble
+
+    @property
+    def failed(self) -> bool:
+        """Whether the run ended early because training went wrong. Its generator is then the best that there was."""
+        return self.run.failed
+
+    @property
+    def figures(self) -> str:
+        """One line for people: how far it is, how fast, and what was measured."""
         text = f"{self.images / 1000:.1f} kimg, {self.images_per_second:.0f} images/s"
         return f"{text}, {self.run.in_words(self.record)}" if self.record else text
+
+    def __str__(self) -> str:
+        return f"{self.figures}. {self.trouble}" if self.record and self.trouble else self.figures
 
 
 Steps = abc.Generator[Progress, None, None]

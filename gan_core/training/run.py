@@ -203,6 +203,16 @@ class Run(ABC):
     def in_words(self, record: Record) -> str:
         """A record as part of a line for people."""
 
+    @property
+    def trouble(self) -> str:
+        """What is wrong with it as it stands, or why it ended before its budget was spent; empty where nothing is."""
+        return ""
+
+    @property
+    def failed(self) -> bool:
+        """Whether it ended early because training went wrong."""
+        return False
+
     # One step.
 
     def advance(self) -> None:

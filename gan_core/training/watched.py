@@ -72,7 +72,7 @@ class WatchedRun(Run):
         start: Generator | None = None,
         world: World | None = None,
     ):
-        self.ended = ""
+        self.ended, self.went_wrong = "", False
         self.softened, self.with_ada = 0, False
         self.best: dict[str, Any] | None = None
         self.good = 0  # images that were shown when the last sound state was kept
@@ -205,6 +205,7 @@ class WatchedRun(Run):
         if softens or kept is not None:
             self._take_back(kept)
         if not softens:
+            self.went_wrong = True
             self._end(str(verdict))
             return True
         self.softened, self.with_ada = self.softened + 1, True
@@ -251,6 +252,14 @@ class WatchedRun(Run):
     @property
     def finished(self) -> bool:
         return bool(self.ended) or super().finished
+
+    @property
+    def trouble(self) -> str:
+        return self.ended or str(self.verdict or "")
+
+    @property
+    def failed(self) -> bool:
+        return self.went_wrong
 
     def generator_now(self) -> Generator:
         """The best one, once the run has ended early and there is one; till then as it is now."""

@@ -1,6 +1,8 @@
 """What nodes do, value by value: called in a Python of ComfyUI's that has its modules, but no server and no queue."""
 
 import json
+import math
+import shutil
 import subprocess
 import textwrap
 from collections.abc import Iterator
@@ -123,7 +125,7 @@ def test_publishing_is_allowed_by_1_in_the_environment_and_nothing_else(
         f"""
         os.environ.pop("GAN_STUDIO_ALLOW_PUBLISH", None)
         os.environ.update({{}} if {value!r} is None else {{"GAN_STUDIO_ALLOW_PUBLISH": {value!r}}})
-        found = host.may_publish()
+        found = host.refusal_to_publish() is None
         os.environ.pop("GAN_STUDIO_ALLOW_PUBLISH", None)
         found
         """
@@ -138,9 +140,9 @@ def test_publishing_is_allowed_by_1_in_the_environment_and_nothing_else(
 def test_publishing_is_allowed_by_one_word_in_a_file_of_the_user(inside: Inside, text: str, may: bool) -> None:
     path = inside.base / "user" / "gan_studio" / "publish.txt"
     path.parent.mkdir(exist_ok=True)
-    assert inside("host.may_publish()") is False
+    assert inside("host.refusal_to_publish() is None") is False
     path.write_text(text)
-    assert inside("host.may_publish()") is may
+    assert inside("host.refusal_to_publish() is None") is may
     path.unlink()
 
 
@@ -224,13 +226,19 @@ def test_a_file_that_is_replaced_has_another_fingerprint(inside: Inside) -> None
     assert len(set(found)) == 4
 
 
-def test_a_new_run_takes_a_free_name_and_a_resumed_one_the_newest(inside: Inside) -> None:
+def test_a_new_run_takes_a_free_name_and_a_resumed_one_its_own(inside: Inside) -> None:
     runs = inside.base / "output" / "gan" / "runs"
     for name in ("cats", "cats_2"):
         (runs / name).mkdir(parents=True)
-    assert inside("str(host.run_folder('cats', resume=False))") == str(runs / "cats_3")
-    assert inside("str(host.run_folder('dogs', resume=False))") == str(runs / "dogs")
-    assert inside("host.shown_path(host.run_folder('dogs', resume=False))") == "output/gan/runs/dogs"
+    taken = """
+        with host.own_run({!r}, {}) as owner:
+            found = [str(owner.folder), host.shown_path(owner.folder)]
+        found
+        """
+    assert inside(taken.format("cats", False)) == [str(runs / "cats_3"), "output/gan/runs/cats_3"]
+    assert inside(taken.format("dogs", False)) == [str(runs / "dogs"), "output/gan/runs/dogs"]
+    assert inside(taken.format("cats", True))[0] == str(runs / "cats")
+    assert inside(taken.format("cats_2", True))[0] == str(runs / "cats_2")
 
 
 # Pictures.
@@ -426,3 +434,316 @@ def test_strengths_of_a_direction_grid_run_evenly_from_minus_to_plus(inside: Ins
         """
     )
     assert value[0] and value[1] < 0.01
+
+
+# Lists, and what stands in them.
+
+
+@pytest.fixture
+def linked(inside: Inside, tmp_path: Path) -> Iterator[Path]:
+    """A folder elsewhere, to which links lead from ComfyUI's own: with a generator, its run, directions and images."""
+    far = tmp_path / "far"
+    shutil.copytree(ROOT / "gan_core" / "examples", far / "deep", ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+    (far / "pictures" / "cats").mkdir(parents=True)
+    places = {
+        "models/gan/mine": far,
+        "models/gan/one.safetensors": far / "deep" / "digits.safetensors",
+        "models/gan/round": inside.base / "models" / "gan",
+        "models/gan/gone.safetensors": far / "nowhere",
+        "models/vae/vae.safetensors": far / "deep" / "vae-digits.safetensors",
+        "models/vae/gan.safetensors": far / "deep" / "digits.safetensors",
+        "input/far": far / "pictures",
+        "input/round": inside.base / "input",
+        "output/gan/disk": far,
+    }
+    for place, target in places.items():
+        path = inside.base / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.symlink_to(target)
+    yield far
+    for place in places:
+        (inside.base / place).unlink()
+
+
+@pytest.mark.parametrize(
+    ("names", "resolve", "opening"),
+    [
+        ("generator_names", "resolve_generator", "core.load(path)"),
+        ("foreign_names", "resolve_foreign", "list(core.importing(path))"),
+        ("vae_names", "resolve_vae", "list(core.importing(path))[-1].generator.architecture.encodes or 1 / 0"),
+        ("direction_names", "resolve_directions", "host.steering.load(path)"),
+    ],
+)
+def test_whatever_is_listed_opens(inside: Inside, linked: Path, names: str, resolve: str, opening: str) -> None:
+    inside(
+        """
+        from pack.gan_core.training import checkpoint
+        generator = core.load(core.examples.FOLDER / "digits.safetensors")
+        gan = host.Path(base) / "models" / "gan"
+        run = host.Path(base) / "output" / "gan" / "runs" / "listed"
+        for name in ("good.safetensors", "checkpoint.safetensors", "renamed.safetensors"):
+            checkpoint.write(run, dict.fromkeys(checkpoint.STATE, 0), {"w": torch.zeros(2)}, name=name)
+        generator.save(run / "best.safetensors")
+        host.steering.save(host.steering.sefa(generator, 2), gan / "directions.safetensors")
+        host.steering.save(host.steering.sefa(generator, 2), host._output(host.DIRECTIONS) / "d.safetensors")
+        generator.save(host._output(host.DIRECTIONS) / "generator.safetensors")
+        for name in ("empty.safetensors", "page.safetensors"):
+            (gan / name).write_bytes(b"" if name == "empty.safetensors" else b"<html>" * 9)
+        generator.save(gan / "whole.safetensors")
+        (gan / "cut.safetensors").write_bytes((gan / "whole.safetensors").read_bytes()[:-9])
+        1
+        """
+    )
+    found = inside(
+        f"""
+        found = host.{names}()
+        for name in found:
+            path = host.{resolve}(name)
+            {opening}
+        found
+        """
+    )
+    own = [name for name in found if not name.startswith("example/")]
+    expected = {
+        "generator_names": [
+            "disk/deep/digits.safetensors", "mine/deep/digits.safetensors", "one.safetensors",
+            "runs/listed/best.safetensors", "whole.safetensors",
+        ],
+        "vae_names": ["vae.safetensors"],
+        "direction_names": ["d.safetensors"],
+    }.get(names, ["mine/deep/vae-digits.safetensors", "one.safetensors"])  # fmt: skip
+    assert set(expected) <= set(own) and len(found) == len(set(found))
+    assert not [name for name in own if name.startswith("round/") or "checkpoint" in name or "good" in name]
+    if names in ("vae_names", "direction_names"):
+        assert own == expected
+
+
+def test_a_file_that_is_replaced_is_looked_at_again(inside: Inside) -> None:
+    value = inside(
+        """
+        path = host.Path(base) / "models" / "gan" / "changes.safetensors"
+        found = []
+        for content in (b"", (core.examples.FOLDER / "digits.safetensors").read_bytes(), b"<html>"):
+            path.write_bytes(content)
+            found.append("changes.safetensors" in host.generator_names())
+        path.unlink()
+        found
+        """
+    )
+    assert value == [False, True, False]
+
+
+def test_a_linked_folder_of_images_is_listed_and_read(inside: Inside, linked: Path) -> None:
+    names = inside("host.image_folders()")
+    assert {"input/far", "input/far/cats"} <= set(names)
+    assert not [name for name in names if name.startswith("input/round")]
+    assert inside("str(host.resolve_image_folder('input/far/cats'))") == str(inside.base / "input" / "far" / "cats")
+
+
+def test_generators_are_saved_in_linked_folders(inside: Inside, linked: Path) -> None:
+    value = inside(
+        """
+        generator = core.load(core.examples.FOLDER / "digits.safetensors")
+        paths = [generator.save(host.generator_path(prefix)) for prefix in ("disk/new/x", "disk/new/x", "%year%/y")]
+        [host.shown_path(path) for path in paths]
+        """
+    )
+    assert value[:2] == ["output/gan/disk/new/x_00001_.safetensors", "output/gan/disk/new/x_00002_.safetensors"]
+    assert value[2].startswith("output/gan/2") and value[2].endswith("/y_00001_.safetensors")
+    assert (linked / "new" / "x_00002_.safetensors").is_file()
+
+
+def test_the_folder_of_runs_may_be_a_link(inside: Inside, tmp_path: Path) -> None:
+    runs = inside.base / "output" / "gan" / "runs"
+    runs.parent.mkdir(parents=True, exist_ok=True)
+    away = runs.with_name("runs away")
+    if runs.exists():
+        runs.rename(away)
+    runs.symlink_to(tmp_path)
+    (tmp_path / "kept").mkdir()
+    assert inside("str(host.run_folder('kept'))") == str(runs / "kept")
+    runs.unlink()
+    if away.exists():
+        away.rename(runs)
+
+
+# What is said.
+
+
+def test_a_reason_is_given_for_its_own_input_alone(inside: Inside) -> None:
+    """As ComfyUI's execution.py asks: of every input that validate_inputs takes."""
+    value = inside(
+        """
+        from comfy_execution.graph_utils import ExecutionBlocker
+        def asked(ret, names):
+            errors = []
+            for x in names:
+                for i, r in enumerate(ret):
+                    if r is not True and not isinstance(r, ExecutionBlocker):
+                        errors.append(f"{x} - {str(r)}")
+            return errors
+        bad = dict(kimg=1.0, minutes=0.0, run_name="../x")
+        names = ["kimg", "minutes", "run_name"]
+        found = [asked([NODES[node].validate_inputs(**bad)], names) for node in ("TrainGAN", "TrainVAE")]
+        found.append(asked([NODES["TrainGAN"].validate_inputs(kimg=0, minutes=0, run_name="x")], names))
+        found.append(asked([NODES["TrainGAN"].validate_inputs(kimg=1, minutes=float("nan"), run_name="x")], names))
+        found.append(asked([NODES["TrainGAN"].validate_inputs(kimg=1, minutes=0, run_name="x")], names))
+        hub = NODES["PublishGenerator"].validate_inputs
+        found.append(asked([hub(repo="me/it", licence="choose")], ["repo", "licence"]))
+        found.append(asked([hub(repo="no", licence="mit")], ["licence", "repo"]))
+        found.append(asked([NODES["LoadGeneratorFromHub"].validate_inputs(repo="no")], ["repo", "revision"]))
+        found
+        """
+    )
+    firsts = [[line.split(" ")[0] for line in lines] for lines in value]
+    assert firsts == [["run_name"], ["run_name"], ["kimg"], ["minutes"], [], ["licence"], ["repo"], ["repo"]]
+    assert "Training needs an end" in value[2][0] and "Choose a licence" in value[5][0]
+
+
+def test_of_several_sentences_the_worst_comes_first_and_each_once(inside: Inside) -> None:
+    value = inside(
+        """
+        seen, ended = "It diverged. Lower the rate.", "It diverged. Lower the rate. The run was stopped."
+        remarks = ["The preset is few.", f"At 20.0 kimg: {seen}", ended]
+        progress = types.SimpleNamespace(trouble=ended, figures="20.0 kimg", remarks=remarks)
+        sound = types.SimpleNamespace(trouble="", figures="20.0 kimg", remarks=remarks[:1])
+        [host._lines(progress, "kept in x"), host._lines(sound, "kept in x"), host.once(remarks)]
+        """
+    )
+    assert value[0].splitlines() == [
+        "It diverged. Lower the rate. The run was stopped.", "20.0 kimg", "kept in x", "The preset is few."
+    ]  # fmt: skip
+    assert value[1].splitlines() == ["20.0 kimg", "kept in x", "The preset is few."]
+    assert value[2] == ["The preset is few.", "It diverged. Lower the rate. The run was stopped."]
+
+
+def test_a_run_that_went_wrong_does_not_look_like_a_success(inside: Inside) -> None:
+    value = inside(
+        """
+        folder = host._output() / "runs" / "wrong"
+        found = []
+        for failed in (True, False):
+            progress = types.SimpleNamespace(trouble="It diverged.", figures="1.0 kimg", remarks=[], failed=failed)
+            try:
+                host.NodeProgress("1").ended(progress, folder)
+                found.append(said[-1])
+            except RuntimeError as error:
+                found.append([type(error).__name__, str(error)])
+        found
+        """
+    )
+    sentence = "It diverged. It is kept in output/gan/runs/wrong/generator.safetensors, for Load Generator."
+    assert value == [["TrainingDiverged", sentence], "It diverged.\n1.0 kimg\nkept in output/gan/runs/wrong"]
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_stop_says_what_is_kept_and_how_to_go_on(inside: Inside, kept: bool) -> None:
+    value = inside(
+        f"""
+        import comfy.model_management
+        folder = host._output() / "runs" / "stopped 1"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "checkpoint.safetensors").unlink(missing_ok=True)
+        if {kept}: (folder / "checkpoint.safetensors").touch()
+        shown = host.NodeProgress("1")
+        shown.progress = types.SimpleNamespace(figures="3.5 kimg")
+        try:
+            with shown.until_stopped(folder):
+                raise comfy.model_management.InterruptProcessingException
+        except comfy.model_management.InterruptProcessingException:
+            found = said[-1]
+        found
+        """
+    )
+    first, figures = value.splitlines()
+    assert figures == "3.5 kimg"
+    if kept:
+        assert first == (
+            "stopped, and kept in output/gan/runs/stopped 1: to go on, set run_name to stopped 1, turn on resume, and "
+            "press Run"
+        )
+    else:
+        assert first == "stopped before anything was learned"
+
+
+def test_an_error_is_read_on_the_node(inside: Inside) -> None:
+    value = inside(
+        """
+        from comfy_execution.utils import CurrentNodeContext
+        with CurrentNodeContext("prompt", "7"):
+            reason = refusal(call, "LoadGenerator", name="nowhere.safetensors")
+        [reason, said[-1]]
+        """
+    )
+    assert value[0] == value[1] and value[0].startswith('There is no generator "nowhere.safetensors"')
+
+
+def test_a_text_on_a_node_is_no_markdown_with_pictures_of_strangers(inside: Inside) -> None:
+    """The page draws it as Markdown, and would load what a title from the Hub names."""
+    value = inside(
+        """
+        host.say("![x](http://a/b.png) <img src='http://a'> [it](http://a)\\na_b *c*", "1")
+        said[-1]
+        """
+    )
+    assert "](" not in value and "<" not in value
+    assert value.splitlines()[1] == "a_b *c*"
+
+
+def test_pictures_in_several_passes_are_those_of_one(inside: Inside) -> None:
+    value = inside(
+        """
+        found = []
+        for name, noise in (("digits", "const"), ("stylegan2-digits", "random")):
+            generator = core.load(core.examples.FOLDER / f"{name}.safetensors")
+            latent = core.sample_noise(generator, range(150), labels=1 if generator.classes else None)
+            one = generator.decode(latent, noise, 5)
+            found.append(float((host.decoded(generator, latent, noise, 5) - one).abs().max()))
+        generator = core.load(core.examples.FOLDER / "stylegan3-digits.safetensors")
+        latent = core.sample_noise(generator, range(70), labels=1 if generator.classes else None)
+        turned = core.Transform(0.1, 0.0, 90.0, 1.0, True).matrices(70)
+        one = generator.decode(latent, transform=turned)
+        [*found, float((host.decoded(generator, latent, transform=turned) - one).abs().max())]
+        """
+    )
+    assert max(value) == 0
+
+
+# Numbers on the page.
+
+
+@pytest.mark.parametrize(
+    ("node", "name", "value"),
+    [("TrainGAN", name, value) for name in ("kimg", "minutes", "patience_kimg") for value in (0.3, 0.02, 12.75)]
+    + [("TrainVAE", name, value) for name in ("kimg", "minutes", "adversarial_kimg") for value in (0.3, 0.02)]
+    + [("TrainGAN", "learning_rate", 2e-6), ("TrainGAN", "learning_rate", 0.00025), ("TrainGAN", "gamma", 0.0256)]
+    + [("TrainGAN", "lecam", 0.0003), ("TrainVAE", "beta", 1e-6), ("TrainVAE", "free_bits", 0.005)]
+    + [("MoveAndTurn", "rotation", 0.5), ("ApplyDirection", "strength", 0.25), ("SampleNoise", "truncation", 0.75)],
+)
+def test_the_page_shows_and_keeps_a_number_as_it_was_written(
+    inside: Inside, node: str, name: str, value: float
+) -> None:
+    """It rounds a number to as many digits as its step has."""
+    step = inside(
+        f"""
+        inputs = NODES[{node!r}].INPUT_TYPES()
+        {{**inputs["required"], **inputs.get("optional", {{}})}}[{name!r}][1]["step"]
+        """
+    )
+    digits = max(0, -math.floor(math.log10(step)))
+    assert float(f"{value:.{digits}f}") == value
+
+
+def test_no_number_that_may_be_a_fraction_is_shown_without_one(inside: Inside) -> None:
+    value = inside(
+        """
+        found = []
+        for name, node in NODES.items():
+            inputs = node.INPUT_TYPES()
+            for each, (kind, options) in [*inputs["required"].items(), *inputs.get("optional", {}).items()]:
+                if kind == "FLOAT" and options["step"] >= 1:
+                    found.append(f"{name}.{each}")
+        found
+        """
+    )
+    assert value == []

@@ -59,6 +59,15 @@ def test_a_bad_setting_of_train_gan_is_not_queued(comfy: Comfy, changes: dict, r
     assert not (comfy.output / "gan" / "runs" / "never").exists()
 
 
+def test_a_bad_name_is_said_once_on_the_page_and_on_the_node(comfy: Comfy) -> None:
+    graph = Graph()
+    trained = train(graph, load_folder(graph, EXAMPLE_FOLDER), "../x")
+    graph("SaveGenerator", generator=trained, filename_prefix="never")
+    reasons = [line for line in comfy.refusal_of(graph).splitlines() if "cannot be the name of a run" in line]
+    # The last line is ComfyUI's summary of all that is wrong.
+    assert len(reasons) == 2 and all("run_name - " in reason for reason in reasons)
+
+
 @pytest.mark.parametrize("folder", ["", "input/nowhere", "input/../..", "input/..", "input", "/", "/etc", "../.."])
 def test_a_folder_that_is_not_offered_is_not_queued(comfy: Comfy, folder: str) -> None:
     graph = Graph()
@@ -71,7 +80,7 @@ def test_a_generator_that_is_not_offered_is_not_queued(comfy: Comfy, name: str) 
     graph = Graph()
     generator = graph("LoadGenerator", name=name)
     decode(graph, generator, sample(graph, generator))
-    assert f"Value not in list: name: '{name}' not in" in comfy.refusal_of(graph)
+    assert f'name - There is no generator "{name}" in models/gan or output/gan.' in comfy.refusal_of(graph)
 
 
 @pytest.mark.parametrize(

@@ -176,6 +176,8 @@ def test_a_stop_keeps_what_was_learned_and_resume_goes_on(comfy: Comfy) -> None:
     comfy.finish(run)
     assert run.state == "interrupted"
     assert time.monotonic() - asked < STOP_SECONDS
+    last = comfy.texts(run, trained)[-1]
+    assert last.startswith("stopped, and kept in output/gan/runs/stopped: to go on, set run_name to stopped, turn on ")
 
     kept = run_folder(comfy, "stopped")
     seen = images_seen(comfy, "stopped")
