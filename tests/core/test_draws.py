@@ -269,3 +269,42 @@ def test_a_spherical_walk_is_the_formula_of_slerp(new_generator):
         direction = ((1 - t) * angle).sin() * a / a.norm() + (t * angle).sin() * b / b.norm()
         expected = direction / angle.sin() * ((1 - t) * a.norm() + t * b.norm())
         torch.testing.assert_close(found[frame], expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_a_spline_leaves_each_stop_along_the_line_from_the_one_before_to_the_one_after(new_generator, closed):
+    """Directions by Catmull and Rom's formula; an open walk begins and ends as if it went on straight."""
+    plain = new_generator()
+    stops = sample_noise(plain, [0, 1, 2])
+    points = stops.samples.double().flatten(1)
+    found = walk(plain, stops, 200, "spline", closed).samples.double().flatten(1)
+
+    def unit(x: torch.Tensor) -> torch.Tensor:
+        return x / x.norm()
+
+    for leg in range(3 if closed else 2):
+        a, b = points[leg], points[(leg + 1) % 3]
+        before = points[leg - 1] if closed or leg else 2 * a - b
+        after = points[(leg + 2) % 3] if closed or leg + 2 < 3 else 2 * b - a
+        tangents = (unit(b) - unit(before)) / 2, (unit(after) - unit(a)) / 2
+        curve = []
+        for t in np.linspace(0, 1, 4001):
+            direction = (2 * t**3 - 3 * t**2 + 1) * unit(a) + (t**3 - 2 * t**2 + t) * tangents[0]
+            direction = direction + (3 * t**2 - 2 * t**3) * unit(b) + (t**3 - t**2) * tangents[1]
+            curve.append(unit(direction))
+        # Each frame points to somewhere on that curve, and its length lies between those of the two stops.
+        nearest = torch.stack([unit(frame) for frame in found[200 * leg : 200 * leg + 200]]) @ torch.stack(curve).T
+        assert nearest.amax(dim=1).min() > 1 - 1e-6
+        places = nearest.argmax(dim=1)
+        assert (places.diff() > 0).all() and places[0] == 0
+        assert places.diff().float().std() / places.diff().float().mean() < 0.6, "at about the same rate everywhere"
+
+
+def test_where_no_style_is_drawn_a_point_towards_another_keeps_one_style_for_all_layers(styled):
+    points, goal = (to_styles(styled, sample_noise(styled, seeds)) for seeds in ([0, 1], [2]))
+    for cutoff, space in ((0, "w"), (1, "w+"), (STYLES, "w"), (None, "w")):
+        found = drawn_towards(styled, points, 0.5, cutoff, towards=goal)
+        assert found.space == space, cutoff
+    assert torch.equal(drawn_towards(styled, points, 0.5, 0, towards=goal).samples, points.samples)
+    mixed = Latent(goal.samples, "w+")
+    assert drawn_towards(styled, points, 0.5, towards=mixed).space == "w+"

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from gan_core.architectures import Architecture
 from gan_core.errors import InputError
 from gan_core.generator import Generator
+from gan_core.latents import LAST_SEED
 from gan_core.likelihood import bits_per_dimension, elbo, importance_weighted
 
 NOISE = 0.25
@@ -304,6 +305,22 @@ def test_an_estimate_does_not_depend_on_how_it_is_divided(likelihood):
         divided = importance_weighted(model, images, 20, likelihood, scale=0.5, batch=batch)
         torch.testing.assert_close(divided, whole, rtol=1e-5, atol=1e-4)
     torch.testing.assert_close(importance_weighted(model, images[:4], 20, likelihood, scale=0.5), whole[:4])
+
+
+@pytest.mark.parametrize(("count", "samples", "batch"), [(9, 3, 7), (2, 20, 7), (9, 1, 4)])
+def test_no_more_latents_are_decoded_at_once_than_the_batch_says(count, samples, batch):
+    module = Linear(Config())
+    decoded, forward = [], module.logits
+    module.logits = lambda z: decoded.append(len(z)) or forward(z)
+    importance_weighted(generator(module), pictures(count), samples, batch=batch)
+    assert sum(decoded) == count * samples
+    assert max(decoded) <= batch
+
+
+def test_the_last_seed_can_be_asked_for():
+    model, images = generator(Linear(Config())), pictures(2)
+    assert elbo(model, images, seed=LAST_SEED).of_each.isfinite().all()
+    assert importance_weighted(model, images, 1, seed=LAST_SEED).isfinite().all()
 
 
 # Spatial latents.

@@ -298,6 +298,15 @@ def test_degenerate_samples_have_a_mixture_too(points, directions):
     assert (drawn.abs().amax(0) <= 6 * points.abs().amax(0) + 0.01 * points.abs().max() + 1e-18).all()
 
 
+@pytest.mark.parametrize(
+    ("count", "directions", "components"), [(15, 1, 1), (16, 1, 2), (31, 4, 3), (32, 4, 4), (39, 5, 3), (40, 5, 4)]
+)
+def test_a_component_has_eight_samples_and_twice_as_many_as_directions(count, directions, components):
+    fitted = fit(numbers(count, 6), 5, directions)
+    assert len(fitted.shares) == components
+    assert fitted.basis.shape == (6, directions)
+
+
 def test_samples_that_are_the_same_begin_no_second_component():
     different = 3 * numbers(30, 5)
     fitted = fit(different.repeat(20, 1), 40, 5)

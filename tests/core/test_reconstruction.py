@@ -115,6 +115,12 @@ def test_perfect_images_cost_no_less_than_their_grey_levels_allow(loss):
     assert real.grad.isfinite().all()
 
 
+def test_perfect_images_cost_what_half_a_grey_level_of_noise_would():
+    real = images(2, 1, 4, 4)
+    assert gaussian(real, real).item() == pytest.approx(16 * (math.log(1 / 255) + math.log(2 * math.pi) / 2))
+    assert laplace(real, real).item() == multiscale(real, real).item() == pytest.approx(16 * math.log(2 / 255))
+
+
 @pytest.mark.parametrize("loss", [gaussian, laplace, multiscale])
 def test_below_the_smallest_scale_an_error_still_has_a_gradient(loss):
     output = torch.full((2, 1, 4, 4), SMALLEST_SCALE / 10, requires_grad=True)

@@ -16,6 +16,7 @@ from gan_core.architectures import by_name
 from gan_core.metrics.features import Extractor
 from gan_core.metrics.kid import KID
 from gan_core.training import checkpoint, diagnostics, quality, recipes, watch, watched
+from gan_core.training import history as histories
 from gan_core.training import run as runs
 from gan_core.training.adversarial import AdversarialRun
 from gan_core.training.history import Record
@@ -264,6 +265,28 @@ def test_kid_is_against_500_images_at_most_and_against_held_out_ones_from_100_on
     assert run.quality.held_out is ("held-out" in against)
     there = run.held_out if run.quality.held_out else run.shown
     assert set(run.quality.indices) <= set(there) and list(run.quality.indices) == sorted(set(run.quality.indices))
+
+
+@pytest.mark.parametrize(("apart", "expected"), [(1.01, 1.5 / 1.01), (0.99, None)])
+def test_nothing_is_said_of_overfitting_where_scores_lie_no_further_apart_than_they_scatter(apart, expected):
+    shown = torch.tensor([-1.0, 0.0, 1.0])  # whose standard deviation is 1
+    found = diagnostics.overfitting(shown, torch.tensor([-1.0, -2.0]), torch.tensor([-apart]))
+    assert found == (None if expected is None else pytest.approx(expected))
+
+
+def test_features_are_colours_from_black_to_white_over_white():
+    levels = torch.tensor([-1.0, 0.0, 1.0, 2.0])[:, None, None, None].expand(4, 1, 16, 16)
+    assert diagnostics.features(levels).mean(dim=1).tolist() == pytest.approx([0, 0.5, 1, 1])
+    half_clear = torch.tensor([-1.0, -1.0, -1.0, 0.0])[None, :, None, None].expand(1, 4, 16, 16)
+    assert diagnostics.features(half_clear).mean().item() == pytest.approx(0.5)
+
+
+def test_what_was_not_measured_is_still_not_there_after_a_checkpoint():
+    history = [Record(5, {"loss": 1.5}), Record(10, {"loss": 0.25, "kid": -0.5}), Record(15, {"kid": 0.0})]
+    names = histories.columns(history)
+    assert names == ["loss", "kid"]
+    assert histories.from_tensor(histories.to_tensor(history, names), names) == history
+    assert histories.from_tensor(histories.to_tensor([], []), []) == []
 
 
 # KID.
