@@ -19,7 +19,7 @@ from gan_core import ImageDataset, InputError, Progress, TrainConfig, load, trai
 from gan_core.cli import main
 from gan_core.examples import digits
 from gan_core.training import checkpoint
-from gan_core.training.probe import AT_ONCE, MOST_LOOKED_AT, Probe, choose, duplicates, probe, settled
+from gan_core.training.probe import AT_ONCE, MOST_LOOKED_AT, Probe, _wanted, choose, duplicates, probe, settled
 from gan_core.training.recipes import AUTO, GAN_PRESETS, AdversarialRecipe
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
@@ -274,3 +274,27 @@ def test_the_command_line_prints_what_was_chosen(photos, tmp_path):
     assert result.exit_code == 0, result.output
     assert "The preset is few, for 12 different images of 24x16x3 on a CPU: " in result.stdout
     assert load(tmp_path / "run" / "generator.safetensors").size == (16, 24)
+
+
+@pytest.mark.parametrize(
+    ("count", "side", "channels", "gpu", "first"),
+    [
+        (499, 32, 3, True, "fastgan"),
+        (500, 32, 3, True, "stylegan2"),
+        (499, 31, 3, True, "few"),
+        (9_999, 32, 3, True, "stylegan2"),
+        (10_000, 32, 3, True, "r3gan"),
+        (1_999, 31, 3, True, "few"),
+        (2_000, 31, 3, True, "dcgan"),
+        (1_999, 129, 3, False, "fastgan_small"),
+        (2_000, 129, 3, False, "r3gan_small"),
+        (1_999, 32, 1, False, "few"),
+        (2_000, 32, 1, False, "digits"),
+        (2_000, 33, 1, False, "few"),
+        (2_000, 128, 3, False, "few"),
+        (9_999, 128, 3, False, "few"),
+        (10_000, 128, 3, False, "dcgan_small"),
+    ],
+)
+def test_another_preset_is_first_from_a_limit_on(count, side, channels, gpu, first):
+    assert _wanted(Probe(count, side, side, channels, 0, count, 0), gpu)[0][0] == first
