@@ -89,6 +89,11 @@ def temporary_folder(parent: Path) -> Iterator[Path]:
             lock = acquire(folder / "lock", _DAY)
         except FileNotFoundError:  # another process has just cleaned up: it saw no lock
             continue
+        except PermissionError:
+            if os.name != "nt":
+                raise
+            time.sleep(0.01)  # what Windows removes stays for a moment, and nobody may touch it
+            continue
         if lock is not None:
             break
     if lock is None:

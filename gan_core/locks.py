@@ -157,9 +157,6 @@ def acquire(path: Path, silence: float = SILENCE) -> Lock | None:
             file.close()
             return None
         holder, said = Holder.here(), Holder.of(path)
-        if locked and not _is_at(file, path):  # as above
-            file.close()
-            continue
         # Where the system locks nothing, or only for one of the computers that share the folder.
         unsure = not created if not locked else said is not None and not said.is_near
         if unsure and not _is_dead(path, said, silence):
@@ -169,10 +166,13 @@ def acquire(path: Path, silence: float = SILENCE) -> Lock | None:
             file.close()
             _put_away(path, said)
             continue
+        lock = Lock(path, file if locked else None, holder)  # before it is said: who reads it asks whether it lives
         _say(file, holder)
         if not locked:
             file.close()
-        return Lock(path, file if locked else None, holder)
+        if Holder.of(path) == holder:
+            return lock
+        lock.forget()  # it was removed as above. Not all file systems tell that by a file's number
     return None
 
 
@@ -241,9 +241,14 @@ class Owner:
             raise FolderInUse(in_use(folder))
         return cls(folder, lock, new)
 
+    @property
+    def is_here(self) -> bool:
+        """Whether this is the process that owns it, and not one that was forked from that."""
+        return os.getpid() == self._pid
+
     def check(self) -> None:
         """Takes the folder again if a person has removed it. Raises FolderInUse where it is another's by now."""
-        if self._lock.held or os.getpid() != self._pid:
+        if self._lock.held:
             return
         self._ended.set()
         self._lock.forget()
@@ -254,7 +259,7 @@ class Owner:
     def release(self) -> None:
         """Gives the folder up. May be called twice."""
         self._ended.set()
-        if os.getpid() == self._pid:
+        if self.is_here:
             atexit.unregister(self.release)
             self._lock.release()
             for path in self._new:
@@ -337,13 +342,6 @@ def _say(file: IO[bytes], holder: Holder) -> None:
     file.truncate()
     file.write(json.dumps(vars(holder)).encode())
     file.flush()
-
-
-def _is_at(file: IO[bytes], path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
-    except OSError:
-        return False
 
 
 def _is_dead(path: Path, said: Holder | None, silence: float) -> bool:

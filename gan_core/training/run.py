@@ -407,7 +407,8 @@ class Run(ABC):
         Raises InputError where it cannot be written.
         """
         self.world = self.world.apart()  # another process may have ended before, and will then never answer
-        if self.world.leads and self.images > self.images_kept and not self.diverged:
+        here = self.owner is None or self.owner.is_here
+        if here and self.world.leads and self.images > self.images_kept and not self.diverged:
             self.keep(*self.contents())
 
     @property
