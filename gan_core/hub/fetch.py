@@ -78,7 +78,8 @@ def fetching(name: str, revision: str = "") -> Generator[Fetching, None, None]:
     if held is not None and OURS in held.files:
         try:
             path = _snapshot(hub_id.repo, held.commit) / OURS
-            yield _all_of(path, _opened(hub_id, path, OURS))
+            generator = yield from _opened(hub_id, path, OURS)
+            yield _all_of(path, generator)
             return
         except InputError:
             pass  # what lies there may be damaged, which only the Hub can tell
@@ -90,12 +91,12 @@ def fetching(name: str, revision: str = "") -> Generator[Fetching, None, None]:
             _check_config(hub_id, listing, file)
         path = yield from _kept(hub_id, listing, file)
     try:
-        generator = _opened(hub_id, path, file)
+        generator = yield from _opened(hub_id, path, file)
     except InputError:
         if not listing.is_of_the_hub or not (yield from _removed_as_damaged(hub_id, path, listing.files[file])):
             raise
         path = yield from _kept(hub_id, listing, file)
-        generator = _opened(hub_id, path, file)
+        generator = yield from _opened(hub_id, path, file)
     yield _all_of(path, generator, listing.remark)
 
 
@@ -340,9 +341,13 @@ def _clean(repo: str) -> None:
             partial.unlink(missing_ok=True)
 
 
-def _opened(hub_id: HubId, path: Path, file: str) -> ImageGenerator:
+def _opened(hub_id: HubId, path: Path, file: str) -> Generator[Fetching, None, ImageGenerator]:
+    """Opens what was fetched. Yields meanwhile, so that it can be stopped: a pickle may take a while."""
+    size = path.stat().st_size if path.exists() else 0
     try:
-        *_, last = importing(path)
+        for last in importing(path):
+            if last.generator is None:
+                yield Fetching(size, size)
     except InputError as error:
         raise InputError(f"{hub_id} cannot be opened: {error}") from None
     made = last.generator

@@ -168,6 +168,15 @@ def test_a_reading_that_is_stopped_closes_its_file(tmp_path: Path) -> None:
     assert list(steps) == []
 
 
+def test_what_comes_from_the_hub_can_be_stopped_while_it_is_opened(tmp_path: Path) -> None:
+    fetch = pytest.importorskip("gan_core.hub.fetch")
+    path = file_with(tmp_path, HEAD + b"N0" * 20_000 + b"N.")
+    steps = fetch._opened(fetch.HubId.parse("somebody/cats"), path, path.name)
+    assert next(steps) == fetch.Fetching(path.stat().st_size, path.stat().st_size)
+    with pytest.raises(InputError, match=r"^somebody/cats cannot be opened: file\.pkl is a pickle without weights"):
+        list(steps)
+
+
 # Limits.
 
 

@@ -151,3 +151,25 @@ def test_a_header_that_contradicts_itself_is_refused_in_a_sentence(tmp_path: Pat
         with pytest.raises(InputError, match=r"^x\.safetensors ") as caught:
             gan_core.load(with_header(tmp_path / "x.safetensors", header, numbers))
         assert len(str(caught.value).splitlines()) == 1
+
+
+MOST = 2**16
+LARGEST_CONFIGS = {
+    "dcgan": {"side": 128, "channels": 4, "classes": MOST, "latent_size": MOST, "width": MOST, "refine": 16},
+    "stylegan2": {"side": 4096, "channels": 4, "widths": [MOST] * 11, "classes": MOST, "latent_size": MOST,
+                  "w_dim": MOST, "mapping_layers": 32},
+    "stylegan3": {"side": 4096, "channels": 4, "widths": [MOST] * 64, "classes": MOST, "latent_size": MOST,
+                  "w_dim": MOST, "mapping_layers": 32},
+    "autoencoder_kl": {"side": 4096, "channels": 4, "latent_channels": 64, "widths": [4096] * 8, "layers": 8,
+                       "groups": 1},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("family", LARGEST_CONFIGS)
+def test_a_config_that_asks_for_terabytes_costs_nothing(tmp_path: Path, family: str) -> None:
+    """Its network has shapes before it has memory, and the file has no such tensors."""
+    config = json.dumps(LARGEST_CONFIGS[family])
+    facts = {"gan_core.format_version": "1", "gan_core.architecture": family, "gan_core.config": config}
+    path = with_header(tmp_path / "x.safetensors", {"__metadata__": {**facts, "gan_core.card": "{}"}}, 0)
+    with pytest.raises(InputError, match=r"^x\.safetensors is incomplete: "):
+        gan_core.load(path)
