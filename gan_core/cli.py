@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import math
 import signal
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +20,7 @@ from tqdm import tqdm
 from . import charts, generator, hub, pictures
 from .augment import AUGMENTS
 from .dataset import CHANNELS, ImageDataset, reading
-from .errors import InputError, ProcessLost, TrainingDiverged
+from .errors import LINE, InputError, ProcessLost, TrainingDiverged, cleaned, sentence, shown
 from .examples import digits
 from .generator import Generator
 from .image_files import FITS, FORMATS, parse_size
@@ -26,6 +29,7 @@ from .latents import find_class, parse_class_weights, parse_seeds, sample_noise
 from .likelihood import elbo, importance_weighted
 from .locks import Owner, own, own_next_free
 from .metrics import measuring
+from .names import bad_name, called, place
 from .objectives import OBJECTIVES
 from .parallel import World, asked_to_stop, joined
 from .reconstruction import LIKELIHOODS, LOSSES
@@ -41,28 +45,53 @@ DEFAULT_KIMG = 1000
 class OneLineErrors(click.Group):
     """Answers what a person can get wrong, wrong options too, in one line and with exit code 2."""
 
-    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
-        with _in_one_line():
-            return super().make_context(*args, **kwargs)
+    def make_context(self, info_name: str | None, args: list[str], *more: Any, **extra: Any) -> click.Context:
+        _replace_what_cannot_be_printed()
+        given = list(args)  # of which click takes away what it has read
+        with _in_one_line(given):
+            context = super().make_context(info_name, args, *more, **extra)
+            context.meta[GIVEN] = given
+            return context
 
     def invoke(self, context: click.Context) -> Any:
-        with _in_one_line(), asked_to_stop(_interrupt):
+        with _in_one_line(context.meta[GIVEN]), asked_to_stop(_interrupt):
             return super().invoke(context)
 
 
+GIVEN = "gan_core.given"
+"""Where a context keeps the words of the command."""
+
+
 @contextmanager
-def _in_one_line() -> Iterator[None]:
+def _in_one_line(given: Sequence[str]) -> Iterator[None]:
+    """given: the words of the command, which no sentence repeats at length."""
+
+    def ends(code: int, message: str) -> click.exceptions.Exit:
+        for word in given:
+            for repeated in (word, repr(word)[1:-1]):  # click quotes what was given as Python does
+                if len(repeated) > LINE:
+                    message = message.replace(repeated, shown(word))
+        _say(sentence(message), err=True)
+        return click.exceptions.Exit(code)
+
     try:
         yield
     except click.UsageError as error:
         if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):  # since click 8.2
             raise
         command = error.ctx.command_path if error.ctx else "python -m gan_core"
-        raise _ends(2, f"Error: {error.format_message()} ({command} --help explains.)") from None
+        raise ends(2, f"Error: {error.format_message()} ({command} --help explains.)") from None
     except InputError as error:
-        raise _ends(2, f"Error: {error}") from None
+        raise ends(2, f"Error: {error}") from None
     except (TrainingDiverged, ProcessLost) as error:
-        raise _ends(1, f"Stopped: {error}") from None
+        raise ends(1, f"Stopped: {error}") from None
+    except OSError as error:
+        if error.errno == errno.EPIPE:  # whoever read what is printed has gone, as head does
+            raise
+        where = "" if error.filename is None else f"{shown(error.filename)}: "
+        raise ends(2, f"Error: {where}{error.strerror or error}.") from None
+    except MemoryError:
+        raise ends(2, "Error: This takes more memory than there is: ask for less at a time.") from None
 
 
 def _interrupt(*_: object) -> None:
@@ -70,9 +99,44 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def _ends(code: int, message: str) -> click.exceptions.Exit:
-    click.echo(" ".join(message.splitlines()), err=True)
-    return click.exceptions.Exit(code)
+def _replace_what_cannot_be_printed() -> None:
+    """A name that the terminal has no characters for is printed with others in their place, and ends nothing: what is
+    redirected on Windows knows few."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="replace")
+
+
+def _say(text: str, err: bool = False) -> None:
+    """Prints lines, without what in a file's title or a name would command the terminal."""
+    click.echo("\n".join(map(cleaned, text.split("\n"))), err=err)
+
+
+def _say_json(facts: object) -> None:
+    """Prints a value as JSON, with escapes for what should not or cannot be printed."""
+    text = json.dumps(facts, indent=2, ensure_ascii=False)
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(facts, indent=2)
+    click.echo("".join(sign if sign == "\n" or cleaned(sign) == sign else f"\\u{ord(sign):04x}" for sign in text))
+
+
+class Place(click.ParamType):
+    """A path, of which nothing need be there. Raises InputError for one that cannot be."""
+
+    name = "path"
+
+    def __init__(self, new: bool = False):
+        """new: for what is written, whose name has to be one that every system can keep, unless it is there already."""
+        self.new = new
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        path = place(value)
+        reason = bad_name(path.name) if self.new and path.name not in ("", "..") and not path.exists() else None
+        if reason:
+            raise InputError(f'"{shown(path.name)}" cannot be the name of what is written: it {reason}.')
+        return path
 
 
 @click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -91,9 +155,7 @@ def main() -> None:
 
 
 @main.command()
-@click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True, help="Folder for the results."
-)
+@click.option("--out", type=Place(new=True), default=Path("demo"), show_default=True, help="Folder for the results.")
 @click.option(
     "--minutes", type=float, default=2.75, show_default=True, help="Stop after this many minutes of training."
 )
@@ -104,7 +166,7 @@ def demo(out: Path, minutes: float, seed: int) -> None:
     Writes generator.safetensors, samples.png (128 new digits) and loss.png.
     """
     _check_folder(out, A_RUNS_FOLDER)
-    with own_next_free(out) as owner:
+    with own_next_free(out) if out.name not in ("", "..") else own(out) as owner:  # there is no second "."
         folder = owner.folder
         config = TrainConfig(folder, preset="digits", kimg=DEMO_KIMG, minutes=minutes, seed=seed, title="digits")
         _train_to_the_end(digits(), config, owner)
@@ -120,10 +182,8 @@ A_RUNS_FOLDER = "--out is the folder of the run, in which its generator is kept 
 
 
 @main.command("train")
-@click.argument("data", type=click.Path(path_type=Path))
-@click.option(
-    "--out", type=click.Path(path_type=Path), required=True, help="The run's folder; the generator is kept in it."
-)
+@click.argument("data", type=Place())
+@click.option("--out", type=Place(new=True), required=True, help="The run's folder; the generator is kept in it.")
 @click.option(
     "--preset",
     type=click.Choice([*PRESETS, AUTO]),
@@ -169,7 +229,7 @@ A_RUNS_FOLDER = "--out is the folder of the run, in which its generator is kept 
 @click.option("--free-bits", type=float, help="Nats that each dimension of a VAE's latent has for nothing.")
 @click.option(
     "--start",
-    type=click.Path(path_type=Path),
+    type=Place(),
     help="The VAE that finetune_decoder goes on from: of ours, a TAESD or an AutoencoderKL.",
 )
 @click.option(
@@ -260,10 +320,10 @@ def train_command(data: Path, out: Path, **options: Any) -> None:
 
 
 @main.command()
-@click.argument("weights", type=click.Path(path_type=Path))
+@click.argument("weights", type=Place())
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=Place(new=True),
     required=True,
     help="A .png file for one sheet, or a folder for a file each.",
 )
@@ -329,35 +389,37 @@ def sample(
         for seed, picture in zip(wanted, pictures.to_pictures(images), strict=True):
             pictures.save_png(picture, out / f"seed{seed:06d}.png")
     of_class = "" if chosen is None else f" of the class {made.class_names[chosen]}"
-    click.echo(f"{len(wanted)} pictures{of_class} in {out}")
+    _say(f"{len(wanted)} pictures{of_class} in {out}")
 
 
 @main.command()
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="Where to.  [default: beside FILE, as .safetensors]")
+@click.argument("file", type=Place())
+@click.option("--out", type=Place(new=True), help="Where to.  [default: beside FILE, as .safetensors]")
 def convert(file: Path, out: Path | None) -> None:
     """Turns a generator that another program made into one safetensors file.
 
     FILE is a pickle of StyleGAN2-ADA, StyleGAN3 or R3GAN, a PyTorch file of FastGAN, Projected GAN, lightweight-gan or
     DCGAN, or a VAE: a TAESD, or an AutoencoderKL such as Stable Diffusion's. It is read as data: nothing in it is run.
     """
+    if file.is_dir():
+        raise InputError(f"{file} is a folder: give the file in it that has the weights.")
     target = out or file.with_suffix(".safetensors")
     if out is None and target.exists():
         raise InputError(f"{target} is there already: give another place with --out.")
     _check_file(target)
-    with tqdm(desc=f"reading {file.name}", unit="B", unit_scale=True, leave=False, delay=1) as bar:
+    with tqdm(desc=f"reading {called(file)}", unit="B", unit_scale=True, leave=False, delay=1) as bar:
         for step in importing(file):
             bar.total = step.total
             bar.update(step.done - bar.n)
     assert step.generator is not None
     for line in (step.generator.summary, *step.generator.origin):
-        click.echo(line)
+        _say(line)
     _say_where(step.generator.save(target).parent, target.name)
 
 
 @main.command()
 @click.argument("name", metavar="ID[@REVISION]")
-@click.option("--out", type=click.Path(path_type=Path), help="Where to.  [default: the repository's name, here]")
+@click.option("--out", type=Place(new=True), help="Where to.  [default: the repository's name, here]")
 def fetch(name: str, out: Path | None) -> None:
     """Fetches a generator from the Hugging Face Hub as one safetensors file.
 
@@ -379,12 +441,12 @@ def fetch(name: str, out: Path | None) -> None:
         f"{hub_id.repo}@{made.card['hub']['commit']}",
         *filter(None, [last.remark]),
     ):
-        click.echo(line)
+        _say(line)
     _say_where(made.save(target).parent, target.name)
 
 
 @main.command()
-@click.argument("weights", type=click.Path(path_type=Path))
+@click.argument("weights", type=Place())
 @click.argument("repo", metavar="ID")
 @click.option(
     "--licence", type=click.Choice(list(hub.LICENCES)), required=True, help="What others may do with it; yours to say."
@@ -394,7 +456,7 @@ def fetch(name: str, out: Path | None) -> None:
 @click.option("--class-names", is_flag=True, help="Publish the names of its classes. Otherwise they have numbers.")
 @click.option("--public", is_flag=True, help="For everybody to see. Otherwise a new repository is private.")
 @click.option("--pull-request", is_flag=True, help="Propose it to a repository that is there.")
-@click.option("--workflow", type=click.Path(path_type=Path), help="A ComfyUI workflow to publish with it.")
+@click.option("--workflow", type=Place(), help="A ComfyUI workflow to publish with it.")
 @click.option("--dry-run", is_flag=True, help="Only show what would be sent.")
 def publish(
     weights: Path,
@@ -418,11 +480,11 @@ def publish(
     drawn_by = None if workflow is None else _workflow(workflow)
     with hub.prepared(made, repo, licence, title, description, drawn_by, class_names) as publication:
         if dry_run:
-            click.echo(str(publication))
+            _say(str(publication))
             return
         with closing(hub.publishing(publication, not public, pull_request)) as steps:
             *_, last = steps
-    click.echo(str(last))
+    _say(str(last))
 
 
 def _check_file(path: Path) -> None:
@@ -459,7 +521,7 @@ def _workflow(path: Path) -> dict[str, Any]:
 
 
 @main.command()
-@click.argument("weights", type=click.Path(path_type=Path))
+@click.argument("weights", type=Place())
 def info(weights: Path) -> None:
     """Says what the generator in the file WEIGHTS is, as JSON."""
     made = generator.load(weights)
@@ -471,12 +533,12 @@ def info(weights: Path) -> None:
         "bytes": weights.stat().st_size,
         "card": dict(made.card),
     }
-    click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+    _say_json(facts)
 
 
 @main.command("likelihood")
-@click.argument("weights", type=click.Path(path_type=Path))
-@click.argument("data", type=click.Path(path_type=Path))
+@click.argument("weights", type=Place())
+@click.argument("data", type=Place())
 @click.option(
     "--likelihood",
     type=click.Choice(list(LIKELIHOODS)),
@@ -511,12 +573,12 @@ def likelihood_command(weights: Path, data: Path, likelihood: str, samples: int,
         scale = None if LIKELIHOODS[likelihood].binary else bound.scale
         estimate = importance_weighted(made, images, samples, likelihood, seed, scale)
         facts |= {"importance_weighted_nats": float(estimate.mean()), "samples": samples}
-    click.echo(json.dumps({"images": len(images), "likelihood": likelihood, **facts}, indent=2))
+    _say_json({"images": len(images), "likelihood": likelihood, **facts})
 
 
 @main.command("measure")
-@click.argument("weights", type=click.Path(path_type=Path))
-@click.argument("data", type=click.Path(path_type=Path))
+@click.argument("weights", type=Place())
+@click.argument("data", type=Place())
 @click.option(
     "--count", type=int, default=2000, show_default=True, help="Images made, and read at most: 10 to 10,000 of each."
 )
@@ -544,7 +606,7 @@ def measure_command(weights: Path, data: Path, count: int, seed: int, labels: bo
     made.module.to(device)
     steps = measuring(made, dataset, count, seed, device)
     step = next(steps)  # what cannot begin is said before a bar is drawn
-    with tqdm(total=step.total, desc=f"measuring {weights.name}", unit="image", leave=False, delay=1) as bar:
+    with tqdm(total=step.total, desc=f"measuring {called(weights)}", unit="image", leave=False, delay=1) as bar:
         for step in steps:
             bar.update(step.done - bar.n)
     report = step.report
@@ -552,7 +614,7 @@ def measure_command(weights: Path, data: Path, count: int, seed: int, labels: bo
     if save:
         made.module.to("cpu")
         report.on(made).save(weights)
-    click.echo(json.dumps(asdict(report), indent=2, ensure_ascii=False))
+    _say_json(asdict(report))
 
 
 def _opened(path: Path) -> Generator:
@@ -583,13 +645,13 @@ def _read(folder: Path, quiet: bool = False, **settings: Any) -> ImageDataset:
     assert dataset is not None
     if quiet:
         return dataset
-    click.echo(repr(dataset))
+    _say(repr(dataset))
     for file, reason in list(dataset.skipped.items())[:10]:
-        click.echo(f"  skipped {file}: {reason}", err=True)
+        _say(f"  skipped {file}: {reason}", err=True)
     if len(dataset.skipped) > 10:
-        click.echo(f"  and {len(dataset.skipped) - 10} more", err=True)
+        _say(f"  and {len(dataset.skipped) - 10} more", err=True)
     for remark in dataset.remarks:
-        click.echo(f"  {remark}")
+        _say(f"  {remark}")
     return dataset
 
 
@@ -620,7 +682,7 @@ def _train_to_the_end(
             with closing(train(dataset, config, start=start, world=world, owner=owner)) as steps:
                 progress = next(steps)  # what cannot begin is said before a bar is drawn
                 told = _tell(progress, told)
-                with tqdm(total=1.0, bar_format=bar_format, desc=folder.name, disable=not world.leads) as bar:
+                with tqdm(total=1.0, bar_format=bar_format, desc=called(folder), disable=not world.leads) as bar:
                     for progress in steps:
                         bar.set_postfix_str(str(progress), refresh=False)
                         bar.update(progress.fraction - bar.n)
@@ -629,7 +691,7 @@ def _train_to_the_end(
                             raise KeyboardInterrupt
         except KeyboardInterrupt:
             if world.leads:
-                click.echo(f"\n{_stopped(folder, progress)}", err=True)
+                _say(f"\n{_stopped(folder, progress)}", err=True)
             raise click.exceptions.Exit(130) from None
         finally:
             if world.leads and progress:
@@ -646,19 +708,19 @@ def _stopped(folder: Path, progress: Progress | None) -> str:
 
 def _draw_losses(progress: Progress, folder: Path) -> None:
     try:
-        charts.loss_chart(progress.history, progress.panels, folder / "loss.png", folder.name)
+        charts.loss_chart(progress.history, progress.panels, folder / "loss.png", called(folder))
     except InputError as error:  # without which all that was learned is kept
-        click.echo(f"There is no chart of the losses: {error}", err=True)
+        _say(f"There is no chart of the losses: {error}", err=True)
 
 
 def _tell(progress: Progress, told: int) -> int:
     """Prints the run's remarks from that one on, above a bar. Returns how many there are."""
     for remark in progress.remarks[told:] if progress.run.world.leads else []:
-        tqdm.write(remark)
+        tqdm.write(cleaned(remark))
     return len(progress.remarks)
 
 
 def _say_where(folder: Path, *names: str) -> None:
     """Says where files are; of what could not be written, that has been said."""
     for name in filter(lambda name: (folder / name).exists(), names):
-        click.echo(f"{name:24} {folder / name}")
+        _say(f"{name:24} {folder / name}")

@@ -12,14 +12,13 @@ from typing import Any
 
 import pytest
 import torch
-from click.testing import CliRunner
+from command_line import run
 from foreign_files import saved
 from hub_server import READER, WRITER, Hub
 from safetensors.torch import save
 
 from gan_core import Generator, InputError, load, sample_noise
 from gan_core.architectures import autoencoder_kl, taesd_vae
-from gan_core.cli import main
 from gan_core.examples import FOLDER as EXAMPLES
 from gan_core.hub import Fetching, HubId, fetching, newest_commit
 
@@ -398,13 +397,13 @@ def test_a_full_disk_is_said(hub: Hub, client: Path) -> None:
 def test_the_command_writes_one_file(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     commit = hub.add("anna/digits", {"model.safetensors": DIGITS})
     monkeypatch.chdir(tmp_path)
-    done = CliRunner().invoke(main, ["fetch", "anna/digits"])
+    done = run("fetch", "anna/digits")
     assert done.exit_code == 0 and f"anna/digits@{commit}" in done.output
     generator = load(tmp_path / "digits.safetensors")
     assert generator.card["hub"]["commit"] == commit
     noise = sample_noise(generator, range(4))
     assert torch.equal(generator.decode(noise), load(EXAMPLES / "digits.safetensors").decode(noise))
-    done = CliRunner().invoke(main, ["fetch", "anna/digits"])
+    done = run("fetch", "anna/digits")
     assert done.exit_code == 2 and "is there already: give another place with --out" in done.output
 
 

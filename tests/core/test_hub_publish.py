@@ -13,13 +13,12 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from click.testing import CliRunner
+from command_line import run
 from hub_server import READER, WRITER, Hub
 from PIL import Image
 
 from gan_core import Generator, InputError, load, sample_noise
 from gan_core.architectures import taesd_vae
-from gan_core.cli import main
 from gan_core.examples import FOLDER as EXAMPLES
 from gan_core.hub import LICENCES, Publishing, fetching, prepared, publishing
 from gan_core.hub.card import public
@@ -538,7 +537,7 @@ def test_a_config_too_large_to_be_ours_is_not_read(hub: Hub, cats: Generator, si
 
 
 def command(*arguments: str) -> Any:
-    return CliRunner().invoke(main, ["publish", str(EXAMPLES / "digits.safetensors"), *arguments])
+    return run("publish", EXAMPLES / "digits.safetensors", *arguments)
 
 
 @pytest.mark.usefixtures("login")

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 import two_processes
-from click.testing import CliRunner
+from command_line import run
 from safetensors.torch import load_file
 from torch import nn
 from two_processes import ALIKE, BATCH, STEPS, WATCHED, config, features, finished, normalised
@@ -209,7 +209,7 @@ def test_a_process_that_nobody_launched_is_alone(monkeypatch):
 def test_a_process_that_does_not_lead_is_silent_and_leaves_no_file(photos, tmp_path, monkeypatch):
     monkeypatch.setattr(cli, "joined", lambda device: nullcontext(World(rank=1, device="cpu")))
     options = ["train", str(photos), "--out", str(tmp_path / "run"), "--size", "16", "--batch", "4", "--kimg", "0.008"]
-    result = CliRunner().invoke(cli.main, [*options, "--preset", "dcgan_small"])
+    result = run(*options, "--preset", "dcgan_small")
     assert (result.exit_code, result.output) == (0, "")
     assert not (tmp_path / "run").exists()
 

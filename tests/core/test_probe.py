@@ -9,14 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
+from command_line import run
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from safetensors.torch import load_file
 
 from gan_core import ImageDataset, InputError, Progress, TrainConfig, load, train
-from gan_core.cli import main
 from gan_core.examples import digits
 from gan_core.training import checkpoint
 from gan_core.training.probe import AT_ONCE, MOST_LOOKED_AT, Probe, _wanted, choose, duplicates, probe, settled
@@ -270,7 +269,7 @@ def test_what_only_the_chosen_preset_cannot_have_is_said_before_anything_is_writ
 
 def test_the_command_line_prints_what_was_chosen(photos, tmp_path):
     options = ["--preset", "auto", "--size", "24x16", "--batch", "4", "--kimg", "0.008", "--device", "cpu"]
-    result = CliRunner().invoke(main, ["train", str(photos), "--out", str(tmp_path / "run"), *options])
+    result = run("train", photos, "--out", tmp_path / "run", *options)
     assert result.exit_code == 0, result.output
     assert "The preset is few, for 12 different images of 24x16x3 on a CPU: " in result.stdout
     assert load(tmp_path / "run" / "generator.safetensors").size == (16, 24)
