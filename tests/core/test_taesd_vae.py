@@ -152,6 +152,7 @@ def test_latents_of_another_scale_are_scaled_on_both_ways():
 
 def test_the_log_variance_is_one_number_for_each_channel():
     network = built(TAESDVAEConfig(16, latent_channels=3))
+    assert TAESDVAE(TAESDVAEConfig(16, latent_channels=3)).log_variance.tolist() == [-4.0] * 3, "before training"
     network.log_variance.data = torch.tensor([-1.0, 0.0, 2.0])
     _, log_variance = network.posterior(pictures(0, (2, 3, 16, 24)))
     assert torch.equal(log_variance, torch.tensor([-1.0, 0.0, 2.0])[:, None, None].expand(2, 3, 2, 3))
