@@ -40,7 +40,7 @@ def line_chart(
     figure = Figure(figsize=(9, 3 * len(panels)), layout="constrained")
     FigureCanvasAgg(figure)
     charts = figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0]
-    charts[0].set(title=title)
+    charts[0].set_title(title, parse_math=False)  # a dollar in a name is no formula
     charts[-1].set(xlabel=across)
     for chart, (axis, lines) in zip(charts, panels.items(), strict=True):
         chart.set(ylabel=axis, yscale="log" if axis in by_factors else "linear")

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..errors import InputError
+from ..errors import InputError, shown
 from ..files import replacing
 
 FORMAT_VERSION = 1
@@ -110,7 +110,7 @@ class OpenedFile:
         self.name = path.name
         self.size = path.stat().st_size
         """In bytes."""
-        self._file = file
+        self._path, self._file = path, file
 
     @cached_property
     def metadata(self) -> dict[str, str]:
@@ -122,7 +122,10 @@ class OpenedFile:
         names = list(self._file.keys())
         if len(names) > MOST_TENSORS:
             raise InputError(f"{self.name} has {len(names):,} tensors, far more than any generator.")
-        shapes = {name: tuple(self._file.get_slice(name).get_shape()) for name in names}
+        # safetensors has checked the header; before 0.7 it takes a copy of it all to say a single shape.
+        with self._path.open("rb") as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        shapes = {name: tuple(header[name]["shape"]) for name in names}
         for name, shape in shapes.items():
             if len(shape) > MOST_DIMENSIONS or any(length >= LONGEST_DIMENSION for length in shape):
                 raise InputError(f"{self.name} is not to be trusted: {name[:100]} has a shape that no tensor can have.")
@@ -173,9 +176,14 @@ class OpenedFile:
         """Reads one tensor, to the CPU."""
         # safetensors gives a map of the file: weights would change as it does, and Windows could not replace it.
         try:
-            return self._file.get_tensor(name).clone()
+            tensor = self._file.get_tensor(name).clone()
         except AttributeError:  # safetensors asks torch for the type by its name
             raise InputError(f"{self.name} has numbers of a type that this version of torch does not have.") from None
+        if tuple(tensor.shape) != self.shapes[name]:
+            raise InputError(
+                f"{self.name} is damaged: it describes {shown(name)} twice, or was changed while it was read."
+            )
+        return tensor
 
 
 def check(file: str, shapes: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> None:

@@ -135,6 +135,13 @@ def figures(monkeypatch):
     return saved
 
 
+@pytest.mark.parametrize("title", ["$", "$\\frac$", "$x_{$", "\x07\x1b[2J", "猫", ""])
+@pytest.mark.filterwarnings("ignore:Glyph")
+def test_a_chart_takes_any_name_as_it_is(tmp_path, title):
+    line_chart({"KID": {"kid": [(0, 1), (1, 2)]}}, tmp_path / "chart.png", title, "seconds")
+    assert (tmp_path / "chart.png").stat().st_size > 1000
+
+
 def lines_of(chart):
     """The lines of a panel: what each is called, and its points."""
     return {line.get_label(): [tuple(point) for point in line.get_xydata()] for line in chart.get_lines()}

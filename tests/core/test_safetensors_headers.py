@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 import gan_core
@@ -173,3 +174,35 @@ def test_a_config_that_asks_for_terabytes_costs_nothing(tmp_path: Path, family: 
     path = with_header(tmp_path / "x.safetensors", {"__metadata__": {**facts, "gan_core.card": "{}"}}, 0)
     with pytest.raises(InputError, match=r"^x\.safetensors is incomplete: "):
         gan_core.load(path)
+
+
+def test_shapes_are_not_asked_for_one_by_one(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Older versions of safetensors copy the whole header for each: of 20,000 tensors for minutes."""
+
+    class Asked:
+        def __init__(self, path: Path, **options: str):
+            self.file = safe_open(path, **options)
+
+        def __enter__(self) -> "Asked":
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def __getattr__(self, name: str) -> object:
+            assert name != "get_slice"
+            return getattr(self.file, name)
+
+    monkeypatch.setattr("gan_core.weights.native.safe_open", Asked)
+    assert gan_core.load(whole).title
+
+
+def test_a_file_that_is_exchanged_while_it_is_read_is_a_sentence(whole: Path, tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    save_file({"a": torch.zeros(2)}, path)
+    with safe_open(path, framework="pt", device="cpu") as file:
+        opened = weights.native.OpenedFile(path, file)
+        other = tmp_path / "other.safetensors"
+        save_file({"a": torch.zeros(3)}, other)
+        other.replace(path)
+        with pytest.raises(InputError, match="was changed while it was read"):
+            opened.tensors()
