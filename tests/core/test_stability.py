@@ -368,6 +368,7 @@ def test_a_run_in_trouble_ends_with_its_last_sound_state_and_says_why(noise_imag
     said = "Mode collapse: all are one. The run was stopped; its generator is the one of 0.0 kimg."
     assert str(last).endswith(said)
     assert last.remarks == ["At 0.0 kimg: Mode collapse: all are one.", said]
+    assert last.failed and last.trouble == said and "collapse" not in last.figures
     expected = gan_core.load(tmp_path / "sound" / "run" / "generator.safetensors")
     assert_same(last.generator.module.state_dict(), expected.module.state_dict())
 
@@ -393,7 +394,7 @@ def test_trouble_is_only_said_where_it_is_to_be_ignored(noise_images, trouble, t
     finish(noise_images, config_for(tmp_path / "straight"))
     trouble(40)
     last = finish(noise_images, config_for(tmp_path / "ignored", on_trouble="ignore"))
-    assert last.images == 60
+    assert last.images == 60 and not last.failed
     assert last.remarks == ["At 0.0 kimg: Mode collapse: all are one."]
     assert_same(learned(tmp_path / "ignored"), learned(tmp_path / "straight"))
     assert not (tmp_path / "ignored" / "run" / "good.safetensors").exists()
