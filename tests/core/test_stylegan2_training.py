@@ -224,6 +224,13 @@ def test_the_mean_style_forgets_by_images_not_by_batches(batch_size: int) -> Non
     torch.testing.assert_close(mapping.w_avg, torch.full([3], 0.5), rtol=0, atol=1e-3)
 
 
+def test_what_is_mixed_and_forgotten_is_as_in_the_paper() -> None:
+    assert StyleGAN2Generator(SMALL).mixing == 0.9
+    mapping = Mapping(4, 3, 0, 1)
+    mapping.observe(torch.ones(32, 3))
+    assert mapping.w_avg.tolist() == pytest.approx([1 - 0.998] * 3, rel=0.01)  # the authors' beta, for batches of 32
+
+
 def test_training_moves_the_mean_style() -> None:
     module = StyleGAN2Generator(SMALL)
     module(torch.randn(8, 5), None, stream())
