@@ -63,7 +63,8 @@ def public(generator: Generator, title: str, class_names: bool) -> tuple[dict[st
         left.append(f"its title: {own}")
     if "created" in card:
         with suppress(ValueError, TypeError):
-            facts["created"] = datetime.fromisoformat(card["created"]).isoformat(timespec="seconds")
+            datetime.fromisoformat(card["created"])  # and nothing else
+            facts["created"] = card["created"]
     if "class_names" in card:
         names = [str(name) for name in card["class_names"]] if isinstance(card["class_names"], list) else []
         facts["class_names"] = [without_tokens(name) for name in names] if class_names else []

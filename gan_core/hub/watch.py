@@ -123,7 +123,7 @@ class Transfer:
         request = method, f"{place.netloc}{place.path}"
         stuck = self.receives and method == "GET" and self._got == self._got_before
         again = request == self._request and (not self.answered or self.status >= 400 or stuck)
-        self.tries = self.tries + 1 if again else 1
+        self.tries, self.status = (self.tries + 1, self.status) if again else (1, 0)
         self._request, self._got_before = request, self._got
         self.host, self.asking, self.answered = place.hostname or "", True, False
         if self.tries > TRIES:

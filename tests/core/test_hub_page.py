@@ -110,7 +110,7 @@ def test_the_page_of_a_generator_with_classes(new_generator: Callable[..., Gener
     }
     cats = new_generator(card, channels=3, classes=3)
     parameters = sum(parameter.numel() for parameter in cats.module.parameters())
-    with prepared(cats, "anna/cats", "mit", " Cats\n", "Of *mine*.", {"nodes": []}) as publication:
+    with prepared(cats, "anna/cats", "mit", " Cats\n", "Of *mine*.", {"nodes": []}, class_names=True) as publication:
         assert publication.title == "Cats"
         assert publication.card == PAGE.replace("7,211", f"{parameters:,}")
         assert str(publication).splitlines()[0] == "anna/cats would be sent these 9 files:"
