@@ -71,10 +71,10 @@ class LoadImageFolder(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "folder",
-                    options=host.image_folders(),
+                    options=[*host.image_folders(), *host.image_archives()],
                     default=next(iter(host.EXAMPLE_FOLDERS)),
-                    tooltip="A folder in ComfyUI's input or datasets folder; put yours there and press R. "
-                    "example/digits is 10,000 handwritten digits that come with the pack, and example/portraits "
+                    tooltip="A folder or a .zip file in ComfyUI's input or datasets folder; put yours there and press "
+                    "R. example/digits is 10,000 handwritten digits that come with the pack, and example/portraits "
                     "273 small drawings.",
                 ),
                 *_shaping_inputs(),
@@ -96,7 +96,7 @@ class LoadImageFolder(io.ComfyNode):
         if folder is None or folder in host.EXAMPLE_FOLDERS:
             return ""
         try:
-            return fingerprint_of_folder(host.resolve_image_folder(folder), host.results())
+            return fingerprint_of_folder(host.resolve_images(folder), host.results())
         except (InputError, OSError):
             return "missing"  # execute says so
 
@@ -108,7 +108,7 @@ class LoadImageFolder(io.ComfyNode):
         if folder in host.EXAMPLE_FOLDERS:
             dataset = host.EXAMPLE_FOLDERS[folder](height_and_width, channels, mirror, labels)
         else:
-            path = host.resolve_image_folder(folder)
+            path = host.resolve_images(folder)
             settings = height_and_width, channels, fit, mirror, labels, host.dataset_cache(), host.results()
             for step in reading(path, *settings):
                 bar.reading(step.done, step.total, "images read")

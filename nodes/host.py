@@ -116,6 +116,24 @@ def dataset_cache() -> Path:
     return Path(folder_paths.get_user_directory()) / "gan_studio" / "datasets"
 
 
+def image_archives() -> list[str]:
+    """The ZIP archives in the same places, but in none of the folders in them."""
+    return [
+        f"{kind}/{path.name}"
+        for kind, root in _image_roots()
+        for path in sorted(root.glob("*.[zZ][iI][pP]"))
+        if path.is_file() and not path.name.startswith(".")
+    ]
+
+
+def resolve_images(name: str) -> Path:
+    """The folder or the archive behind a name. Raises InputError for any that is not offered."""
+    if name in image_archives():
+        kind, _, file = name.partition("/")
+        return next(root / file for each, root in _image_roots() if each == kind and (root / file).is_file())
+    return resolve_image_folder(name)
+
+
 def results() -> list[Path]:
     """The folders that ComfyUI writes pictures into, which are no data set's where they lie in one."""
     return [Path(folder_paths.get_output_directory()), Path(folder_paths.get_temp_directory())]

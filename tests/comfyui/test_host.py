@@ -747,3 +747,54 @@ def test_no_number_that_may_be_a_fraction_is_shown_without_one(inside: Inside) -
         """
     )
     assert value == []
+
+
+# Data, and the classes in it.
+
+
+def test_a_folder_or_an_archive_of_input_is_read_and_its_classes_are_said(inside: Inside) -> None:
+    value = inside(
+        """
+        import pathlib, shutil
+        from PIL import Image
+        base = pathlib.Path(folder_paths.get_input_directory())
+        for i, name in enumerate(["1", "10", "2", "10"]):
+            (base / "animals" / name).mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (16, 16), (i, 0, 0)).save(base / "animals" / name / f"{i}.png")
+        (base / "animals" / "photo.heic").write_text("no image")
+        shutil.make_archive(str(base / "packed"), "zip", base / "animals")
+        inputs = dict(size=16, channels="auto", fit="crop", mirror=False, labels=True)
+        found = []
+        for name in ("input/animals", "input/packed.zip"):
+            dataset, = call("LoadImageFolder", folder=name, **inputs)
+            found.append([dataset.name, list(dataset.class_names), dataset.labels.tolist(), said[-1]])
+        names = ["input/../packed.zip", "input/animals/../packed.zip", "input/none.zip", "packed.zip"]
+        [found, host.image_archives(), [refusal(host.resolve_images, name) is not None for name in names]]
+        """
+    )
+    found, archives, refused = value
+    assert [one[:3] for one in found] == [[name, ["1", "2", "10"], [0, 2, 2, 1]] for name in ("animals", "packed")]
+    assert all("\n3 classes, by the folders: 1 (1), 2 (1), 10 (2).\n" in one[3] for one in found)
+    assert all("Passed over: 1 .heic." in one[3] for one in found)
+    assert archives == ["input/packed.zip"]
+    assert refused == [True] * 4
+
+
+def test_a_class_is_known_to_nodes_by_its_name(inside: Inside) -> None:
+    value = inside(
+        """
+        generator = core.load(core.examples.FOLDER / "stylegan2-digits.safetensors")
+        named = {"tens": [str(10 * i) for i in range(10)], "words": [f"kind {i}" for i in range(10)]}
+        named = {key: core.Generator(generator.architecture, generator.config, generator.module, {"class_names": names})
+            for key, names in named.items()}
+        def labels(key, label=-1, **more):
+            inputs = dict(generator=named[key], seed=0, batch_size=1, truncation=1.0)
+            return call("SampleNoise", label=label, **inputs, **more)[0]["labels"].argmax().item() if more else (
+                call("SampleNoise", label=label, **inputs)[0]["labels"].item())
+        refused = refusal(labels, "tens", 1), refusal(labels, "words", 10)
+        [labels("tens", 90), labels("words", 9), labels("words", class_weights="kind 3"), refused]
+        """
+    )
+    assert value[:3] == [9, 9, 3]
+    assert "no class 1." in value[3][0] and "the classes 0, 10, 20" in value[3][0]
+    assert "no class 10." in value[3][1] and "the classes kind 0, kind 1" in value[3][1]
