@@ -30,6 +30,24 @@ def test_a_still_motion_is_the_same_for_every_image() -> None:
     assert torch.linalg.det(there[:2, :2]).item() == pytest.approx(4, abs=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("motion", "there"),
+    [
+        (Transform(rotation=90), (0, -1)),  # anticlockwise: what was at the right is at the top, where y is -1
+        (Transform(rotation=-90), (0, 1)),
+        (Transform(rotation=30), (math.cos(math.pi / 6), -0.5)),
+        (Transform(translate_x=0.25), (1.25, 0)),
+        (Transform(translate_y=0.25), (1, 0.25)),
+        (Transform(scale=2), (2, 0)),
+    ],
+    ids=str,
+)
+def test_where_the_right_edge_goes(motion: Transform, there: tuple[float, float]) -> None:
+    (matrix,) = motion.matrices(1)
+    found = torch.linalg.inv(matrix) @ torch.tensor([1.0, 0.0, 1.0])
+    assert found[:2].tolist() == pytest.approx(there, abs=1e-6)
+
+
 def test_an_animated_turn_closes_into_a_loop() -> None:
     matrices = Transform(rotation=360, animate=True).matrices(8)
     assert torch.equal(matrices[0], torch.eye(3))
