@@ -4,10 +4,12 @@ import dataclasses
 import json
 import math
 
+import golden
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
+from torch.nn import functional
 
 from gan_core import Generator, InputError, Latent, load
 from gan_core.architectures import by_name, detect, size_of, start_for
@@ -58,6 +60,49 @@ def shapes_of(module: torch.nn.Module) -> dict[str, tuple[int, ...]]:
 def test_a_generator_makes_images_of_the_promised_shape(config):
     images = DCGANGenerator(config).eval()(*inputs(config, 2))
     assert images.shape == (2, config.channels, *size_of(config))
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize(
+    "config",
+    [
+        DCGANConfig(16, 3, latent_size=5, width=4),
+        DCGANConfig(28, 1, latent_size=5, width=2, refine=2),
+        DCGANConfig(32, 4, classes=3, latent_size=5, width=4, refine=1, start=(4, 6)),
+    ],
+    ids=named,
+)
+@torch.no_grad()
+def test_an_image_is_what_the_layers_make_one_after_the_other(config, training):
+    generator = DCGANGenerator(config).train(training)
+    shapes = {name: tuple(value.shape) for name, value in generator.state_dict().items() if value.is_floating_point()}
+    tensors = golden.weights(shapes, seed=1)
+    for name, value in tensors.items():
+        if value.ndim > 1 and "embed" not in name:
+            tensors[name] = value / math.sqrt(value.numel() / value.shape[1] if value.ndim == 4 else value.shape[1])
+    generator.load_state_dict({**generator.state_dict(), **tensors})
+    z, labels = inputs(config, 4)
+
+    def normalised(x: torch.Tensor, name: str) -> torch.Tensor:
+        mean, variance = tensors[f"{name}.running_mean"], tensors[f"{name}.running_var"]
+        if training:
+            mean, variance = x.mean(dim=(0, 2, 3)), x.var(dim=(0, 2, 3), correction=0)
+        x = (x - mean[:, None, None]) / (variance + 1e-5).sqrt()[:, None, None]
+        return x * tensors[f"{name}.weight"][:, None, None] + tensors[f"{name}.bias"][:, None, None]
+
+    told = z if labels is None else torch.cat([z, tensors["embed.weight"][labels]], dim=1)
+    x = (told @ tensors["project.weight"].T).view(4, -1, *config.start)
+    x = normalised(x, "norm").clamp(min=0)
+    for stage in range(len(config.sides) - 1):
+        x = functional.conv_transpose2d(x, tensors[f"stages.{stage}.conv.weight"], stride=2, padding=1)
+        x = normalised(x, f"stages.{stage}.norm").clamp(min=0)
+    for layer in range(config.refine):
+        x = functional.conv2d(x, tensors[f"refine.{layer}.conv.weight"], padding=1)
+        x = normalised(x, f"refine.{layer}.norm").clamp(min=0)
+    x = functional.conv_transpose2d(x, tensors["to_image.weight"], tensors["to_image.bias"], stride=2, padding=1)
+    images = generator(z, labels)
+    assert images.std() > 0.05
+    torch.testing.assert_close(images, x.tanh(), rtol=1e-3, atol=1e-4)
 
 
 @EVERY_CONFIG
