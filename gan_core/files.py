@@ -55,27 +55,6 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def building(path: Path) -> Iterator[Path]:
-    """The like for a folder: gives an empty one to fill, which takes `path`'s name when the block ends well.
-
-    Where another has built the same meanwhile, that one stays.
-    """
-    with _said_of(path), temporary_folder(path.parent) as folder:
-        partial = folder / _CONTENT
-        partial.mkdir()
-        yield partial
-        for parent, _, names in os.walk(partial):
-            for name in names:
-                _sync(Path(parent) / name)
-        try:
-            patiently(lambda: os.rename(partial, path))
-        except OSError:
-            if not path.is_dir():
-                raise
-        _sync_folder(path.parent)
-
-
-@contextmanager
 def temporary_folder(parent: Path) -> Iterator[Path]:
     """An empty folder on the disk of `parent`, which is made where there is none. It is removed after the block; if
     this process dies in it, by the next process that asks for one there. Raises OSError where there can be none.

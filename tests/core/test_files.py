@@ -12,7 +12,7 @@ import time
 import pytest
 
 from gan_core import InputError, files, locks
-from gan_core.files import building, remove, replacing, temporary_folder
+from gan_core.files import remove, replacing, temporary_folder
 from gan_core.locks import FolderInUse, own, own_next_free
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="shown on Linux, where processes can be held and killed")
@@ -61,11 +61,12 @@ HALF_WRITTEN = """
 HALF_BUILT = """
     import sys
     from pathlib import Path
-    from gan_core.files import building
-    with building(Path(sys.argv[1])) as partial:
-        (partial / "pixels").write_bytes(bytes(3_000_000))
+    from gan_core.files import temporary_folder
+    with temporary_folder(Path(sys.argv[1]).parent) as folder:
+        (folder / "pixels").write_bytes(bytes(3_000_000))
         print("half", flush=True)
         sys.stdin.read()
+        (folder / "pixels").rename(sys.argv[1])
 """
 
 OWNS = """
@@ -311,31 +312,6 @@ def test_many_threads_write_to_one_folder(tmp_path):
         thread.join()
     assert failed == []
     assert everything_in(tmp_path) == [f"file {number}" for number in range(8)]
-
-
-def test_a_folder_is_built_whole_or_not_at_all(tmp_path):
-    with building(tmp_path / "good") as partial:
-        (partial / "deep").mkdir()
-        (partial / "deep" / "file").write_text("x")
-        assert not (tmp_path / "good").exists()
-
-    def fail():
-        with building(tmp_path / "bad") as partial:
-            (partial / "file").write_text("x")
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        fail()
-    assert everything_in(tmp_path) == ["good", "good/deep", "good/deep/file"]
-
-
-def test_of_two_that_build_the_same_folder_the_first_one_stays(tmp_path):
-    with building(tmp_path / "a") as slow:
-        (slow / "who").write_text("slow")
-        with building(tmp_path / "a") as fast:
-            (fast / "who").write_text("fast")
-    assert (tmp_path / "a" / "who").read_text() == "fast"
-    assert everything_in(tmp_path) == ["a", "a/who"]
 
 
 def test_a_temporary_folder_is_gone_after_its_block(tmp_path):
