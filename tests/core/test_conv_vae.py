@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gan_core import InputError
-from gan_core.architectures import detect
+from gan_core.architectures import conv_vae, detect
 from gan_core.architectures.conv_vae import ARCHITECTURE, ConvVAE, ConvVAEConfig
 
 
@@ -89,3 +89,14 @@ def test_damaged_shapes_are_another_kind_or_a_sentence(data):
 def test_what_cannot_be_built_is_a_sentence(changes, told):
     with pytest.raises(InputError, match=told):
         ConvVAEConfig(**{"side": 28, "channels": 1, **changes})
+
+
+@torch.no_grad()
+def test_a_residual_block_adds_a_convolution_of_rectified_features_to_them():
+    block, x = conv_vae.Residual(3).eval(), torch.randn(2, 3, 5, 5)
+    block.norm.running_mean.fill_(0.5)
+    block.norm.running_var.fill_(4.0)
+    expected = x + torch.conv2d(((x - 0.5) / 2).clamp(min=0), block.conv.weight, padding=1)
+    torch.testing.assert_close(block(x), expected, rtol=1e-4, atol=1e-5)
+    block.conv.weight.zero_()
+    assert torch.equal(block(x), x)
