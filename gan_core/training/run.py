@@ -538,8 +538,8 @@ class Run(ABC):
             self.restore_kept(found.state)
         except (KeyError, RuntimeError, TypeError, ValueError):
             raise InputError(
-                f"{self.folder / checkpoint.FILE} is damaged, or from another version of this program: it does not hold "
-                "the whole of a run. Start a new one."
+                f"{self.folder / checkpoint.FILE} is damaged, or from another version of this program: it does not "
+                "hold the whole of a run. Start a new one."
             ) from None
 
     def begin_anew(self) -> None:
