@@ -1,10 +1,13 @@
 """Decoding in parts: each image is what it is alone, whatever is decoded beside it."""
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from stylegan2_networks import SMALL, generator_of
 
-from gan_core import InputError, sample_noise
+from gan_core import InputError, Latent, sample_noise
+from gan_core.examples import FOLDER, portraits
 
 
 @pytest.fixture(scope="module")
@@ -57,3 +60,19 @@ def test_seeds_of_noise_go_up_to_the_last(styled, first, allowed):
 def test_a_noise_that_there_is_not_is_refused(styled):
     with pytest.raises(InputError, match='The noise is "const", "random" or "none", not "white"'):
         styled.decode(sample_noise(styled, [0]), "white")
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_weights_of_another_number_of_classes_are_refused(new_generator, count):
+    latent = Latent(torch.zeros(1, 4, 1, 1), labels=torch.ones(1, count))
+    with pytest.raises(InputError, match=f"has 3 classes; the latent has weights for {count}"):
+        new_generator(classes=3).decode(latent)
+
+
+def test_each_portrait_is_a_square_of_its_sheet():
+    with Image.open(FOLDER / "portraits.webp") as sheet:
+        pixels = np.asarray(sheet.convert("RGB"))
+    columns = pixels.shape[1] // 64
+    for place in (0, 1, columns, 272):
+        y, x = 64 * (place // columns), 64 * (place % columns)
+        assert np.array_equal(portraits().images[place], pixels[y : y + 64, x : x + 64])

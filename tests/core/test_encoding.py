@@ -64,7 +64,7 @@ def test_what_has_no_encoder_says_so(new_generator):
         new_generator().encode(torch.zeros(1, 1, 16, 16))
 
 
-@pytest.mark.parametrize("shape", [(1, 3, 17, 16), (1, 1, 16, 16), (3, 16, 16)])
+@pytest.mark.parametrize("shape", [(1, 3, 17, 16), (1, 3, 16, 17), (1, 1, 16, 16), (3, 16, 16)])
 def test_pictures_of_another_shape_are_refused_by_a_flat_latent(flat, shape):
     with pytest.raises(InputError, match=r"encodes images with 3 channels and a size of 16x16"):
         flat.encode(torch.zeros(shape))
