@@ -423,7 +423,9 @@ def _of_connection(
         return f"The Hub was not found at {at}: it leads to something that is no address, so check HF_ENDPOINT."
     if _is(error, "JSONDecodeError") or isinstance(error, UnicodeDecodeError):
         return _of_stranger(host(), hub_id.repo)
-    if any(_is(each, "TimeoutException", "Timeout", "TimeoutError", "ReadTimeoutError") for each in chain):
+    if any(
+        isinstance(each, TimeoutError) or _is(each, "TimeoutException", "Timeout", "ReadTimeoutError") for each in chain
+    ):
         return f"The Hub does not answer at {at}: check the connection, then try again."
     if not _is(error, "TransportError", "RequestException", "ConnectionError", "gaierror"):
         return None
