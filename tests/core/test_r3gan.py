@@ -367,7 +367,7 @@ def test_first_weights_are_drawn_as_the_paper_says():
     deviation = math.sqrt(2 / 1.04) * 5 ** (-1 / 4)  # of a layer's outputs, for 5 blocks
     expected = [
         (generator.basis, 1),
-        (generator.embed.weight, 1 / math.sqrt(10)),
+        (generator.embed.weight, 0.1),  # however many classes there are
         (generator.project.weight, 1 / math.sqrt(1000)),
         (generator.stages[1].resize.weight, 1 / math.sqrt(256)),
         (generator.to_image.weight, 1 / math.sqrt(128)),
