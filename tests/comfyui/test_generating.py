@@ -206,7 +206,7 @@ def test_a_label_chooses_the_class(comfy: Comfy, conditional: str) -> None:
 @pytest.mark.parametrize(
     ("classes", "label", "sentence"),
     [
-        (True, 3, "three classes has classes 0 to 2, and no class 3."),
+        (True, 3, "three classes has the classes blue, green, red, and no class 3."),
         (False, 3, "was trained without classes: it takes no label."),
     ],
 )

@@ -112,7 +112,7 @@ def test_a_name_that_leads_out_of_the_folders_is_not_queued(comfy: Comfy, cats: 
     (comfy.models / "outside.pkl").write_bytes(b"N.")
     graph = Graph()
     decode(graph, opened(graph, name), graph("EmptyLatentImage", width=16, height=16, batch_size=1))
-    assert "Value not in list" in comfy.refusal_of(graph)
+    assert f'There is no generator "{name}" in models' in comfy.refusal_of(graph)
 
 
 @pytest.mark.parametrize(

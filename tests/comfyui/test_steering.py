@@ -285,7 +285,7 @@ def test_directions_are_saved_nowhere_else(comfy: Comfy, prefix: str) -> None:
 def test_directions_are_loaded_from_nowhere_else(comfy: Comfy, name: str) -> None:
     graph = Graph()
     graph("SaveDirections", directions=graph("LoadDirections", name=name), filename_prefix="x")
-    assert "Value not in list: name" in comfy.refusal_of(graph)
+    assert f'There are no directions "{name}" in models' in comfy.refusal_of(graph)
 
 
 def test_a_direction_grid_is_one_picture_with_all_strengths(comfy: Comfy, styled: Generator) -> None:

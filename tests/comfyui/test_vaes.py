@@ -461,7 +461,7 @@ def test_a_name_that_is_not_offered_is_refused(comfy: Comfy, name: str) -> None:
     graph = Graph()
     opened = graph("VAEToGenerator", name=name)
     decode(graph, opened, sample(graph, opened))
-    assert "Value not in list" in comfy.refusal_of(graph)
+    assert f'There is no VAE "{name}" in models' in comfy.refusal_of(graph)
 
     # ComfyUI does not check a name that comes over a link.
     text = graph("PrimitiveString", value=name)
