@@ -129,7 +129,11 @@ def test_sampling_ends_with_pictures(page: "Page", comfy: Comfy) -> None:
 def test_a_run_that_had_nothing_to_do_says_so(page: "Page") -> None:
     open_template(page, "sample_a_generator")
     node(page, "SampleNoise").evaluate(
-        "node => { node.widgets.find(widget => widget.name === 'control_after_generate').value = 'fixed' }"
+        """node => {
+            const widget = name => node.widgets.find(widget => widget.name === name)
+            widget("control_after_generate").value = "fixed"
+            widget("seed").value = 4711  // which nobody has run before
+        }"""
     )
     press_run(page)
     picture_on(page, "SaveImage", "type=output")
