@@ -172,8 +172,8 @@ class ImageDataset:
         """Reads every image in a folder and the folders within it, or in a ZIP archive.
 
         size: side of the squares, or height and width, in pixels.
-        channels: "grey", "RGB", "RGBA", or "auto": RGBA where an image is see-through, grey where all are grey. Of RGBA
-        what cannot be seen is black, whatever colour the file hides there.
+        channels: "grey", "RGB", "RGBA", or "auto": RGBA where an image is transparent somewhere, grey where all are grey.
+        Of RGBA what cannot be seen is black, whatever colour the file hides there.
         fit: "crop" to the middle, "pad" with white (with nothing, for RGBA), or "stretch".
         labels: whether the images have classes: those of StyleGAN's dataset.json, else the sub-folders.
         cache: where decoded images are kept; the default is the folder of that name in the home directory's cache.

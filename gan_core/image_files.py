@@ -95,7 +95,7 @@ class Decoded:
     pixels: np.ndarray
     """uint8 [height, width, channels]."""
     own_channels: int
-    """4 if the file has see-through pixels, 1 if it is grey, else 3."""
+    """4 if the file has transparent pixels, 1 if it is grey, else 3."""
     deepest: int | None
     """The greatest number in a file of 16-bit greys; None for others."""
 
