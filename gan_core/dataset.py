@@ -172,7 +172,7 @@ class ImageDataset:
         """Reads every image in a folder and the folders within it, or in a ZIP archive.
 
         size: side of the squares, or height and width, in pixels.
-        channels: "grey", "RGB", "RGBA", or "auto": RGBA where an image is transparent somewhere, grey where all are grey.
+        channels: "grey", "RGB", "RGBA", or "auto": RGBA where an image is transparent somewhere, grey where all are.
         Of RGBA what cannot be seen is black, whatever colour the file hides there.
         fit: "crop" to the middle, "pad" with white (with nothing, for RGBA), or "stretch".
         labels: whether the images have classes: those of StyleGAN's dataset.json, else the sub-folders.

@@ -25,8 +25,8 @@ def _shaping_inputs() -> list[io.Input]:
             "channels",
             options=list(CHANNELS),
             default="auto",
-            tooltip="Colours to learn. auto: RGBA where images are transparent somewhere, grey where all are grey, else "
-            "RGB.",
+            tooltip="Colours to learn. auto: RGBA where images are transparent somewhere, grey where all are grey, "
+            "else RGB.",
         ),
         io.Combo.Input(
             "fit",
