@@ -65,7 +65,7 @@ def dataset(count: int = 20) -> ImageDataset:
 
 
 def config(folder: Path, steps: int = STEPS, **changes: Any) -> TrainConfig:
-    settings = {"preset": "small", "batch_size": BATCH, "kimg": steps * BATCH / 1000, "precision": "fp32"}
+    settings = {"preset": "small", "batch_size": BATCH, "kimg": steps * BATCH / 1000, "precision": "fp32", "seed": 1}
     return TrainConfig(folder, **{**settings, **changes})
 
 

@@ -37,7 +37,7 @@ def test_a_file_of_git_is_compared_with_its_hash(tmp_path):
     file = tmp_path / "config.json"
     file.write_bytes(b"{}")
     described = SimpleNamespace(lfs=None, blob_id="9e26dfeeb6e641a33dae4961196235bdb965b21b")  # git hash-object
-    transfer = SimpleNamespace(go_on=lambda: None)
+    transfer = SimpleNamespace(go_on=lambda: None, gets_ahead=lambda: None)
     assert has_hash(file, described, transfer)
     file.write_bytes(b"[]")
     assert not has_hash(file, described, transfer)

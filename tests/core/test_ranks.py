@@ -96,6 +96,9 @@ def test_penalties_look_where_those_of_one_process_look(labelled_images, tmp_pat
     stream = torch.Generator().manual_seed(0)
     real, fake = (torch.rand(BATCH, 3, 16, 16, generator=stream) * 2 - 1 for _ in range(2))
     labels = torch.arange(BATCH) % 3
+    for run in (alone, *parts):  # as steep as one that has learned, so that halves of a batch differ
+        for weight in run.discriminator.parameters():
+            weight.data.mul_(4)
 
     def penalty_of(run: AdversarialRun, part: slice) -> float:
         seen = (run.judged(images[part], labels[part], i, False) for i, images in enumerate((real, fake)))
