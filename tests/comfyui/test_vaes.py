@@ -42,6 +42,8 @@ SPATIAL = tiny(taesd_vae.ARCHITECTURE, side=28)
 GREY = tiny(conv_vae.ARCHITECTURE, side=28, channels=1, latent_size=5, width=4)
 COLOURED = tiny(conv_vae.ARCHITECTURE, side=32, channels=4, latent_size=5, width=4)
 CLASSES = tiny(dcgan.ARCHITECTURE, side=16, channels=3, classes=3, width=4, latent_size=5)
+with torch.no_grad():
+    CLASSES.module.embed.weight.mul_(10)  # as in one that has learned: at first a label changes an image by little
 KL = tiny(autoencoder_kl.ARCHITECTURE, side=512, widths=(32, 32, 32, 64), layers=1)
 VAES = {"spatial": SPATIAL, "grey": GREY, "coloured": COLOURED}
 GENERATORS = {**VAES, "classes": CLASSES}

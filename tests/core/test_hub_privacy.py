@@ -18,7 +18,7 @@ from gan_core.image_files import FITS
 from gan_core.latents import PRIORS
 from gan_core.objectives import OBJECTIVES
 from gan_core.reconstruction import LIKELIHOODS, LOSSES
-from gan_core.training.recipes import ON_TROUBLE, PRESETS
+from gan_core.training.recipes import GAN_PRESETS, ON_TROUBLE, VAE_PRESETS
 from gan_core.walks import WAYS
 
 ROOT = Path(__file__).parents[2]
@@ -440,6 +440,7 @@ def test_seeds_and_weights_of_classes_stay() -> None:
 def test_words_to_choose_from_stay() -> None:
     """Whatever there is to choose here is known, and says nothing of anybody."""
     choices = {
-        *PRESETS, *OBJECTIVES, *AUGMENTS, *FITS, *CHANNELS, *ON_TROUBLE, *LOSSES, *LIKELIHOODS, *PRIORS, *NOISES, *WAYS,
+        *GAN_PRESETS, *VAE_PRESETS, *OBJECTIVES, *AUGMENTS, *FITS, *CHANNELS, *ON_TROUBLE, *LOSSES, *LIKELIHOODS,
+        *PRIORS, *NOISES, *WAYS,
     }  # fmt: skip
     assert choices <= WORDS
