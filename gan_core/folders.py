@@ -6,11 +6,12 @@ leads. A name follows what is inside alone: it is relative and goes up nowhere.
 
 import os
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 MOST_VISITS = 8
-"""So often is a folder looked into that several links lead to; links to links to links would be endless."""
+"""So often is a folder looked into that several links lead to: each may be meant, but links to links to links are
+endless."""
 
 
 def files_in(root: str | Path, endings: Collection[str]) -> list[str]:
@@ -41,6 +42,18 @@ def within(root: str | Path, name: str) -> Path | None:
     return Path(root) / relative
 
 
+def real_folder(entry: os.DirEntry[str], above: Sequence[str]) -> str:
+    """The folder that an entry is, or leads to. above: the real folders that lead to it, the last of which it is in."""
+    # Windows has links of a kind of its own for folders, which are no symbolic links.
+    linked = entry.is_symlink() or os.name == "nt"
+    return os.path.realpath(entry.path) if linked else os.path.join(above[-1], entry.name)
+
+
+def leads_back(real: str, above: Sequence[str]) -> bool:
+    """Whether a real folder is around one of those that lead to it, or is one of them: a circle."""
+    return any(step == real or step.startswith(real.rstrip(os.sep) + os.sep) for step in above)
+
+
 def _inside(root: str | Path, depth: int | None = None) -> Iterator[tuple[str, str, bool]]:
     """Names, paths, and whether it is a folder."""
     visits: Counter[str] = Counter()
@@ -59,16 +72,10 @@ def _inside(root: str | Path, depth: int | None = None) -> Iterator[tuple[str, s
             if not os.path.isdir(entry.path):
                 yield name, entry.path, False
                 continue
-            # Windows has links of a kind of its own for folders, which are no symbolic links.
-            linked = entry.is_symlink() or os.name == "nt"
-            real = os.path.realpath(entry.path) if linked else os.path.join(above[-1], entry.name)
+            real = real_folder(entry, above)
             visits[real] += 1
-            if visits[real] > MOST_VISITS or any(_contains(real, step) for step in above):
+            if visits[real] > MOST_VISITS or leads_back(real, above):
                 continue
             yield name, entry.path, True
             if depth is None or name.count("/") + 1 < depth:
                 waiting.append((entry.path, name, (*above, real)))
-
-
-def _contains(folder: str, path: str) -> bool:
-    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)

@@ -19,6 +19,7 @@ from typing import Any
 
 from . import image_files
 from .errors import InputError, some
+from .folders import MOST_VISITS, leads_back, real_folder
 from .image_files import Source
 
 INDEX = "dataset.json"
@@ -41,10 +42,6 @@ ARCHIVES = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst", ".7z",
 MOST_INDEX_BYTES = 1 << 28
 MOST_FILE_BYTES = 1 << 29
 """Of dataset.json, and of an image in an archive, when it is unpacked."""
-
-MOST_VISITS = 8
-"""So often is a folder read to which several links lead: each may be a class, but links to links to links are
-endless."""
 
 
 @dataclass(frozen=True)
@@ -239,13 +236,11 @@ class _Found:
             if not _is_folder(entry):
                 self._file(entry, where)
                 continue
-            # Windows has links of a kind of its own for folders, which are no symbolic links.
-            linked = entry.is_symlink() or os.name == "nt"
-            real = os.path.realpath(entry.path) if linked else os.path.join(above[-1], name)
+            real = real_folder(entry, above)
             self.visits[real] += 1
             if real in never:
                 self.runs.append(where)
-            elif linked and any(step == real or step.startswith(real.rstrip(os.sep) + os.sep) for step in above):
+            elif leads_back(real, above):
                 self.circles.append(where)
             elif self.visits[real] <= MOST_VISITS:
                 waiting.append((entry.path, where, (*above, real)))
