@@ -150,7 +150,7 @@ def main() -> None:
       python -m gan_core sample runs/photos/generator.safetensors --out new.png
       python -m gan_core convert stylegan2-ada.pkl         open a generator of another program
       python -m gan_core fetch owner/name                  open one from the Hugging Face Hub
-      python -m gan_core publish mine.safetensors me/mine --licence cc-by-4.0
+      python -m gan_core publish mine.safetensors me/mine --license cc-by-4.0
     """
 
 
@@ -449,7 +449,12 @@ def fetch(name: str, out: Path | None) -> None:
 @click.argument("weights", type=Place())
 @click.argument("repo", metavar="ID")
 @click.option(
-    "--licence", type=click.Choice(list(hub.LICENCES)), required=True, help="What others may do with it; yours to say."
+    "--license",
+    "--licence",
+    "license",
+    type=click.Choice(list(hub.LICENSES)),
+    required=True,
+    help="What others may do with it; yours to say.",
 )
 @click.option("--title", default="", help="What it is called.  [default: the name in ID]")
 @click.option("--description", default="", help="More about it, in Markdown.")
@@ -461,7 +466,7 @@ def fetch(name: str, out: Path | None) -> None:
 def publish(
     weights: Path,
     repo: str,
-    licence: str,
+    license: str,
     title: str,
     description: str,
     class_names: bool,
@@ -478,7 +483,7 @@ def publish(
     """
     made = generator.load(weights)
     drawn_by = None if workflow is None else _workflow(workflow)
-    with hub.prepared(made, repo, licence, title, description, drawn_by, class_names) as publication:
+    with hub.prepared(made, repo, license, title, description, drawn_by, class_names) as publication:
         if dry_run:
             _say(str(publication))
             return

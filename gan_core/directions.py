@@ -183,7 +183,7 @@ def class_boundaries(generator: Generator, latent: Latent) -> Directions:
     """
     if latent.labels is None or generator.style_shape is None or latent.space != "z":
         raise InputError(
-            "A boundary parts two sets of latents: connect the second to against, or give labelled latents in z of a "
+            "A boundary parts two sets of latents: connect the second to negative, or give labelled latents in z of a "
             "style-based generator, whose styles w know their classes."
         )
     labels = latent.labels.argmax(1) if latent.labels.ndim == 2 else latent.labels
@@ -437,7 +437,9 @@ def load(path: str | Path) -> Directions:
         version = file.metadata.get("gan_core.directions_version")
         if version is None:
             kind = "a generator" if "gan_core.architecture" in file.metadata else file.kind
-            raise InputError(f"{path.name} is {kind}, and holds no directions. Save Directions makes such files.")
+            raise InputError(
+                f"{path.name} is {kind}, and holds no directions. Save Latent Directions makes such files."
+            )
         if version != str(FORMAT_VERSION):
             raise InputError(
                 f"{path.name} has directions in format version {version}, and this ComfyUI-GAN-Studio reads version "

@@ -83,12 +83,12 @@ def drawn_towards(
     latent: Latent,
     truncation: float,
     cutoff: int | None = None,
-    towards: Latent | None = None,
+    target: Latent | None = None,
 ) -> Latent:
     """Latents drawn towards the average picture, or towards another: x becomes c + psi (x - c).
 
     truncation: psi; 1 leaves all as it is, 0 makes all the same, and below 0 they are on the other side. cutoff: how
-    many of the first styles, the coarse ones, are drawn; None for all. towards: one point for all, or one for each;
+    many of the first styles, the coarse ones, are drawn; None for all. target: one point for all, or one for each;
     None for the mean style, or 0 in z. A style-based generator does it in w, and others in z.
 
     Raises InputError for a truncation that is no finite number, for a cutoff that the generator does not have, and for
@@ -96,24 +96,24 @@ def drawn_towards(
     """
     check_truncation(generator, truncation, cutoff)
     latent = to_space(generator, latent)
-    if towards is None and generator.style_shape is not None:
+    if target is None and generator.style_shape is not None:
         return to_styles(generator, latent, truncation, cutoff)
     centre = torch.zeros_like(latent.samples[:1])
-    if towards is not None:
-        towards = to_space(generator, towards)
-        centre = towards.samples.to(latent.samples)
-        if len(towards) not in (1, len(latent)):
+    if target is not None:
+        target = to_space(generator, target)
+        centre = target.samples.to(latent.samples)
+        if len(target) not in (1, len(latent)):
             raise InputError(
-                f"{len(latent)} latents cannot be drawn towards {len(towards)}: give one for all, or one for each."
+                f"{len(latent)} latents cannot be drawn towards {len(target)}: give one for all, or one for each."
             )
     samples = latent.samples.clone()
     count = samples.shape[2] if cutoff is None else cutoff
     samples[:, :, :count] = centre[:, :, :count].lerp(samples[:, :, :count], truncation)
-    kept = latent.space if latent.space == "z" else _space_of(latent, towards, samples, count)
+    kept = latent.space if latent.space == "z" else _space_of(latent, target, samples, count)
     return Latent(samples, kept, latent.labels)
 
 
-def _space_of(latent: Latent, towards: Latent | None, samples: torch.Tensor, count: int) -> str:
+def _space_of(latent: Latent, target: Latent | None, samples: torch.Tensor, count: int) -> str:
     """w only where all styles of a point are still the same."""
-    same = latent.space == "w" and (towards is None or towards.space == "w") and count in (0, samples.shape[2])
+    same = latent.space == "w" and (target is None or target.space == "w") and count in (0, samples.shape[2])
     return "w" if same else "w+"

@@ -37,16 +37,16 @@ def grid(images: Tensor, columns: int | None = None, gap: int = 2) -> Image.Imag
 
 
 def contact_sheet(
-    images: Tensor | Iterable[Tensor], captions: Sequence[str], columns: int | None = None, cell: int = 128
+    images: Tensor | Iterable[Tensor], captions: Sequence[str], columns: int | None = None, cell_size: int = 128
 ) -> Image.Image:
     """Images in rows on white, each with its caption below.
 
     images: [N, C, H, W] in [-1, 1], or such batches one after another, of which none is kept. columns: None for about
-    as many as rows. cell: longer side of each, in pixels.
+    as many as rows. cell_size: longer side of each, in pixels.
     """
-    cells = _cells(images, cell)
+    cells = _cells(images, cell_size)
     columns = min(columns or math.ceil(math.sqrt(len(cells))), len(cells))
-    font = _font(cell)
+    font = _font(cell_size)
     width, height = cells[0].width + 2 * GAP, cells[0].height + _line(font) + 2 * GAP
     sheet = Image.new("RGB", (columns * width, math.ceil(len(cells) / columns) * height), "white")
     draw = ImageDraw.Draw(sheet)
@@ -59,16 +59,16 @@ def contact_sheet(
 
 
 def table(
-    images: Tensor | Iterable[Tensor], rows: Sequence[str], columns: Sequence[str], cell: int = 128
+    images: Tensor | Iterable[Tensor], rows: Sequence[str], columns: Sequence[str], cell_size: int = 128
 ) -> Image.Image:
     """Images in a table on white, with names at the left of the rows and above the columns.
 
-    images: [rows * columns, C, H, W] in [-1, 1], row after row, or such batches one after another. cell: longer side of
-    each, in pixels.
+    images: [rows * columns, C, H, W] in [-1, 1], row after row, or such batches one after another. cell_size: longer
+    side of each, in pixels.
     """
-    cells = _cells(images, cell)
-    font = _font(cell)
-    left = math.ceil(min(3 * cell, max(font.getlength(name) for name in rows))) + 2 * GAP
+    cells = _cells(images, cell_size)
+    font = _font(cell_size)
+    left = math.ceil(min(3 * cell_size, max(font.getlength(name) for name in rows))) + 2 * GAP
     top = _line(font) + GAP
     width, height = cells[0].width + GAP, cells[0].height + GAP
     sheet = Image.new("RGB", (left + len(columns) * width, top + len(rows) * height), "white")
@@ -103,8 +103,8 @@ def _sized(picture: Image.Image, side: int) -> Image.Image:
     return picture.convert("RGB").resize(size, Image.Resampling.NEAREST if scale >= 2 else Image.Resampling.LANCZOS)
 
 
-def _font(cell: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(max(10, min(24, cell // 7)))
+def _font(cell_size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(max(10, min(24, cell_size // 7)))
 
 
 def _line(font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> int:

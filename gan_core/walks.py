@@ -23,7 +23,7 @@ def walk(
     generator: Generator,
     stops: Latent,
     frames: int,
-    way: str = "spherical",
+    interpolation: str = "spherical",
     closed: bool = True,
     space: str | None = None,
 ) -> Latent:
@@ -32,15 +32,15 @@ def walk(
     frames: from one stop to the next. A closed walk goes on from the last stop to the first, and its last frame is the
     one before the first, so that it loops without a jolt: stops * frames in all. An open one ends with the last stop:
     (stops - 1) * frames + 1.
-    way: one of WAYS. All but "linear" keep how far from the centre the points are, which is 0 in z and the mean style
-    in w: the middle of a straight line is more average than its ends.
+    interpolation: one of INTERPOLATIONS. All but "linear" keep how far from the centre the points are, which is 0 in z
+    and the mean style in w: the middle of a straight line is more average than its ends.
     space: where to walk, "z" or "w"; None for w in a style-based generator, z in others. Stops in w+ stay there.
 
     Classes that differ from stop to stop are mixed on the way. Raises InputError for fewer than two stops, for a space
-    that the generator does not have, and for a number of frames or a way that cannot be.
+    that the generator does not have, and for a number of frames or an interpolation that cannot be.
     """
-    if way not in WAYS:
-        raise InputError(f'A walk goes a way that is {" or ".join(WAYS)}, not "{way}".')
+    if interpolation not in INTERPOLATIONS:
+        raise InputError(f'The interpolation of a walk is {" or ".join(INTERPOLATIONS)}, not "{interpolation}".')
     if len(stops) < 2:
         raise InputError("A walk needs at least two stops: give two or more seeds, or a latent of two or more points.")
     legs = len(stops) if closed else len(stops) - 1
@@ -61,7 +61,7 @@ def walk(
         a, b = (points[i].double() - centre for i in (start, end))
         before = points[leg - 1].double() - centre if closed or leg else 2 * a - b
         after = points[(leg + 2) % len(stops)].double() - centre if closed or leg + 2 < len(stops) else 2 * b - a
-        part = (WAYS[way](before, a, b, after, ways) + centre).to(points.dtype)
+        part = (INTERPOLATIONS[interpolation](before, a, b, after, ways) + centre).to(points.dtype)
         part[0] = points[start]
         found.append(part)
         if labels is not None:
@@ -125,7 +125,7 @@ def _spline(before: Tensor, a: Tensor, b: Tensor, after: Tensor, t: Tensor) -> T
 FINE = 65
 """Points of a spline's leg that its length is measured by."""
 
-WAYS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]] = {
+INTERPOLATIONS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]] = {
     "spherical": _spherical,
     "linear": _linear,
     "spline": _spline,

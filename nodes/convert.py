@@ -70,8 +70,8 @@ class VAEToGenerator(io.ComfyNode):
             display_name="VAE to Generator",
             category=CATEGORY,
             description="Opens a VAE of image models as a generator: TAESD, and the VAEs of Stable Diffusion 1 to 3 "
-            "and Flux. Train VAE tunes its decoder, and Encode, Decode and all that works on latents take it. The file "
-            "is read as data: nothing in it is run.",
+            "and Flux. Train VAE tunes its decoder, and Encode with Generator, Decode and all that works on latents "
+            "take it. The file is read as data: nothing in it is run.",
             search_aliases=["load VAE", "fine-tune VAE", "AutoencoderKL", "TAESD", "import VAE", "Stable Diffusion"],
             inputs=[
                 io.Combo.Input(
@@ -81,7 +81,10 @@ class VAEToGenerator(io.ComfyNode):
                 ),
             ],
             outputs=[
-                GENERATOR.Output(display_name="generator", tooltip="For Train VAE's start, Encode, Decode, and others.")
+                GENERATOR.Output(
+                    display_name="generator",
+                    tooltip="For Train VAE's start, Encode with Generator, Decode, and others.",
+                )
             ],
             hidden=[io.Hidden.unique_id],
         )

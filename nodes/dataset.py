@@ -59,12 +59,12 @@ def _width_input() -> list[io.Input]:
     ]
 
 
-class LoadImageFolder(io.ComfyNode):
+class LoadGANImageFolder(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="LoadImageFolder",
-            display_name="Load Image Folder",
+            node_id="LoadGANImageFolder",
+            display_name="Load GAN Image Folder",
             category=CATEGORY,
             description="Reads a folder of images, and the folders in it, for training. Images are decoded once and "
             "kept in a cache, so that a folder of any size needs little memory and is there at once the next time.",
@@ -119,12 +119,12 @@ class LoadImageFolder(io.ComfyNode):
         return io.NodeOutput(dataset)
 
 
-class ImagesToDataset(io.ComfyNode):
+class ImagesToGANDataset(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="ImagesToDataset",
-            display_name="Images to Dataset",
+            node_id="ImagesToGANDataset",
+            display_name="Images to GAN Dataset",
             category=CATEGORY,
             description="Makes a data set for training of a batch of images from any node.",
             search_aliases=["dataset", "training images", "batch to dataset"],
@@ -145,4 +145,4 @@ class ImagesToDataset(io.ComfyNode):
         return io.NodeOutput(dataset)
 
 
-NODES = [LoadImageFolder, ImagesToDataset]
+NODES = [LoadGANImageFolder, ImagesToGANDataset]

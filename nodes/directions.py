@@ -19,12 +19,12 @@ AS_FOUND = -1
 METHODS = ("sefa", "pca", "boundary")
 
 
-class FindDirections(io.ComfyNode):
+class FindLatentDirections(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="FindDirections",
-            display_name="Find Directions",
+            node_id="FindLatentDirections",
+            display_name="Find Latent Directions",
             category=CATEGORY,
             description="Finds ways through a generator's latent space along which its pictures change in one respect: "
             "from its weights, from its styles, or from two sets of latents that you chose.",
@@ -67,16 +67,17 @@ class FindDirections(io.ComfyNode):
                     "name", default="boundary", tooltip="For boundary: what to call the direction, such as smile."
                 ),
                 io.Latent.Input(
-                    "latent",
+                    "positive",
                     optional=True,
                     tooltip="For boundary: latents that have what is looked for. Alone and with labels: a direction to "
                     "each class.",
                 ),
-                io.Latent.Input("against", optional=True, tooltip="For boundary: latents that do not have it."),
+                io.Latent.Input("negative", optional=True, tooltip="For boundary: latents that do not have it."),
             ],
             outputs=[
                 LATENT_DIRECTIONS.Output(
-                    display_name="directions", tooltip="For Apply Direction, Direction Grid and Save Directions."
+                    display_name="directions",
+                    tooltip="For Apply Latent Direction, Latent Direction Grid and Save Latent Directions.",
                 )
             ],
             hidden=[io.Hidden.unique_id],
@@ -85,7 +86,7 @@ class FindDirections(io.ComfyNode):
     @classmethod
     @host.says_errors
     def execute(
-        cls, generator, method, count, first_layer, last_layer, samples, name, latent=None, against=None
+        cls, generator, method, count, first_layer, last_layer, samples, name, positive=None, negative=None
     ) -> io.NodeOutput:
         last = None if last_layer == ALL_STYLES else last_layer
         if method == "sefa":
@@ -93,24 +94,24 @@ class FindDirections(io.ComfyNode):
         elif method == "pca":
             host.say(f"looking at {samples:,} styles")
             found = steering.pca(generator, count, samples)
-        elif latent is None:
-            raise InputError("A boundary needs latents: connect those that have what you look for to latent.")
-        elif against is None:
-            found = steering.class_boundaries(generator, from_comfy(generator, latent))
+        elif positive is None:
+            raise InputError("A boundary needs latents: connect those that have what you look for to positive.")
+        elif negative is None:
+            found = steering.class_boundaries(generator, from_comfy(generator, positive))
         else:
-            found = steering.boundary(generator, from_comfy(generator, latent), from_comfy(generator, against), name)
+            found = steering.boundary(generator, from_comfy(generator, positive), from_comfy(generator, negative), name)
         strengths = zip(found.names, found.strengths.tolist(), strict=True)
         lines = [f"{each}: {strength:.3g}" for each, strength in list(strengths)[:10]]
         host.NodeProgress(cls.hidden.unique_id).say("\n".join(lines))
         return io.NodeOutput(found)
 
 
-class ApplyDirection(io.ComfyNode):
+class ApplyLatentDirection(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="ApplyDirection",
-            display_name="Apply Direction",
+            node_id="ApplyLatentDirection",
+            display_name="Apply Latent Direction",
             category=CATEGORY,
             description="Moves latents along a direction, so that their pictures have more of what it means, or less. "
             "Several of these nodes can follow each other.",
@@ -118,7 +119,7 @@ class ApplyDirection(io.ComfyNode):
             inputs=[
                 GENERATOR.Input("generator", tooltip="What the latent is for."),
                 io.Latent.Input("latent", tooltip="What is moved: from Sample Noise, or any latent of the generator."),
-                LATENT_DIRECTIONS.Input("directions", tooltip="From Find Directions or Load Directions."),
+                LATENT_DIRECTIONS.Input("directions", tooltip="From Find Latent Directions or Load Latent Directions."),
                 io.String.Input("direction", default="1", tooltip="Which one: its name, or its number from 1."),
                 io.Float.Input(
                     "strength",
@@ -157,12 +158,12 @@ class ApplyDirection(io.ComfyNode):
         return io.NodeOutput(to_comfy(moved))
 
 
-class DirectionGrid(io.ComfyNode):
+class LatentDirectionGrid(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="DirectionGrid",
-            display_name="Direction Grid",
+            node_id="LatentDirectionGrid",
+            display_name="Latent Direction Grid",
             category=CATEGORY,
             description="Shows what directions do: a row for each, from one way to the other, as one picture with "
             "names and strengths.",
@@ -170,7 +171,7 @@ class DirectionGrid(io.ComfyNode):
             inputs=[
                 GENERATOR.Input("generator", tooltip="What makes the pictures."),
                 io.Latent.Input("latent", tooltip="The latent that is moved: the first of a batch."),
-                LATENT_DIRECTIONS.Input("directions", tooltip="From Find Directions or Load Directions."),
+                LATENT_DIRECTIONS.Input("directions", tooltip="From Find Latent Directions or Load Latent Directions."),
                 io.Int.Input("rows", default=8, min=1, max=64, tooltip="How many directions, from the first on."),
                 io.Int.Input("columns", default=7, min=2, max=33, tooltip="How many strengths, evenly spread."),
                 io.Float.Input(
@@ -182,7 +183,7 @@ class DirectionGrid(io.ComfyNode):
                     tooltip="The greatest strength, at the right; at the left it is as far the other way.",
                 ),
                 io.Int.Input(
-                    "cell", default=96, min=32, max=1024, tooltip="Side of each picture on the sheet, in pixels."
+                    "cell_size", default=96, min=32, max=1024, tooltip="Side of each picture on the sheet, in pixels."
                 ),
             ],
             outputs=[io.Image.Output(display_name="sheet", tooltip="All of it as one picture.")],
@@ -191,7 +192,7 @@ class DirectionGrid(io.ComfyNode):
 
     @classmethod
     @host.says_errors
-    def execute(cls, generator, latent, directions, rows, columns, strength, cell) -> io.NodeOutput:
+    def execute(cls, generator, latent, directions, rows, columns, strength, cell_size) -> io.NodeOutput:
         steering.check_fit(generator, directions)
         point = from_comfy(generator, latent)[:1]
         labels = None if point.labels is None else point.labels.repeat_interleave(columns, 0)
@@ -207,20 +208,20 @@ class DirectionGrid(io.ComfyNode):
                 yield generator.decode(steering.move(generator, points, directions, str(place + 1), strengths))
 
         with host.on_device(generator):
-            sheet = pictures.table(drawn(), names, captions, cell)
+            sheet = pictures.table(drawn(), names, captions, cell_size)
         _say_whose(cls, generator, directions)
         return io.NodeOutput(host.to_intermediate(host.as_image(sheet)))
 
 
-class SaveDirections(io.ComfyNode):
+class SaveLatentDirections(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="SaveDirections",
-            display_name="Save Directions",
+            node_id="SaveLatentDirections",
+            display_name="Save Latent Directions",
             category=CATEGORY,
             description="Saves directions as one small safetensors file in output/gan_directions, where Load "
-            "Directions finds it. It says which generator they belong to.",
+            "Latent Directions finds it. It says which generator they belong to.",
             search_aliases=["export directions", "save edit", "share directions"],
             is_output_node=True,
             inputs=[
@@ -247,12 +248,12 @@ class SaveDirections(io.ComfyNode):
         return io.NodeOutput(ui={"text": [shown]})
 
 
-class LoadDirections(io.ComfyNode):
+class LoadLatentDirections(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="LoadDirections",
-            display_name="Load Directions",
+            node_id="LoadLatentDirections",
+            display_name="Load Latent Directions",
             category=CATEGORY,
             description="Opens directions from a safetensors file. Nothing in the file is executed.",
             search_aliases=["open directions", "import directions", "load edit"],
@@ -264,7 +265,9 @@ class LoadDirections(io.ComfyNode):
                 ),
             ],
             outputs=[
-                LATENT_DIRECTIONS.Output(display_name="directions", tooltip="For Apply Direction and Direction Grid.")
+                LATENT_DIRECTIONS.Output(
+                    display_name="directions", tooltip="For Apply Latent Direction and Latent Direction Grid."
+                )
             ],
             hidden=[io.Hidden.unique_id],
         )
@@ -292,4 +295,4 @@ def _say_whose(node: type[io.ComfyNode], generator, directions) -> None:
         host.NodeProgress(node.hidden.unique_id).say(f"these were found in another generator: {directions.generator}")
 
 
-NODES = [FindDirections, ApplyDirection, DirectionGrid, SaveDirections, LoadDirections]
+NODES = [FindLatentDirections, ApplyLatentDirection, LatentDirectionGrid, SaveLatentDirections, LoadLatentDirections]

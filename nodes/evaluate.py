@@ -86,12 +86,12 @@ class MeasureGenerator(io.ComfyNode):
         )
 
 
-class MeasureLikelihood(io.ComfyNode):
+class MeasureVAELikelihood(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="MeasureLikelihood",
-            display_name="Measure Likelihood",
+            node_id="MeasureVAELikelihood",
+            display_name="Measure VAE Likelihood",
             category=CATEGORY,
             description="Says how likely a VAE finds images: a bound on their negative log-likelihood, in nats of an "
             "image and in bits of a value, and how many numbers of its latent say anything.",
@@ -170,4 +170,4 @@ class MeasureLikelihood(io.ComfyNode):
         return io.NodeOutput(text, nats, bound.bits_per_dimension, bound.active_units, ui={"text": text.splitlines()})
 
 
-NODES = [MeasureGenerator, MeasureLikelihood]
+NODES = [MeasureGenerator, MeasureVAELikelihood]

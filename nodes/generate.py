@@ -266,7 +266,7 @@ class Decode(io.ComfyNode):
                 TRANSFORM.Input(
                     "transform",
                     optional=True,
-                    tooltip="For StyleGAN3, where its pictures are moved and turned to: from Move and Turn.",
+                    tooltip="For StyleGAN3, where its pictures are moved and turned to: from Transform (StyleGAN3).",
                 ),
             ],
             outputs=[io.Image.Output(display_name="images", tooltip="The pictures, as a batch.")],
@@ -286,12 +286,12 @@ class Decode(io.ComfyNode):
         return io.NodeOutput(host.to_intermediate(to_image(images)))
 
 
-class Encode(io.ComfyNode):
+class EncodeWithGenerator(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="Encode",
-            display_name="Encode",
+            node_id="EncodeWithGenerator",
+            display_name="Encode with Generator",
             category=CATEGORY,
             description="Makes latents of pictures, with a VAE that was trained here or with any of ComfyUI's: to be "
             "decoded again, walked between, mixed and added up.",
@@ -301,7 +301,7 @@ class Encode(io.ComfyNode):
                     "generator",
                     [GENERATOR, io.Vae],
                     tooltip="A VAE: from Train VAE or Load Generator, or from any of core's loaders. A GAN has no "
-                    "encoder; for one there is Project Image.",
+                    "encoder; for one there is Project Image to Latent.",
                 ),
                 io.Image.Input("images", tooltip="The pictures, as a batch."),
                 io.Combo.Input(
@@ -338,4 +338,4 @@ def _decoded_by_vae(vae, latent: dict) -> torch.Tensor:
     return images.flatten(0, -4) if images.ndim > 4 else images  # a video VAE's [B, T, H, W, C]
 
 
-NODES = [LoadGenerator, SaveGenerator, SampleNoise, Decode, Encode]
+NODES = [LoadGenerator, SaveGenerator, SampleNoise, Decode, EncodeWithGenerator]

@@ -90,8 +90,10 @@ def register_folders() -> None:
 
 
 def image_folders() -> list[str]:
-    """The folders that Load Image Folder offers, by names that say where they lie; two levels deep, as below these are
-    classes of one data set."""
+    """The folders that Load GAN Image Folder offers, by names that say where they lie.
+
+    Two levels deep, as below these are classes of one data set.
+    """
     found = [*EXAMPLE_FOLDERS]
     for kind, root in _image_roots():
         found += [f"{kind}/{name}" for name in folders.folders_in(root, depth=2)]
@@ -183,7 +185,7 @@ def resolve_vae(name: str) -> Path:
 
 
 def direction_names() -> list[str]:
-    """The directions that Load Directions offers."""
+    """The directions that Load Latent Directions offers."""
     return _offered(DIRECTIONS, GENERATOR_ENDINGS, steering.holds_directions)
 
 

@@ -5,13 +5,13 @@ from contextlib import closing
 from comfy_api.latest import io
 
 from ..gan_core import InputError
-from ..gan_core.hub import LICENCES, HubId, fetching, newest_commit, prepared, publishing
+from ..gan_core.hub import LICENSES, HubId, fetching, newest_commit, prepared, publishing
 from . import host
 from .types import GENERATOR
 
 CATEGORY = f"{host.CATEGORY}/hub"
 
-NO_LICENCE = "choose"
+NO_LICENSE = "choose"
 """What stands where the person has chosen none yet."""
 
 
@@ -88,9 +88,9 @@ class PublishGenerator(io.ComfyNode):
                     tooltip="owner/name, where owner is you or an organisation of yours. It is made if it is missing.",
                 ),
                 io.Combo.Input(
-                    "licence",
-                    options=[NO_LICENCE, *LICENCES],
-                    default=NO_LICENCE,
+                    "license",
+                    options=[NO_LICENSE, *LICENSES],
+                    default=NO_LICENSE,
                     tooltip="What others may do with it. The choice is yours; mind the licence of the pictures that it "
                     "learned from.",
                 ),
@@ -132,12 +132,12 @@ class PublishGenerator(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, repo=None, licence=None) -> bool | str:
+    def validate_inputs(cls, repo=None, license=None) -> bool | str:
         """A name that cannot be, and a choice that is missing, are said before an hour of training, not after."""
-        chosen = licence is None or licence in LICENCES
+        chosen = license is None or license in LICENSES
         return host.Refusal.of(
             repo=_bad_name(repo),
-            licence=None if chosen else "Choose a licence: what others may do with it is for you to say.",
+            license=None if chosen else "Choose a licence: what others may do with it is for you to say.",
         )
 
     @classmethod
@@ -148,11 +148,11 @@ class PublishGenerator(io.ComfyNode):
     @classmethod
     @host.says_errors
     def execute(
-        cls, generator, repo, licence, private, title, description, as_pull_request=False, class_names=False
+        cls, generator, repo, license, private, title, description, as_pull_request=False, class_names=False
     ) -> io.NodeOutput:
         bar = host.NodeProgress(cls.hidden.unique_id)
         drawn_by = host.workflow(cls.hidden)
-        with prepared(generator, repo, licence, title, description, drawn_by, class_names) as publication:
+        with prepared(generator, repo, license, title, description, drawn_by, class_names) as publication:
             refusal = host.refusal_to_publish()
             if refusal:
                 bar.say(f"dry run: nothing was sent. {refusal}\n\n{publication}")

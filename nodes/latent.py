@@ -8,7 +8,7 @@ from torch import Tensor
 from ..gan_core import InputError, Transform, pictures, sample_noise
 from ..gan_core.latents import parse_seeds, to_styles
 from ..gan_core.mixing import drawn_towards, mix_grid, mix_styles
-from ..gan_core.walks import WAYS, walk
+from ..gan_core.walks import INTERPOLATIONS, walk
 from . import host
 from .generate import ALL_STYLES, ANY_CLASS, SPACES, class_of
 from .types import GENERATOR, TRANSFORM, from_comfy, to_comfy
@@ -57,12 +57,12 @@ class MapLatent(io.ComfyNode):
         )
 
 
-class MoveAndTurn(io.ComfyNode):
+class TransformStyleGAN3(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="MoveAndTurn",
-            display_name="Move and Turn",
+            node_id="TransformStyleGAN3",
+            display_name="Transform (StyleGAN3)",
             category=CATEGORY,
             description="Moves, turns and scales the pictures of a StyleGAN3, which it draws anew in their new place: "
             "nothing is cut off or blurred. Connect it to Decode.",
@@ -116,12 +116,12 @@ class MoveAndTurn(io.ComfyNode):
         return io.NodeOutput(Transform(translate_x, translate_y, rotation, scale, animate))
 
 
-class LatentWalk(io.ComfyNode):
+class GANLatentWalk(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="LatentWalk",
-            display_name="Latent Walk",
+            node_id="GANLatentWalk",
+            display_name="GAN Latent Walk",
             category=CATEGORY,
             description="Goes from seed to seed, or from latent to latent, in small steps: a latent for each frame of "
             "a video. A closed walk ends where it began, and loops without a jolt.",
@@ -137,9 +137,9 @@ class LatentWalk(io.ComfyNode):
                     "frames", default=30, min=1, max=10_000, tooltip="How many frames from one stop to the next."
                 ),
                 io.Combo.Input(
-                    "way",
-                    options=list(WAYS),
-                    default=next(iter(WAYS)),
+                    "interpolation",
+                    options=list(INTERPOLATIONS),
+                    default=next(iter(INTERPOLATIONS)),
                     tooltip="spherical turns about the average and stays as far from it as the stops are; linear goes "
                     "straight, through more average pictures; spline takes no sharp turn at a stop.",
                 ),
@@ -182,25 +182,25 @@ class LatentWalk(io.ComfyNode):
     @classmethod
     @host.says_errors
     def execute(
-        cls, generator, seeds, frames, way, closed, space, latent=None, label=ANY_CLASS, truncation=1.0
+        cls, generator, seeds, frames, interpolation, closed, space, latent=None, label=ANY_CLASS, truncation=1.0
     ) -> io.NodeOutput:
         if latent is None:
             stops = sample_noise(generator, parse_seeds(seeds), truncation, class_of(generator, label))
         else:
             stops = from_comfy(generator, latent)
         where = None if space == SPACES[0] else space
-        return io.NodeOutput(to_comfy(walk(generator, stops, frames, way, closed, where)))
+        return io.NodeOutput(to_comfy(walk(generator, stops, frames, interpolation, closed, where)))
 
 
 MIXINGS = ("pairs", "grid", "grid with sources")
 
 
-class MixStyles(io.ComfyNode):
+class MixGANStyles(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="MixStyles",
-            display_name="Mix Styles",
+            node_id="MixGANStyles",
+            display_name="Mix GAN Styles",
             category=CATEGORY,
             description="Gives pictures of a style-based generator some layers of others: pose and shape from one, "
             "colours and details from another. In pairs, or each with each as a grid.",
@@ -279,7 +279,7 @@ class TruncateLatent(io.ComfyNode):
                     "-1: all.",
                 ),
                 io.Latent.Input(
-                    "towards",
+                    "target",
                     optional=True,
                     tooltip="A character: a latent that all are drawn to, or one for each. Without it, the average.",
                 ),
@@ -289,9 +289,9 @@ class TruncateLatent(io.ComfyNode):
 
     @classmethod
     @host.says_errors
-    def execute(cls, generator, latent, truncation, cutoff, towards=None) -> io.NodeOutput:
+    def execute(cls, generator, latent, truncation, cutoff, target=None) -> io.NodeOutput:
         points = from_comfy(generator, latent)
-        goal = None if towards is None else from_comfy(generator, towards)
+        goal = None if target is None else from_comfy(generator, target)
         kept = None if cutoff == ALL_STYLES else cutoff
         return io.NodeOutput(to_comfy(drawn_towards(generator, points, truncation, kept, goal)))
 
@@ -302,12 +302,12 @@ AT_ONCE = 16
 """Pictures that a sheet is given at a time: of large ones a thousand would not fit into memory."""
 
 
-class SeedGrid(io.ComfyNode):
+class GANSeedGrid(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="SeedGrid",
-            display_name="Seed Grid",
+            node_id="GANSeedGrid",
+            display_name="GAN Seed Grid",
             category=CATEGORY,
             description="A contact sheet of seeds with their numbers, to choose from; and the latents of just those "
             "seeds that you write down, in that order.",
@@ -335,7 +335,7 @@ class SeedGrid(io.ComfyNode):
                     "columns", default=0, min=0, max=100, tooltip="Pictures in a row of the sheet. 0: as many as rows."
                 ),
                 io.Int.Input(
-                    "cell", default=96, min=32, max=1024, tooltip="Side of each picture on the sheet, in pixels."
+                    "cell_size", default=96, min=32, max=1024, tooltip="Side of each picture on the sheet, in pixels."
                 ),
             ],
             outputs=[
@@ -347,7 +347,7 @@ class SeedGrid(io.ComfyNode):
 
     @classmethod
     @host.says_errors
-    def execute(cls, generator, seeds, truncation, label, columns, cell) -> io.NodeOutput:
+    def execute(cls, generator, seeds, truncation, label, columns, cell_size) -> io.NodeOutput:
         wanted = parse_seeds(seeds)
         if len(wanted) > MOST_ON_A_SHEET:
             raise InputError(f"A sheet has at most {MOST_ON_A_SHEET} pictures, and these seeds are {len(wanted)}.")
@@ -360,8 +360,8 @@ class SeedGrid(io.ComfyNode):
                 yield generator.decode(latent[start : start + AT_ONCE])
 
         with host.on_device(generator):
-            sheet = pictures.contact_sheet(drawn(), [str(seed) for seed in wanted], columns or None, cell)
+            sheet = pictures.contact_sheet(drawn(), [str(seed) for seed in wanted], columns or None, cell_size)
         return io.NodeOutput(host.to_intermediate(host.as_image(sheet)), to_comfy(latent))
 
 
-NODES = [MapLatent, MoveAndTurn, LatentWalk, MixStyles, TruncateLatent, SeedGrid]
+NODES = [MapLatent, TransformStyleGAN3, GANLatentWalk, MixGANStyles, TruncateLatent, GANSeedGrid]

@@ -18,12 +18,12 @@ CATEGORY = f"{host.CATEGORY}/project"
 SPACES = ("auto", "w+", "w", "z")
 
 
-class ProjectImage(io.ComfyNode):
+class ProjectImageToLatent(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="ProjectImage",
-            display_name="Project Image",
+            node_id="ProjectImageToLatent",
+            display_name="Project Image to Latent",
             category=CATEGORY,
             description="Finds the latent of a picture: what makes a generator come nearest to it. Then it can be "
             "walked from, mixed and moved like any other. It shows how it gets nearer.",
@@ -136,4 +136,4 @@ def _encoded(generator, images, fit: str, tuning_steps: int) -> io.NodeOutput | 
     return io.NodeOutput(to_comfy(latent), host.to_intermediate(to_image(made)), generator)
 
 
-NODES = [ProjectImage]
+NODES = [ProjectImageToLatent]

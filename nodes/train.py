@@ -118,7 +118,9 @@ class TrainGAN(io.ComfyNode):
             search_aliases=["train", "learn", "DCGAN", "generative adversarial network", "fit", "train model"],
             is_output_node=True,
             inputs=[
-                IMAGE_DATASET.Input("dataset", tooltip="What to learn from: Load Image Folder, or Images to Dataset."),
+                IMAGE_DATASET.Input(
+                    "dataset", tooltip="What to learn from: Load GAN Image Folder, or Images to GAN Dataset."
+                ),
                 io.Combo.Input(
                     "preset",
                     options=[*GAN_PRESETS, AUTO],
@@ -283,7 +285,9 @@ class TrainVAE(io.ComfyNode):
             search_aliases=["train", "variational autoencoder", "TAESD", "autoencoder", "fine-tune VAE", "decoder"],
             is_output_node=True,
             inputs=[
-                IMAGE_DATASET.Input("dataset", tooltip="What to learn from: Load Image Folder, or Images to Dataset."),
+                IMAGE_DATASET.Input(
+                    "dataset", tooltip="What to learn from: Load GAN Image Folder, or Images to GAN Dataset."
+                ),
                 io.Combo.Input(
                     "preset",
                     options=list(VAE_PRESETS),

@@ -11,7 +11,7 @@ GENERATOR = io.Custom("GENERATOR")
 IMAGE_DATASET = io.Custom("IMAGE_DATASET")
 """A gan_core.ImageDataset."""
 
-TRANSFORM = io.Custom("TRANSFORM")
+TRANSFORM = io.Custom("STYLEGAN3_TRANSFORM")
 """A gan_core.Transform: where the pictures of a StyleGAN3 are moved and turned to."""
 
 LATENT_DIRECTIONS = io.Custom("LATENT_DIRECTIONS")

@@ -11,7 +11,10 @@ EXAMPLE_GENERATOR = "example/digits.safetensors"
 
 
 def folder_of_pictures(comfy: Comfy, name: str, count: int = 16, classes: tuple[str, ...] = ()) -> str:
-    """Makes input/name with small PNGs, in sub-folders where there are classes. Returns what Load Image Folder says."""
+    """Makes input/name with small PNGs, in sub-folders where there are classes.
+
+    Returns the name that Load GAN Image Folder has for it.
+    """
     folder = comfy.clear(comfy.input / name)
     for part in classes or ("",):
         (folder / part).mkdir(exist_ok=True)
@@ -27,7 +30,7 @@ def save_picture(path: Any, seed: int) -> None:
 
 def load_folder(graph: Graph, folder: Any, **changes: Any) -> Output:
     settings = {"size": 16, "channels": "auto", "fit": "crop", "mirror": False, "labels": False, **changes}
-    return graph("LoadImageFolder", folder=folder, **settings)
+    return graph("LoadGANImageFolder", folder=folder, **settings)
 
 
 def train(graph: Graph, dataset: Output, run_name: str, **changes: Any) -> Output:

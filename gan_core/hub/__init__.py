@@ -4,7 +4,7 @@
         print(step.done, step.total)
     generator = step.generator
 
-    with prepared(generator, "owner/name", licence="cc-by-4.0") as publication:
+    with prepared(generator, "owner/name", license="cc-by-4.0") as publication:
         print(publication)                              # all that would be sent
         for step in publishing(publication):
             print(step.done, step.total)
@@ -13,13 +13,13 @@ The Hub's own client does the work: its cache, its login, its endpoint (HF_HOME,
 when the first call needs it. docs/hub.md says what is sent and kept.
 """
 
-from .card import LICENCES
+from .card import LICENSES
 from .fetch import Fetching, fetching, newest_commit
 from .names import HubId
 from .publish import Publication, Publishing, prepared, publishing
 
 __all__ = [
-    "LICENCES",
+    "LICENSES",
     "Fetching",
     "HubId",
     "Publication",

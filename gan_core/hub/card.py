@@ -19,7 +19,7 @@ from .privacy import WORDS, stripped, without_tokens
 LIBRARY = "gan-studio"
 HOME = "https://github.com/ComfyUI-GAN-Studio/ComfyUI-GAN-Studio"
 
-LICENCES = {
+LICENSES = {
     "cc0-1.0": "CC0 1.0",
     "cc-by-4.0": "CC BY 4.0",
     "cc-by-sa-3.0": "CC BY-SA 3.0",
@@ -126,7 +126,7 @@ def metrics_of(generator: Generator) -> list[dict[str, Any]]:
 def written(
     generator: Generator,
     repo: str,
-    licence: str,
+    license: str,
     title: str,
     description: str,
     singles: Sequence[int],
@@ -146,18 +146,18 @@ def written(
         _facts(generator),
         _measured(metrics_of(generator)),
         _how_to(generator, repo, has_workflow),
-        f"## Licence\n\n{LICENCES[licence]}",
+        f"## Licence\n\n{LICENSES[license]}",
     ]
-    head = _head(generator, repo, licence, title, singles, origin)
+    head = _head(generator, repo, license, title, singles, origin)
     return f"---\n{head}\n---\n\n" + "\n\n".join(filter(None, sections)) + "\n"
 
 
-def _head(generator: Generator, repo: str, licence: str, title: str, singles: Sequence[int], origin: Any) -> str:
+def _head(generator: Generator, repo: str, license: str, title: str, singles: Sequence[int], origin: Any) -> str:
     from huggingface_hub import EvalResult, ModelCardData
 
     name, kind = generator.architecture.name, "vae" if generator.architecture.encodes else "gan"
     data: dict[str, Any] = {
-        "license": licence,
+        "license": license,
         "library_name": LIBRARY,
         "pipeline_tag": "unconditional-image-generation",
         "tags": [kind, name, "comfyui", "model_hub_mixin", "pytorch_model_hub_mixin"],

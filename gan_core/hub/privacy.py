@@ -51,7 +51,7 @@ TYPED = frozenset(["Note", "MarkdownNote", "CLIPTextEncode", "PublishGenerator"]
 """Nodes whose texts a person has typed for others or for a model. In those of any other, a text may be the name of a
 file or a folder, which nobody can tell from another word."""
 
-OURS = frozenset(["LatentWalk", "SampleNoise", "SeedGrid"])
+OURS = frozenset(["GANLatentWalk", "SampleNoise", "GANSeedGrid"])
 """Nodes with texts that are numbers, such as seeds."""
 
 _NUMBERS = re.compile(r"[\d\s,.:-]*")

@@ -22,7 +22,7 @@ from ..generator import Generator as ImageGenerator
 from ..generator import load
 from ..latents import sample_noise
 from ..weights.native import FORMAT_VERSION
-from .card import GRID, LICENCES, SINGLE, public, written
+from .card import GRID, LICENSES, SINGLE, public, written
 from .client import SECONDS, check_client, login, patiently, status, working
 from .fetch import CONFIG, OURS, has_hash
 from .names import HubId
@@ -95,7 +95,7 @@ class Publishing:
 def prepared(
     generator: ImageGenerator,
     repo: str,
-    licence: str,
+    license: str,
     title: str = "",
     description: str = "",
     workflow: Mapping[str, Any] | None = None,
@@ -103,7 +103,7 @@ def prepared(
 ) -> Iterator[Publication]:
     """Writes all that will be published to a temporary folder, which is there until the block ends. Sends nothing.
 
-    repo: owner/name. licence: one of LICENCES. title: what it is called; empty for the repository's name. description:
+    repo: owner/name. license: one of LICENSES. title: what it is called; empty for the repository's name. description:
     more about it, in Markdown. workflow: what it was made by, from which everything private is removed. class_names:
     whether the names of its classes are published; otherwise they have numbers.
 
@@ -115,7 +115,7 @@ def prepared(
     check_client()
     if hub_id != HubId(hub_id.repo):
         raise InputError(f'A repository is published to by its name alone, {hub_id.repo}: leave "@" and the rest out.')
-    if licence not in LICENCES:
+    if license not in LICENSES:
         raise InputError(f"Choose a licence for {repo}: what others may do with it is for you to say.")
     # What the person wrote for the page stays as it is, but for a token pasted by mistake.
     title = " ".join(without_tokens(title).split()) or hub_id.repo.partition("/")[2]
@@ -134,7 +134,7 @@ def prepared(
             _write(folder / METRICS, _json(facts["metrics"]))
         if workflow:
             _write(folder / WORKFLOW, drawn_by)
-        card = written(sent, hub_id.repo, licence, title, description, SINGLES, origin, bool(workflow))
+        card = written(sent, hub_id.repo, license, title, description, SINGLES, origin, bool(workflow))
         _write(folder / CARD, card)
         paths = sorted(path for path in folder.rglob("*") if path.is_file())
         files = {path.relative_to(folder).as_posix(): path.stat().st_size for path in paths}

@@ -157,13 +157,21 @@ def test_budgets_are_shown_as_they_are(page: "Page") -> None:
 
 # What lies where.
 
-PICTURED = ["SaveImage", "PreviewImage", "TrainGAN", "TrainVAE", "LossGraphNode", "ProjectImage", "MeasureGenerator"]
+PICTURED = [
+    "SaveImage",
+    "PreviewImage",
+    "TrainGAN",
+    "TrainVAE",
+    "LossGraphNode",
+    "ProjectImageToLatent",
+    "MeasureGenerator",
+]
 """Nodes that show a picture once they have run."""
 
 SPEAKING = [
-    "LoadImageFolder", "TrainGAN", "TrainVAE", "LoadGenerator", "SaveGenerator", "ImportGenerator", "VAEToGenerator",
-    "PublishGenerator", "MeasureGenerator", "MeasureLikelihood", "ProjectImage", "FindDirections", "SaveDirections",
-    "SeedGrid", "DirectionGrid",
+    "LoadGANImageFolder", "TrainGAN", "TrainVAE", "LoadGenerator", "SaveGenerator", "ImportGenerator", "VAEToGenerator",
+    "PublishGenerator", "MeasureGenerator", "MeasureVAELikelihood", "ProjectImageToLatent", "FindLatentDirections",
+    "SaveLatentDirections", "GANSeedGrid", "LatentDirectionGrid",
 ]  # fmt: skip
 """Nodes that show a text then."""
 

@@ -120,7 +120,7 @@ def likelihood_of(graph: Graph, generator: str, size: int = 28, **changes: objec
     settings = {"likelihood": "bernoulli", "count": 50, "samples": 0, "seed": 4, **changes}
     loaded = graph("LoadGenerator", name=generator)
     return graph(
-        "MeasureLikelihood", generator=loaded, dataset=load_folder(graph, EXAMPLE_FOLDER, size=size), **settings
+        "MeasureVAELikelihood", generator=loaded, dataset=load_folder(graph, EXAMPLE_FOLDER, size=size), **settings
     )
 
 

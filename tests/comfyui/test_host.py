@@ -369,7 +369,7 @@ def test_measuring_a_likelihood_is_gan_cores_own(inside: Inside) -> None:
             text = f"{bound}{more}\\n9 images of MNIST digits, {kind}"
             inputs = dict(generator=vae, dataset=images, likelihood=kind, count=9, samples=samples, seed=7)
             expected = [text, nats, bound.bits_per_dimension, bound.active_units]
-            found[f"{kind} {samples}"] = [list(call("MeasureLikelihood", **inputs)), expected, said[-1]]
+            found[f"{kind} {samples}"] = [list(call("MeasureVAELikelihood", **inputs)), expected, said[-1]]
         found
         """
     )
@@ -388,7 +388,7 @@ def test_mixed_styles_say_how_many_are_in_a_row(inside: Inside, mixing: str, poi
         generator = core.load(core.examples.FOLDER / "stylegan2-digits.safetensors")
         rows = types_.to_comfy(core.sample_noise(generator, range({3 if mixing == "pairs" else 2}), labels=1))
         across = types_.to_comfy(core.sample_noise(generator, range(5, 8), labels=2))
-        latent, columns = call("MixStyles", generator=generator, latent=rows, styles=across, first_layer=1,
+        latent, columns = call("MixGANStyles", generator=generator, latent=rows, styles=across, first_layer=1,
                                last_layer=2, mixing={mixing!r})
         [len(latent["samples"]), columns, latent["space"]]
         """
@@ -423,8 +423,8 @@ def test_strengths_of_a_direction_grid_run_evenly_from_minus_to_plus(inside: Ins
         from pack.gan_core import directions as steering, pictures
         generator = core.load(core.examples.FOLDER / "digits.safetensors")
         found, noise = steering.sefa(generator, 3), core.sample_noise(generator, [4, 5])
-        inputs = dict(directions=found, rows=2, columns=5, strength=3.0, cell=32)
-        sheet, = call("DirectionGrid", generator=generator, latent=types_.to_comfy(noise), **inputs)
+        inputs = dict(directions=found, rows=2, columns=5, strength=3.0, cell_size=32)
+        sheet, = call("LatentDirectionGrid", generator=generator, latent=types_.to_comfy(noise), **inputs)
         strengths = [-3.0, -1.5, 0.0, 1.5, 3.0]
         one = core.Latent(noise.samples[:1].expand(5, -1, -1, -1))
         made = [generator.decode(steering.move(generator, one, found, str(i), strengths)) for i in (1, 2)]
@@ -589,14 +589,14 @@ def test_a_reason_is_given_for_its_own_input_alone(inside: Inside) -> None:
         found.append(asked([NODES["TrainGAN"].validate_inputs(kimg=1, minutes=float("nan"), run_name="x")], names))
         found.append(asked([NODES["TrainGAN"].validate_inputs(kimg=1, minutes=0, run_name="x")], names))
         hub = NODES["PublishGenerator"].validate_inputs
-        found.append(asked([hub(repo="me/it", licence="choose")], ["repo", "licence"]))
-        found.append(asked([hub(repo="no", licence="mit")], ["licence", "repo"]))
+        found.append(asked([hub(repo="me/it", license="choose")], ["repo", "license"]))
+        found.append(asked([hub(repo="no", license="mit")], ["license", "repo"]))
         found.append(asked([NODES["LoadGeneratorFromHub"].validate_inputs(repo="no")], ["repo", "revision"]))
         found
         """
     )
     firsts = [[line.split(" ")[0] for line in lines] for lines in value]
-    assert firsts == [["run_name"], ["run_name"], ["kimg"], ["minutes"], [], ["licence"], ["repo"], ["repo"]]
+    assert firsts == [["run_name"], ["run_name"], ["kimg"], ["minutes"], [], ["license"], ["repo"], ["repo"]]
     assert "Training needs an end" in value[2][0] and "Choose a licence" in value[5][0]
 
 
@@ -718,7 +718,11 @@ def test_pictures_in_several_passes_are_those_of_one(inside: Inside) -> None:
     + [("TrainVAE", name, value) for name in ("kimg", "minutes", "adversarial_kimg") for value in (0.3, 0.02)]
     + [("TrainGAN", "learning_rate", 2e-6), ("TrainGAN", "learning_rate", 0.00025), ("TrainGAN", "gamma", 0.0256)]
     + [("TrainGAN", "lecam", 0.0003), ("TrainVAE", "beta", 1e-6), ("TrainVAE", "free_bits", 0.005)]
-    + [("MoveAndTurn", "rotation", 0.5), ("ApplyDirection", "strength", 0.25), ("SampleNoise", "truncation", 0.75)],
+    + [
+        ("TransformStyleGAN3", "rotation", 0.5),
+        ("ApplyLatentDirection", "strength", 0.25),
+        ("SampleNoise", "truncation", 0.75),
+    ],
 )
 def test_the_page_shows_and_keeps_a_number_as_it_was_written(
     inside: Inside, node: str, name: str, value: float
@@ -766,7 +770,7 @@ def test_a_folder_or_an_archive_of_input_is_read_and_its_classes_are_said(inside
         inputs = dict(size=16, channels="auto", fit="crop", mirror=False, labels=True)
         found = []
         for name in ("input/animals", "input/packed.zip"):
-            dataset, = call("LoadImageFolder", folder=name, **inputs)
+            dataset, = call("LoadGANImageFolder", folder=name, **inputs)
             found.append([dataset.name, list(dataset.class_names), dataset.labels.tolist(), said[-1]])
         names = ["input/../packed.zip", "input/animals/../packed.zip", "input/none.zip", "packed.zip"]
         [found, host.image_archives(), [refusal(host.resolve_images, name) is not None for name in names]]

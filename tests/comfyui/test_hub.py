@@ -52,7 +52,7 @@ def from_hub(graph: Graph, repo: str, **changes: str) -> Output:
 
 
 def publish(graph: Graph, generator: Output, repo: str = "anna/cats", **changes: object) -> Output:
-    settings = {"licence": "cc-by-4.0", "private": True, "title": "", "description": "", **changes}
+    settings = {"license": "cc-by-4.0", "private": True, "title": "", "description": "", **changes}
     return graph("PublishGenerator", generator=generator, repo=repo, **settings)
 
 
@@ -165,7 +165,7 @@ def test_a_name_that_cannot_be_is_not_queued(hub: Hub, comfy: Comfy, repo: str) 
 
 def test_a_licence_that_is_not_chosen_is_not_queued(comfy: Comfy) -> None:
     graph = Graph()
-    publish_digits(graph, licence="choose")
+    publish_digits(graph, license="choose")
     assert "Choose a licence" in comfy.refusal_of(graph)
 
 

@@ -230,7 +230,7 @@ def test_pictures_are_moved_and_turned(comfy: Comfy, dogs: Generator, animate: b
     generator = opened(graph, "old/dogs.safetensors")
     motion = {"translate_x": 0.25, "translate_y": -0.1, "rotation": 90.0, "scale": 1.5, "animate": animate}
     latent = graph("RepeatLatentBatch", samples=sample(graph, generator, seed=2, batch_size=1), amount=4)
-    node = decode(graph, generator, latent, transform=graph("MoveAndTurn", **motion))
+    node = decode(graph, generator, latent, transform=graph("TransformStyleGAN3", **motion))
     plain = decode(graph, generator, latent)
     run = comfy.run(graph)
     noise = sample_noise(dogs, [2] * 4)
@@ -303,7 +303,7 @@ def test_what_cannot_be_sampled_is_said(comfy: Comfy, cats: Generator, changes: 
                 "Decode",
                 {
                     "transform": graph(
-                        "MoveAndTurn", translate_x=0.1, translate_y=0.0, rotation=0.0, scale=1.0, animate=False
+                        "TransformStyleGAN3", translate_x=0.1, translate_y=0.0, rotation=0.0, scale=1.0, animate=False
                     )
                 },
             ),

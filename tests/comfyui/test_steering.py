@@ -52,8 +52,15 @@ def drawn(generator: Generator, latent: Latent) -> np.ndarray:
 
 
 def walked(graph: Graph, generator: Output, **changes: object) -> Output:
-    settings = {"seeds": "3, 17-18", "frames": 4, "way": "spherical", "closed": True, "space": "auto", **changes}
-    return graph("LatentWalk", generator=generator, **settings)
+    settings = {
+        "seeds": "3, 17-18",
+        "frames": 4,
+        "interpolation": "spherical",
+        "closed": True,
+        "space": "auto",
+        **changes,
+    }
+    return graph("GANLatentWalk", generator=generator, **settings)
 
 
 # Walks, mixes, truncation, seeds.
@@ -64,7 +71,7 @@ def test_a_walk_is_the_one_that_gan_core_makes(comfy: Comfy, digits: Generator, 
     shown = []
     for name in (EXAMPLE_GENERATOR, STYLED):
         generator = graph("LoadGenerator", name=name)
-        shown.append(decode(graph, generator, walked(graph, generator, way="spline")))
+        shown.append(decode(graph, generator, walked(graph, generator, interpolation="spline")))
         stops = sample(graph, generator, seed=5, batch_size=3)
         shown.append(decode(graph, generator, walked(graph, generator, latent=stops, closed=False, space="z")))
     run = comfy.run(graph)
@@ -104,9 +111,9 @@ def test_styles_are_mixed_in_pairs_and_in_grids(comfy: Comfy, styled: Generator)
     a, b = sample(graph, generator, seed=0, batch_size=2), sample(graph, generator, seed=10, batch_size=3)
     settings = {"generator": generator, "latent": a, "styles": b, "first_layer": 2, "last_layer": 4}
     pairs = {**settings, "styles": sample(graph, generator, seed=10, batch_size=2), "mixing": "pairs"}
-    shown = [decode(graph, generator, graph("MixStyles", **pairs))]
+    shown = [decode(graph, generator, graph("MixGANStyles", **pairs))]
     shown += [
-        decode(graph, generator, graph("MixStyles", **settings, mixing=mixing))
+        decode(graph, generator, graph("MixGANStyles", **settings, mixing=mixing))
         for mixing in ("grid", "grid with sources")
     ]
     run = comfy.run(graph)
@@ -125,11 +132,11 @@ def test_latents_are_drawn_towards_a_character(comfy: Comfy, digits: Generator, 
         settings = {"generator": generator, "latent": sample(graph, generator), "truncation": 0.4, "cutoff": -1}
         shown.append(decode(graph, generator, graph("TruncateLatent", **settings)))
         character = sample(graph, generator, seed=9, batch_size=1)
-        shown.append(decode(graph, generator, graph("TruncateLatent", **settings, towards=character)))
+        shown.append(decode(graph, generator, graph("TruncateLatent", **settings, target=character)))
     run = comfy.run(graph)
     for place, generator in enumerate((digits, styled)):
         noise, character = sample_noise(generator, range(4)), sample_noise(generator, [9])
-        expected = [drawn_towards(generator, noise, 0.4), drawn_towards(generator, noise, 0.4, towards=character)]
+        expected = [drawn_towards(generator, noise, 0.4), drawn_towards(generator, noise, 0.4, target=character)]
         for node, latent in zip(shown[2 * place :], expected, strict=False):
             assert not differ(pictures(comfy, run, node), drawn(generator, latent))
 
@@ -137,7 +144,9 @@ def test_latents_are_drawn_towards_a_character(comfy: Comfy, digits: Generator, 
 def test_a_seed_grid_shows_and_gives_the_seeds_that_are_written(comfy: Comfy, digits: Generator) -> None:
     graph = Graph()
     generator = graph("LoadGenerator", name=EXAMPLE_GENERATOR)
-    grid = graph("SeedGrid", generator=generator, seeds="3, 17, 40-42", truncation=1.0, label=-1, columns=3, cell=112)
+    grid = graph(
+        "GANSeedGrid", generator=generator, seeds="3, 17, 40-42", truncation=1.0, label=-1, columns=3, cell_size=112
+    )
     sheet, batch = graph("PreviewImage", images=grid), decode(graph, generator, grid[1])
     run = comfy.run(graph)
     latent = sample_noise(digits, [3, 17, 40, 41, 42])
@@ -151,16 +160,16 @@ def test_a_seed_grid_shows_and_gives_the_seeds_that_are_written(comfy: Comfy, di
 @pytest.mark.parametrize(
     ("name", "node", "inputs", "sentence"),
     [
-        (EXAMPLE_GENERATOR, "LatentWalk", {"seeds": "7"}, "A walk needs at least two stops"),
-        (EXAMPLE_GENERATOR, "LatentWalk", {"seeds": "a"}, "Seeds are written like"),
-        (EXAMPLE_GENERATOR, "LatentWalk", {"space": "w"}, "has no space w of styles"),
-        (EXAMPLE_GENERATOR, "MixStyles", {}, "no layers of styles to choose from"),
-        (STYLED, "MixStyles", {"first_layer": 50}, "has the layers 0 to 5"),
+        (EXAMPLE_GENERATOR, "GANLatentWalk", {"seeds": "7"}, "A walk needs at least two stops"),
+        (EXAMPLE_GENERATOR, "GANLatentWalk", {"seeds": "a"}, "Seeds are written like"),
+        (EXAMPLE_GENERATOR, "GANLatentWalk", {"space": "w"}, "has no space w of styles"),
+        (EXAMPLE_GENERATOR, "MixGANStyles", {}, "no layers of styles to choose from"),
+        (STYLED, "MixGANStyles", {"first_layer": 50}, "has the layers 0 to 5"),
         (EXAMPLE_GENERATOR, "TruncateLatent", {"cutoff": 2}, "no styles, and so no cutoff"),
-        (EXAMPLE_GENERATOR, "SeedGrid", {"seeds": "0-2000"}, "at most 1024 pictures"),
-        (EXAMPLE_GENERATOR, "FindDirections", {"method": "pca"}, "it has no styles w"),
-        (EXAMPLE_GENERATOR, "FindDirections", {"method": "boundary"}, "A boundary needs latents"),
-        (EXAMPLE_GENERATOR, "ProjectImage", {"space": "w"}, "in z, as it has no styles"),
+        (EXAMPLE_GENERATOR, "GANSeedGrid", {"seeds": "0-2000"}, "at most 1024 pictures"),
+        (EXAMPLE_GENERATOR, "FindLatentDirections", {"method": "pca"}, "it has no styles w"),
+        (EXAMPLE_GENERATOR, "FindLatentDirections", {"method": "boundary"}, "A boundary needs latents"),
+        (EXAMPLE_GENERATOR, "ProjectImageToLatent", {"space": "w"}, "in z, as it has no styles"),
     ],
 )
 def test_what_a_generator_cannot_do_is_a_sentence(
@@ -169,23 +178,25 @@ def test_what_a_generator_cannot_do_is_a_sentence(
     graph = Graph()
     generator = graph("LoadGenerator", name=name)
     defaults = {
-        "LatentWalk": lambda: {"seeds": "0-3", "frames": 2, "way": "linear", "closed": True, "space": "auto"},
-        "MixStyles": lambda: {
+        "GANLatentWalk": lambda: {
+            "seeds": "0-3", "frames": 2, "interpolation": "linear", "closed": True, "space": "auto",
+        },
+        "MixGANStyles": lambda: {
             "latent": sample(graph, generator), "styles": sample(graph, generator),
             "first_layer": 0, "last_layer": -1, "mixing": "pairs",
         },
         "TruncateLatent": lambda: {"latent": sample(graph, generator), "truncation": 0.5, "cutoff": -1},
-        "SeedGrid": lambda: {"seeds": "0", "truncation": 1.0, "label": -1, "columns": 0, "cell": 64},
-        "FindDirections": lambda: FIND,
-        "ProjectImage": lambda: {
+        "GANSeedGrid": lambda: {"seeds": "0", "truncation": 1.0, "label": -1, "columns": 0, "cell_size": 64},
+        "FindLatentDirections": lambda: FIND,
+        "ProjectImageToLatent": lambda: {
             **PROJECT, "images": graph("Decode", generator=generator, latent=sample(graph, generator)),
         },
     }  # fmt: skip
     made = graph(node, generator=generator, **{**defaults[node](), **inputs})
-    if node == "SeedGrid":
+    if node == "GANSeedGrid":
         graph("PreviewImage", images=made)
-    elif node == "FindDirections":
-        graph("SaveDirections", directions=made, filename_prefix="never")
+    elif node == "FindLatentDirections":
+        graph("SaveLatentDirections", directions=made, filename_prefix="never")
     else:
         decode(graph, generator, made)
     told = comfy.error_of(graph)
@@ -208,13 +219,16 @@ def test_directions_are_found_and_followed(
         return  # which is refused, and tested above
     graph = Graph()
     generator = graph("LoadGenerator", name=name)
-    sets = {"latent": sample(graph, generator, seed=20), "against": sample(graph, generator, seed=30)}
+    sets = {"positive": sample(graph, generator, seed=20), "negative": sample(graph, generator, seed=30)}
     found = graph(
-        "FindDirections", generator=generator, **{**FIND, "method": method}, **(sets if method == "boundary" else {})
+        "FindLatentDirections",
+        generator=generator,
+        **{**FIND, "method": method},
+        **(sets if method == "boundary" else {}),
     )
     which = "smile" if method == "boundary" else f"{method} 1"
     apply = {**APPLY, "direction": which, "generator": generator, "directions": found}
-    shown = decode(graph, generator, graph("ApplyDirection", latent=sample(graph, generator), **apply))
+    shown = decode(graph, generator, graph("ApplyLatentDirection", latent=sample(graph, generator), **apply))
     expected = {
         "sefa": lambda: steering.sefa(core, 4),
         "pca": lambda: steering.pca(core, 4, 500),
@@ -230,9 +244,9 @@ def test_labels_give_a_direction_to_each_class(comfy: Comfy, conditional: Genera
     graph = Graph()
     generator = graph("LoadGenerator", name=WITH_CLASSES)
     noise = sample(graph, generator, batch_size=60)
-    found = graph("FindDirections", generator=generator, **{**FIND, "method": "boundary"}, latent=noise)
+    found = graph("FindLatentDirections", generator=generator, **{**FIND, "method": "boundary"}, positive=noise)
     apply = {**APPLY, "direction": "class 2", "generator": generator, "directions": found}
-    shown = decode(graph, generator, graph("ApplyDirection", latent=sample(graph, generator), **apply))
+    shown = decode(graph, generator, graph("ApplyLatentDirection", latent=sample(graph, generator), **apply))
     expected = steering.class_boundaries(conditional, sample_noise(conditional, range(60)))
     moved = steering.move(conditional, sample_noise(conditional, range(4)), expected, "class 2", 2.0)
     assert not differ(pictures(comfy, comfy.run(graph), shown), drawn(conditional, moved))
@@ -241,20 +255,20 @@ def test_labels_give_a_direction_to_each_class(comfy: Comfy, conditional: Genera
 def test_directions_are_saved_and_come_back(comfy: Comfy, styled: Generator) -> None:
     graph = Graph()
     generator = graph("LoadGenerator", name=STYLED)
-    found = graph("FindDirections", generator=generator, **FIND)
-    saved = graph("SaveDirections", directions=found, filename_prefix="mine/edits")
+    found = graph("FindLatentDirections", generator=generator, **FIND)
+    saved = graph("SaveLatentDirections", directions=found, filename_prefix="mine/edits")
     (shown,) = comfy.run(graph).outputs[saved.node]["text"]
     assert shown == "output/gan_directions/mine/edits_00001_.safetensors"
     assert steering.load(comfy.output / "gan_directions/mine/edits_00001_.safetensors").belong_to(styled)
     info = comfy.node_info()
-    assert "mine/edits_00001_.safetensors" in info["LoadDirections"]["input"]["required"]["name"][1]["options"]
+    assert "mine/edits_00001_.safetensors" in info["LoadLatentDirections"]["input"]["required"]["name"][1]["options"]
     assert not any("edits" in name for name in info["LoadGenerator"]["input"]["required"]["name"][1]["options"])
 
     graph = Graph()
     generator = graph("LoadGenerator", name=STYLED)
-    back = graph("LoadDirections", name="mine/edits_00001_.safetensors")
+    back = graph("LoadLatentDirections", name="mine/edits_00001_.safetensors")
     apply = {**APPLY, "generator": generator, "directions": back}
-    moved = graph("ApplyDirection", latent=sample(graph, generator), **apply)
+    moved = graph("ApplyLatentDirection", latent=sample(graph, generator), **apply)
     node = decode(graph, generator, moved)
     run = comfy.run(graph)
     expected = steering.move(styled, sample_noise(styled, range(4)), steering.sefa(styled, 4), "1", 2.0)
@@ -265,9 +279,9 @@ def test_directions_are_saved_and_come_back(comfy: Comfy, styled: Generator) -> 
 def test_directions_of_another_generator_are_told(comfy: Comfy, styled: Generator, conditional: Generator) -> None:
     graph = Graph()
     generator = graph("LoadGenerator", name=STYLED)
-    found = graph("FindDirections", generator=graph("LoadGenerator", name=WITH_CLASSES), **FIND)
+    found = graph("FindLatentDirections", generator=graph("LoadGenerator", name=WITH_CLASSES), **FIND)
     apply = {**APPLY, "generator": generator, "directions": found}
-    moved = graph("ApplyDirection", latent=sample(graph, generator), **apply)
+    moved = graph("ApplyLatentDirection", latent=sample(graph, generator), **apply)
     decode(graph, generator, moved)
     assert comfy.texts(comfy.run(graph), moved) == ["these were found in another generator: conditional"]
 
@@ -276,25 +290,25 @@ def test_directions_of_another_generator_are_told(comfy: Comfy, styled: Generato
 def test_directions_are_saved_nowhere_else(comfy: Comfy, prefix: str) -> None:
     graph = Graph()
     generator = graph("LoadGenerator", name=EXAMPLE_GENERATOR)
-    found = graph("FindDirections", generator=generator, **FIND)
-    graph("SaveDirections", directions=found, filename_prefix=prefix)
+    found = graph("FindLatentDirections", generator=generator, **FIND)
+    graph("SaveLatentDirections", directions=found, filename_prefix=prefix)
     assert f'"{prefix}" ' in comfy.refusal_of(graph)
 
 
 @pytest.mark.parametrize("name", ["../../gan/x.safetensors", "/etc/passwd", "nothing.safetensors"])
 def test_directions_are_loaded_from_nowhere_else(comfy: Comfy, name: str) -> None:
     graph = Graph()
-    graph("SaveDirections", directions=graph("LoadDirections", name=name), filename_prefix="x")
+    graph("SaveLatentDirections", directions=graph("LoadLatentDirections", name=name), filename_prefix="x")
     assert f'There are no directions "{name}" in models' in comfy.refusal_of(graph)
 
 
 def test_a_direction_grid_is_one_picture_with_all_strengths(comfy: Comfy, styled: Generator) -> None:
     graph = Graph()
     generator = graph("LoadGenerator", name=STYLED)
-    found = graph("FindDirections", generator=generator, **FIND)
+    found = graph("FindLatentDirections", generator=generator, **FIND)
     point = sample(graph, generator, seed=7, batch_size=2)
-    settings = {"rows": 3, "columns": 5, "strength": 2.0, "cell": 64}
-    grid = graph("DirectionGrid", generator=generator, latent=point, directions=found, **settings)
+    settings = {"rows": 3, "columns": 5, "strength": 2.0, "cell_size": 64}
+    grid = graph("LatentDirectionGrid", generator=generator, latent=point, directions=found, **settings)
     shown = graph("PreviewImage", images=grid)
     (picture,) = pictures(comfy, comfy.run(graph), shown)
     core = steering.sefa(styled, 4)
@@ -320,7 +334,7 @@ def test_a_picture_is_found_and_the_latent_is_shown(
     graph = Graph()
     generator = graph("LoadGenerator", name=name)
     target = graph("Decode", generator=generator, latent=sample(graph, generator, seed=500, batch_size=2))
-    found = graph("ProjectImage", generator=generator, images=target, **PROJECT)
+    found = graph("ProjectImageToLatent", generator=generator, images=target, **PROJECT)
     shown, made = graph("PreviewImage", images=found[1]), decode(graph, generator, found)
     same = decode(graph, found[2], found)
     run = comfy.run(graph)
@@ -346,7 +360,7 @@ def test_tuning_gives_a_new_generator_and_leaves_the_loaded_one(comfy: Comfy, di
         "ImageInvert", image=graph("Decode", generator=generator, latent=sample(graph, generator, batch_size=1))
     )
     settings = {**PROJECT, "tuning_steps": 30}
-    found = graph("ProjectImage", generator=generator, images=target, **settings)
+    found = graph("ProjectImageToLatent", generator=generator, images=target, **settings)
     untuned, tuned = decode(graph, generator, found), decode(graph, found[2], found)
     loaded = decode(graph, generator, sample(graph, generator, seed=3))
     graph("SaveGenerator", generator=found[2], filename_prefix="tuned")
@@ -362,7 +376,7 @@ def test_a_projection_stops_at_once(comfy: Comfy) -> None:
     graph = Graph()
     generator = graph("LoadGenerator", name=EXAMPLE_GENERATOR)
     target = graph("Decode", generator=generator, latent=sample(graph, generator, seed=77, batch_size=1))
-    found = graph("ProjectImage", generator=generator, images=target, **{**PROJECT, "steps": 100_000})
+    found = graph("ProjectImageToLatent", generator=generator, images=target, **{**PROJECT, "steps": 100_000})
     decode(graph, generator, found)
     run = comfy.submit(graph)
     comfy.follow(run, lambda run: bool(run.previews))
@@ -450,5 +464,5 @@ def test_a_file_of_directions_from_a_stranger_is_read_as_data(comfy: Comfy) -> N
     folder = comfy.clear(comfy.models / "gan_directions")
     save_file({"vectors": torch.zeros(1, 1)}, folder / "odd.safetensors", {"gan_core.directions_version": "1"})
     graph = Graph()
-    graph("SaveDirections", directions=graph("LoadDirections", name="odd.safetensors"), filename_prefix="x")
+    graph("SaveLatentDirections", directions=graph("LoadLatentDirections", name="odd.safetensors"), filename_prefix="x")
     assert "odd.safetensors is damaged" in comfy.error_of(graph)

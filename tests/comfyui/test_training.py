@@ -1,4 +1,4 @@
-"""Load Image Folder, Images to Dataset and Train GAN: what a person sees, what is kept, and what a stop costs."""
+"""Load GAN Image Folder, Images to GAN Dataset and Train GAN: what one sees, what is kept, and what a stop costs."""
 
 import csv
 import os
@@ -70,7 +70,7 @@ def test_a_batch_of_images_from_core_becomes_a_generator(comfy: Comfy) -> None:
     graph = Graph()
     loaded = graph("LoadImage", image="one.png")
     dataset = graph(
-        "ImagesToDataset",
+        "ImagesToGANDataset",
         images=graph("RepeatImageBatch", image=loaded, amount=8),
         size=16,
         channels="RGB",
@@ -107,7 +107,7 @@ def test_see_through_pictures_are_learned_as_rgba(comfy: Comfy) -> None:
     graph = Graph()
     image = graph("EmptyImage", width=16, height=16, batch_size=8, color=0x8040C0)
     joined = graph("JoinImageWithAlpha", image=image, alpha=graph("SolidMask", value=0.5, width=16, height=16))
-    dataset = graph("ImagesToDataset", images=joined, size=16, channels="auto", fit="crop", mirror=False)
+    dataset = graph("ImagesToGANDataset", images=joined, size=16, channels="auto", fit="crop", mirror=False)
     trained = train(graph, dataset, "rgba")
     shown = decode(graph, trained, sample(graph, trained, batch_size=1))
     assert [image.mode for image in comfy.images(comfy.run(graph), shown)] == ["RGBA"]
@@ -151,7 +151,7 @@ def test_progress_pictures_and_text_come_while_it_learns(comfy: Comfy) -> None:
 def test_the_end_is_shown(comfy: Comfy) -> None:
     graph = Graph()
     purple = graph("EmptyImage", width=16, height=16, batch_size=8, color=0x8000FF)
-    dataset = graph("ImagesToDataset", images=purple, size=16, channels="RGB", fit="crop", mirror=False)
+    dataset = graph("ImagesToGANDataset", images=purple, size=16, channels="RGB", fit="crop", mirror=False)
     trained = train(graph, dataset, "bar", kimg=0.24, learning_rate=0.01)
     run = comfy.run(graph)
     assert [value for node, value, _ in run.progress if node == trained.node][-1] == 1000
@@ -277,7 +277,7 @@ def test_a_new_file_in_the_folder_is_noticed(comfy: Comfy) -> None:
 
 def test_a_new_folder_is_offered_without_a_restart(comfy: Comfy) -> None:
     folder = folder_of_pictures(comfy, "brand new", classes=("a", "b"))
-    offered = comfy.node_info()["LoadImageFolder"]["input"]["required"]["folder"][1]["options"]
+    offered = comfy.node_info()["LoadGANImageFolder"]["input"]["required"]["folder"][1]["options"]
     assert {EXAMPLE_FOLDER, folder, f"{folder}/a"} <= set(offered)
 
 

@@ -96,7 +96,7 @@ def test_pictures_are_made_anew(comfy: Comfy) -> None:
     vae = graph("LoadGenerator", name=VAE)
     images = digits(graph)
     originals = graph("PreviewImage", images=images)
-    made = decode(graph, vae, graph("Encode", generator=vae, images=images, fit="crop"))
+    made = decode(graph, vae, graph("EncodeWithGenerator", generator=vae, images=images, fit="crop"))
     run = comfy.run(graph)
     error = np.abs(pictures(comfy, run, made) - pictures(comfy, run, originals)).mean()
     assert error < 12, "of 255"
@@ -105,11 +105,13 @@ def test_pictures_are_made_anew(comfy: Comfy) -> None:
 def test_latents_of_pictures_are_walked_between_and_added_up_by_cores_nodes(comfy: Comfy) -> None:
     graph = Graph()
     vae = graph("LoadGenerator", name=VAE)
-    first, second = (graph("Encode", generator=vae, images=digits(graph, 1, seed), fit="crop") for seed in (1, 2))
+    first, second = (
+        graph("EncodeWithGenerator", generator=vae, images=digits(graph, 1, seed), fit="crop") for seed in (1, 2)
+    )
     blended = graph("LatentBlend", samples1=first, samples2=second, blend_factor=0.5)
     half = graph("LatentMultiply", samples=graph("LatentAdd", samples1=first, samples2=second), multiplier=0.5)
     walk = graph(
-        "LatentWalk", generator=vae, seeds="0", frames=2, way="linear", closed=False, space="auto",
+        "GANLatentWalk", generator=vae, seeds="0", frames=2, interpolation="linear", closed=False, space="auto",
         latent=graph("LatentBatch", samples1=first, samples2=second),
     )  # fmt: skip
     shown = [decode(graph, vae, latent) for latent in (first, blended, half, walk)]
@@ -127,10 +129,10 @@ def test_a_vae_answers_at_once_where_a_gan_has_to_search(comfy: Comfy) -> None:
     settings = {
         "space": "auto", "steps": 300, "seed": 0, "candidates": 256, "label": -1, "fit": "crop", "tuning_steps": 0,
     }  # fmt: skip
-    found = graph("ProjectImage", generator=vae, images=images, **settings)
+    found = graph("ProjectImageToLatent", generator=vae, images=images, **settings)
     made = graph("PreviewImage", images=found[1])
-    anew = decode(graph, found[2], graph("Encode", generator=vae, images=images, fit="crop"))
-    core = graph("ProjectImage", generator=graph("GeneratorToVAE", generator=vae), images=images, **settings)
+    anew = decode(graph, found[2], graph("EncodeWithGenerator", generator=vae, images=images, fit="crop"))
+    core = graph("ProjectImageToLatent", generator=graph("GeneratorToVAE", generator=vae), images=images, **settings)
     cores = graph("PreviewImage", images=core[1])
     run = comfy.run(graph)
     assert not differ(pictures(comfy, run, made), pictures(comfy, run, anew))
@@ -139,7 +141,7 @@ def test_a_vae_answers_at_once_where_a_gan_has_to_search(comfy: Comfy) -> None:
 
     tuned = Graph()
     vae = tuned("LoadGenerator", name=VAE)
-    found = tuned("ProjectImage", generator=vae, images=digits(tuned), **{**settings, "tuning_steps": 3})
+    found = tuned("ProjectImageToLatent", generator=vae, images=digits(tuned), **{**settings, "tuning_steps": 3})
     tuned("PreviewImage", images=found[1])
     assert "set tuning_steps to 0" in comfy.error_of(tuned)
 
@@ -214,7 +216,11 @@ def test_what_has_no_encoder_says_what_has(comfy: Comfy) -> None:
     gan = graph("LoadGenerator", name=EXAMPLE_GENERATOR)
     graph(
         "PreviewImage",
-        images=graph("Decode", generator=gan, latent=graph("Encode", generator=gan, images=digits(graph), fit="crop")),
+        images=graph(
+            "Decode",
+            generator=gan,
+            latent=graph("EncodeWithGenerator", generator=gan, images=digits(graph), fit="crop"),
+        ),
     )
     message = comfy.error_of(graph)
     assert "has no encoder" in message and is_sentence(message)

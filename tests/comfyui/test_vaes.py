@@ -123,7 +123,7 @@ def test_core_encodes_and_decodes_pictures_of_any_size(comfy: Comfy, name: str, 
     loaded, pixels = picture(graph, comfy, size)
     encoded = graph("VAEEncode", pixels=loaded, vae=vae)
     nodes = keep(graph, encoded), keep_images(graph, graph("VAEDecode", samples=encoded, vae=vae))
-    own = keep(graph, graph("Encode", generator=ours(graph, name), images=loaded, fit="crop"))
+    own = keep(graph, graph("EncodeWithGenerator", generator=ours(graph, name), images=loaded, fit="crop"))
     run = comfy.run(graph)
     expected = generator.encode(pictures_for(generator, pixels))
     for node in (nodes[0], own):
@@ -348,8 +348,8 @@ def test_load_vae_opens_a_file_of_ours(comfy: Comfy, size: tuple[int, int]) -> N
     loaded, _ = picture(graph, comfy, size)
     encoded = [
         graph("VAEEncode", pixels=loaded, vae=vae),
-        graph("Encode", generator=generator, images=loaded, fit="crop"),
-        graph("Encode", generator=vae, images=loaded, fit="crop"),
+        graph("EncodeWithGenerator", generator=generator, images=loaded, fit="crop"),
+        graph("EncodeWithGenerator", generator=vae, images=loaded, fit="crop"),
     ]
     samples = latent(graph, comfy, points(SPATIAL, 5, 7))
     latents = [keep(graph, each) for each in encoded]
@@ -402,7 +402,7 @@ def test_a_vae_opens_as_a_generator(comfy: Comfy, name: str) -> None:
     graph = Graph()
     opened = graph("VAEToGenerator", name=name)
     loaded, pixels = picture(graph, comfy, (48, 64))
-    samples = graph("Encode", generator=opened, images=loaded, fit="crop")
+    samples = graph("EncodeWithGenerator", generator=opened, images=loaded, fit="crop")
     nodes = keep(graph, samples), keep_images(graph, graph("Decode", generator=opened, latent=samples))
     run = comfy.run(graph)
     encoded = generator.encode(pictures_for(generator, pixels))

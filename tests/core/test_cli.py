@@ -103,7 +103,7 @@ DEFAULTS = {
 
 @pytest.mark.parametrize("command", DEFAULTS)
 def test_what_is_not_said_stays_as_it_was(command):
-    needed = {"demo": [], "publish": ["a", "b", "--licence", "mit"], "train": ["a", "--out", "b"]}
+    needed = {"demo": [], "publish": ["a", "b", "--license", "mit"], "train": ["a", "--out", "b"]}
     needed |= {"sample": ["a", "--out", "b"], "likelihood": ["a", "b"], "measure": ["a", "b"]}
     found = main.commands[command]
     with found.make_context(command, needed.get(command, ["a"])) as context:

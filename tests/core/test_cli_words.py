@@ -149,7 +149,7 @@ def test_every_odd_path_is_answered_wherever_one_is_given(nowhere, name, place):
             elif isinstance(parameter, click.Argument):
                 words += sound[parameter.name]
             elif parameter.required:
-                words += [parameter.opts[0], {"licence": "mit"}.get(parameter.name, "new.png")]
+                words += [parameter.opts[0], {"license": "mit"}.get(parameter.name, "new.png")]
         words += ["--seeds", "0"] if name == "sample" else []
         is_answered(run(*words), words)
 

@@ -135,7 +135,7 @@ def test_noise_is_steered_where_it_is_asked_to(styled, new_generator, space, fou
 def test_points_are_drawn_towards_another_by_psi(new_generator):
     plain = new_generator()
     points, goal = sample_noise(plain, [0, 1]), sample_noise(plain, [2])
-    found = drawn_towards(plain, points, 0.25, towards=goal).samples
+    found = drawn_towards(plain, points, 0.25, target=goal).samples
     torch.testing.assert_close(found, goal.samples + 0.25 * (points.samples - goal.samples))
     torch.testing.assert_close(drawn_towards(plain, points, 0.25).samples, 0.25 * points.samples)
 
@@ -303,8 +303,8 @@ def test_a_spline_leaves_each_stop_along_the_line_from_the_one_before_to_the_one
 def test_where_no_style_is_drawn_a_point_towards_another_keeps_one_style_for_all_layers(styled):
     points, goal = (to_styles(styled, sample_noise(styled, seeds)) for seeds in ([0, 1], [2]))
     for cutoff, space in ((0, "w"), (1, "w+"), (STYLES, "w"), (None, "w")):
-        found = drawn_towards(styled, points, 0.5, cutoff, towards=goal)
+        found = drawn_towards(styled, points, 0.5, cutoff, target=goal)
         assert found.space == space, cutoff
-    assert torch.equal(drawn_towards(styled, points, 0.5, 0, towards=goal).samples, points.samples)
+    assert torch.equal(drawn_towards(styled, points, 0.5, 0, target=goal).samples, points.samples)
     mixed = Latent(goal.samples, "w+")
-    assert drawn_towards(styled, points, 0.5, towards=mixed).space == "w+"
+    assert drawn_towards(styled, points, 0.5, target=mixed).space == "w+"

@@ -11,7 +11,7 @@ from hub_server import WRITER, Hub
 from PIL import Image
 
 from gan_core import Generator, InputError, pictures, sample_noise
-from gan_core.hub import LICENCES, HubId, prepared, publishing
+from gan_core.hub import LICENSES, HubId, prepared, publishing
 from gan_core.hub.card import metrics_of
 from gan_core.hub.publish import _single
 from gan_core.weights import native
@@ -123,7 +123,7 @@ def test_the_page_of_a_generator_with_classes(new_generator: Callable[..., Gener
 
 
 def test_these_licences_can_be_chosen() -> None:
-    assert LICENCES == {
+    assert LICENSES == {
         "cc0-1.0": "CC0 1.0",
         "cc-by-4.0": "CC BY 4.0",
         "cc-by-sa-3.0": "CC BY-SA 3.0",

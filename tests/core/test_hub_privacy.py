@@ -19,7 +19,7 @@ from gan_core.latents import PRIORS
 from gan_core.objectives import OBJECTIVES
 from gan_core.reconstruction import LIKELIHOODS, LOSSES
 from gan_core.training.recipes import GAN_PRESETS, ON_TROUBLE, VAE_PRESETS
-from gan_core.walks import WAYS
+from gan_core.walks import INTERPOLATIONS
 
 ROOT = Path(__file__).parents[2]
 TEMPLATES = {
@@ -431,7 +431,7 @@ def test_what_a_list_of_files_offers_is_not_published() -> None:
 
 
 def test_seeds_and_weights_of_classes_stay() -> None:
-    prompt = {"1": {"class_type": "SeedGrid", "inputs": {"seeds": "3, 17, 40-43"}}}
+    prompt = {"1": {"class_type": "GANSeedGrid", "inputs": {"seeds": "3, 17, 40-43"}}}
     assert stripped_workflow(prompt) == prompt
     prompt["1"] = {"class_type": "LoadImagesFromFolder", "inputs": {"seeds": "5, 18-20"}}
     assert stripped_workflow(prompt)["1"]["inputs"] == {"seeds": REMOVED}
@@ -441,6 +441,6 @@ def test_words_to_choose_from_stay() -> None:
     """Whatever there is to choose here is known, and says nothing of anybody."""
     choices = {
         *GAN_PRESETS, *VAE_PRESETS, *OBJECTIVES, *AUGMENTS, *FITS, *CHANNELS, *ON_TROUBLE, *LOSSES, *LIKELIHOODS,
-        *PRIORS, *NOISES, *WAYS,
+        *PRIORS, *NOISES, *INTERPOLATIONS,
     }  # fmt: skip
     assert choices <= WORDS

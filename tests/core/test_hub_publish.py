@@ -20,7 +20,7 @@ from PIL import Image
 from gan_core import Generator, InputError, load, sample_noise
 from gan_core.architectures import taesd_vae
 from gan_core.examples import FOLDER as EXAMPLES
-from gan_core.hub import LICENCES, Publishing, fetching, prepared, publishing
+from gan_core.hub import LICENSES, Publishing, fetching, prepared, publishing
 from gan_core.hub.card import public
 from gan_core.hub.fetch import OURS
 from gan_core.weights.native import opened
@@ -50,7 +50,7 @@ def cats(new_generator: Callable[..., Generator]) -> Generator:
 def published(
     generator: Generator, repo: str = "anna/cats", private: bool = True, as_pull_request: bool = False, **changes: Any
 ) -> Publishing:
-    with prepared(generator, repo, **{"licence": "cc-by-4.0", **changes}) as publication:
+    with prepared(generator, repo, **{"license": "cc-by-4.0", **changes}) as publication:
         *_, last = publishing(publication, private, as_pull_request)
     return last
 
@@ -67,7 +67,7 @@ def sentence_of(generator: Generator, repo: str = "anna/cats", **changes: Any) -
 
 def card_of(generator: Generator, **changes: Any) -> tuple[dict[str, Any], str]:
     """The card's head and its text."""
-    with prepared(generator, "anna/cats", **{"licence": "cc-by-4.0", **changes}) as publication:
+    with prepared(generator, "anna/cats", **{"license": "cc-by-4.0", **changes}) as publication:
         _, head, text = publication.card.split("---\n", 2)
         assert (publication.folder / "README.md").read_text(encoding="utf-8") == publication.card
     return yaml.safe_load(head), text
@@ -256,8 +256,8 @@ def test_the_mixin_loads_and_saves_strictly(hub: Hub, tmp_path: Path, cats: Gene
 
 
 def test_a_licence_is_chosen_by_the_person(cats: Generator) -> None:
-    assert "Choose a licence for anna/cats" in sentence_of(cats, licence="")
-    assert "cc-by-4.0" in LICENCES
+    assert "Choose a licence for anna/cats" in sentence_of(cats, license="")
+    assert "cc-by-4.0" in LICENSES
 
 
 @pytest.mark.parametrize("repo", ["", "cats", "anna/cats@main/..", "anna/cats@v1", "https://huggingface.co/anna/cats"])
@@ -334,7 +334,7 @@ def test_a_repository_that_appears_meanwhile_is_used(hub: Hub, cats: Generator) 
     assert not published(cats).changed
     hub.repositories["anna/cats"].private = False  # made by somebody who meant it for everybody
     hub.fails("GET /api/models/anna/cats", 404, times=1, X_Error_Code="RepoNotFound")
-    assert "anna/cats is there already and public" in sentence_of(cats, licence="mit")
+    assert "anna/cats is there already and public" in sentence_of(cats, license="mit")
 
 
 @pytest.mark.usefixtures("login")
@@ -399,7 +399,7 @@ def marked(new_generator: Callable[..., Generator], monkeypatch: pytest.MonkeyPa
 def marked_workflows() -> list[dict[str, Any]]:
     """In the API's format and in the page's, with a canary wherever a node may have a name of a file or a folder."""
     settings = {"folder": CANARY, "path": f"{CANARY}/sub", "list": [CANARY, {"a": CANARY, CANARY: 1}], "width": 3}
-    kinds = ("LoadImageFolder", "TrainGAN", "LoadImagesFromFolder", "SaveImage", "LoraLoader", "VHS_LoadVideo")
+    kinds = ("LoadGANImageFolder", "TrainGAN", "LoadImagesFromFolder", "SaveImage", "LoraLoader", "VHS_LoadVideo")
     prompt = {str(i): {"class_type": kind, "inputs": settings} for i, kind in enumerate(kinds)}
     nodes = [{"id": i, "type": kind, "widgets_values": list(settings.values())} for i, kind in enumerate(kinds)]
     by_name = [{"id": i, "type": kind, "widgets_values": settings} for i, kind in enumerate(kinds, 10)]
@@ -544,27 +544,27 @@ def command(*arguments: str) -> Any:
 def test_the_command_publishes(hub: Hub, tmp_path: Path) -> None:
     workflow = tmp_path / "workflow.json"
     workflow.write_text('{"nodes": [{"id": 1, "widgets_values": ["/home/anna/x"]}]}')
-    done = command("anna/digits", "--licence", "cc-by-sa-3.0", "--workflow", str(workflow))
+    done = command("anna/digits", "--license", "cc-by-sa-3.0", "--workflow", str(workflow))
     assert done.exit_code == 0, done.output
     assert f"http://127.0.0.1:{hub.port}/anna/digits" in done.output
     files = hub.files("anna/digits")
     assert json.loads(files["workflow.json"])["nodes"] == [{"id": 1, "widgets_values": ["removed"]}]
     assert hub.repositories["anna/digits"].private
     assert (
-        "nothing has changed" in command("anna/digits", "--licence", "cc-by-sa-3.0", "--workflow", str(workflow)).output
+        "nothing has changed" in command("anna/digits", "--license", "cc-by-sa-3.0", "--workflow", str(workflow)).output
     )
 
 
 def test_a_dry_run_shows_all_and_sends_nothing(hub: Hub) -> None:
     hub.requests.clear()
-    done = command("anna/digits", "--licence", "cc-by-sa-3.0", "--dry-run")
+    done = command("anna/digits", "--licence", "cc-by-sa-3.0", "--dry-run")  # British spelling is taken too
     assert done.exit_code == 0 and "model.safetensors  317," in done.output and "license: cc-by-sa-3.0" in done.output
     assert hub.requests == []
 
 
 def test_the_command_asks_for_a_licence(tmp_path: Path) -> None:
-    assert "--licence" in command("anna/digits").output
+    assert "--license" in command("anna/digits").output
     bad = tmp_path / "no workflow"
     bad.write_text("[1]")
-    done = command("anna/digits", "--licence", "mit", "--workflow", str(bad), "--dry-run")
+    done = command("anna/digits", "--license", "mit", "--workflow", str(bad), "--dry-run")
     assert done.exit_code == 2 and "no workflow is no workflow" in done.output

@@ -66,7 +66,7 @@ def test_batches_that_do_not_go_together_are_refused(styled):
     with pytest.raises(InputError, match="2 latents cannot be mixed with 3"):
         mix_styles(styled, sample_noise(styled, [0, 1]), sample_noise(styled, [1, 2, 3]))
     with pytest.raises(InputError, match="3 latents cannot be drawn towards 2"):
-        drawn_towards(styled, sample_noise(styled, [1, 2, 3]), 0.5, towards=sample_noise(styled, [0, 1]))
+        drawn_towards(styled, sample_noise(styled, [1, 2, 3]), 0.5, target=sample_noise(styled, [0, 1]))
 
 
 def test_a_generator_without_styles_cannot_mix_them(new_generator):
@@ -95,15 +95,15 @@ def test_styles_are_drawn_to_a_character(styled):
 @pytest.mark.parametrize(("psi", "seed"), [(0.0, 7), (1.0, 0)])
 def test_the_ends_are_exact(styled, new_generator, psi, seed):
     for generator in (styled, new_generator()):
-        drawn = drawn_towards(generator, sample_noise(generator, [0]), psi, towards=sample_noise(generator, [7]))
+        drawn = drawn_towards(generator, sample_noise(generator, [0]), psi, target=sample_noise(generator, [7]))
         assert torch.equal(generator.decode(drawn), generator.decode(sample_noise(generator, [seed])))
 
 
 def test_all_styles_the_same_stay_in_w(styled):
     character = sample_noise(styled, [7])
-    assert drawn_towards(styled, sample_noise(styled, [0]), 0.5, towards=character).space == "w"
+    assert drawn_towards(styled, sample_noise(styled, [0]), 0.5, target=character).space == "w"
     mixed = mix_styles(styled, character, sample_noise(styled, [8]), 3)
-    assert drawn_towards(styled, sample_noise(styled, [0]), 0.5, towards=mixed).space == "w+"
+    assert drawn_towards(styled, sample_noise(styled, [0]), 0.5, target=mixed).space == "w+"
 
 
 def test_noise_is_drawn_to_zero_and_keeps_its_class(new_generator):
@@ -118,7 +118,7 @@ def test_what_a_latent_was_made_of_is_not_changed(styled):
     noise = sample_noise(styled, [0, 1])
     before = noise.samples.clone()
     with torch.inference_mode():
-        drawn_towards(styled, noise, 0.5, towards=sample_noise(styled, [7]))
+        drawn_towards(styled, noise, 0.5, target=sample_noise(styled, [7]))
         mix_grid(styled, noise, noise, sources=True)
     assert torch.equal(noise.samples, before)
 

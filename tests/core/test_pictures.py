@@ -219,13 +219,13 @@ def test_a_sheet_can_be_made_of_batches():
 def test_pixels_stay_sharp_from_twice_their_size_on(cell, sharp):
     """Two levels that are enlarged stay two; between those of a picture that is smoothed lie others."""
     images = torch.where(torch.arange(10) % 4 < 2, -1.0, 1.0).expand(1, 1, 10, 10)
-    pixels = np.asarray(contact_sheet(images, [""], cell=cell))[GAP : GAP + cell, GAP : GAP + cell]
+    pixels = np.asarray(contact_sheet(images, [""], cell_size=cell))[GAP : GAP + cell, GAP : GAP + cell]
     assert (len(np.unique(pixels)) == 2) == sharp
 
 
 @pytest.mark.parametrize(("height", "width", "shown"), [(8, 16, (32, 64)), (16, 8, (64, 32)), (1, 300, (1, 64))])
 def test_the_longer_side_of_a_picture_is_that_of_its_cell(height, width, shown):
-    pixels = np.asarray(contact_sheet(torch.full((1, 3, height, width), -1.0), [""], cell=64))
+    pixels = np.asarray(contact_sheet(torch.full((1, 3, height, width), -1.0), [""], cell_size=64))
     assert pixels.shape[1] == shown[1] + 2 * GAP
     assert (pixels[GAP : GAP + shown[0], GAP : GAP + shown[1]] == 0).all()
     frame = np.delete(np.delete(pixels, range(GAP, GAP + shown[0]), 0), range(GAP, GAP + shown[1]), 1)
@@ -248,7 +248,9 @@ def test_letters_grow_with_the_cells_from_10_to_24(cell, letters):
         return sheet.height - cell - 2 * GAP
 
     font = ImageFont.load_default(letters)
-    assert height(contact_sheet(torch.zeros(1, 1, 8, 8), ["0"], cell=cell)) == math.ceil(font.getbbox("0g")[3]) + GAP
+    assert (
+        height(contact_sheet(torch.zeros(1, 1, 8, 8), ["0"], cell_size=cell)) == math.ceil(font.getbbox("0g")[3]) + GAP
+    )
 
 
 def test_a_caption_stands_in_the_middle_below_its_picture():
@@ -283,7 +285,7 @@ def test_a_tables_names_do_not_take_more_than_three_cells():
 
 def test_what_is_half_clear_is_half_white_on_a_sheet():
     pixels = torch.tensor([0, 100, 200, 51]).reshape(1, 4, 1, 1).expand(1, 4, 8, 8) / 127.5 - 1
-    found = np.asarray(contact_sheet(pixels, [""], cell=16))[GAP, GAP]
+    found = np.asarray(contact_sheet(pixels, [""], cell_size=16))[GAP, GAP]
     assert found.tolist() == [204, 224, 244]
 
 

@@ -19,7 +19,7 @@ from gan_core.objectives import gradient_penalty, slopes_of
 from gan_core.platforms import average_pooled, full_precision, in_order, memory_format
 from gan_core.projection import ProjectionConfig, projecting
 from gan_core.training import diagnostics, recipes
-from gan_core.walks import WAYS, walk
+from gan_core.walks import INTERPOLATIONS, walk
 
 SMALL = {
     "dcgan": {"width": 4, "latent_size": 4, "refine": 1},
@@ -126,7 +126,7 @@ def test_every_kind_of_generator_makes_there_what_it_makes_on_the_cpu(name):
     with plugged_in() as device:
         there = replace(generator, module=generator.module.to(device))
         assert torch.allclose(there.decode(sample_noise(there, [3, 4])).cpu(), expected, atol=1e-4)
-        for way in WAYS:
+        for way in INTERPOLATIONS:
             frames = walk(there, sample_noise(there, [3, 4, 5]), 3, way)
             assert frames.samples.isfinite().all().item()
 

@@ -8,9 +8,9 @@ from stylegan2_networks import SMALL, generator_of
 
 from gan_core import InputError, Latent, sample_noise
 from gan_core.latents import to_styles
-from gan_core.walks import WAYS, walk
+from gan_core.walks import INTERPOLATIONS, walk
 
-every_way = pytest.mark.parametrize("way", WAYS)
+every_way = pytest.mark.parametrize("way", INTERPOLATIONS)
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +155,7 @@ def test_a_walk_of_classes_in_w_has_their_styles():
     ("seeds", "settings", "sentence"),
     [
         ([0], {}, "at least two stops"),
-        ([0, 1], {"way": "zigzag"}, 'spherical or linear or spline, not "zigzag"'),
+        ([0, 1], {"interpolation": "zigzag"}, 'spherical or linear or spline, not "zigzag"'),
         ([0, 1], {"frames": 0}, "2 ways of 0 frames each are not"),
         ([0, 1], {"frames": 10**6}, "2 ways of 1000000 frames each are not"),
         ([0, 1], {"space": "w"}, "has no space w of styles"),
