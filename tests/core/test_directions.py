@@ -325,7 +325,7 @@ def test_labels_give_a_direction_for_each_class(conditional):
 def test_labels_say_nothing_in_z(new_generator, styled):
     generator = new_generator(classes=3)
     for latent in (sample_noise(generator, range(9)), Latent(torch.randn(4, 5, 1, 1))):
-        with pytest.raises(InputError, match="connect the second to against"):
+        with pytest.raises(InputError, match="connect the second to negative"):
             of.class_boundaries(generator if latent.labels is not None else styled, latent)
 
 
