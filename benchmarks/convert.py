@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from gan_core.architectures import stylegan2
-from gan_core.weights import foreign, torch_files
+from gan_core.foreign import state_dicts as foreign
+from gan_core.foreign import torch_files
 
 from .measure import Figures, interleaved, ratio, spread
 
@@ -23,7 +24,7 @@ MEMORY_TARGET = 1.5
 PEAK = """
 import json, sys
 from pathlib import Path
-from gan_core.importing import importing
+from gan_core.foreign.import_generator import importing
 def peak():
     lines = Path("/proc/self/status").read_text().splitlines()
     return 1024 * int(next(line for line in lines if line.startswith("VmHWM")).split()[1])

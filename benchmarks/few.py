@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 import gan_core
-from gan_core import ImageDataset, Progress, TrainConfig, pictures
-from gan_core.augment import AUGMENTS
+from gan_core import ImageDataset, Progress, TrainConfig
+from gan_core.media import image as pictures
+from gan_core.training.augmentation import AUGMENTS
 
 from . import reader
 from .measure import Figures

@@ -20,7 +20,8 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 import gan_core
-from gan_core import ImageDataset, TrainConfig, pictures
+from gan_core import ImageDataset, TrainConfig
+from gan_core.media import image as pictures
 
 from . import reader
 from .measure import Figures

@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 
 import gan_core
-from gan_core import ImageDataset, TrainConfig, charts, pictures
+from gan_core import ImageDataset, TrainConfig, charts
+from gan_core.media import image as pictures
 from gan_core.metrics.coverage import density_and_coverage
 from gan_core.metrics.features import Extractor, efficientnet_lite0
 from gan_core.metrics.kid import kid

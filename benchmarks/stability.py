@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 import gan_core
 from gan_core import ImageDataset, TrainConfig, TrainingDiverged
 from gan_core.examples import digits
-from gan_core.training.recipes import AdversarialRecipe
+from gan_core.training.presets import AdversarialRecipe
 
 from .measure import Figures
 

@@ -37,7 +37,7 @@ def _generator(side: int, base: int, largest: int):  # type: ignore[no-untyped-d
 def _walk(rounds: int) -> Figures:
     import gan_core
     from gan_core.generator import MOST_DECODED_AT_ONCE, PIXELS_DECODED_AT_ONCE
-    from gan_core.walks import walk
+    from gan_core.sampling.walks import walk
 
     generator = _generator(256, 2048, 64)
     seeds = range(SEEDS)
@@ -73,7 +73,7 @@ def _walk(rounds: int) -> Figures:
 
 def _directions() -> Figures:
     import gan_core
-    from gan_core import directions
+    from gan_core.sampling import directions
 
     generator = _generator(256, 32768, 512)
     positive, negative = (gan_core.sample_noise(generator, range(i, i + 200)) for i in (0, 1000))
@@ -94,7 +94,7 @@ def _directions() -> Figures:
 def _projection() -> Figures:
     import gan_core
     from gan_core.examples import FOLDER
-    from gan_core.projection import ProjectionConfig, projecting, psnr
+    from gan_core.sampling.projection import ProjectionConfig, projecting, psnr
 
     found: Figures = {"target_db": LEAST_PSNR}
     for path in sorted(FOLDER.glob("*.safetensors")):

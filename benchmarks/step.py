@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import gan_core
-from gan_core.training.adversarial import AdversarialRun
+from gan_core.training.methods.adversarial import AdversarialRun
 
 from .measure import Figures, interleaved, ratio, spread
 

@@ -24,8 +24,8 @@ from torch import Tensor, nn
 
 import gan_core
 from gan_core.architectures import conv_vae
-from gan_core.likelihood import elbo, importance_weighted
-from gan_core.training.recipes import PRESETS, VariationalRecipe
+from gan_core.metrics.likelihood import elbo, importance_weighted
+from gan_core.training.presets import PRESETS, VariationalRecipe
 
 from . import reader
 from .comfyui import ROOT

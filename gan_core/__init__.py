@@ -9,13 +9,13 @@ generator.save("photos.safetensors")
 images = generator.decode(gan_core.sample_noise(generator, seeds=range(16)))
 """
 
-from .dataset import ImageDataset
+from .data.images import ImageDataset
 from .errors import InputError, TrainingDiverged
+from .foreign.import_generator import importing
 from .generator import Generator, load
-from .importing import importing
 from .latents import Latent, sample_noise
+from .sampling.transform import Transform
 from .training import Progress, TrainConfig, train
-from .transform import Transform
 
 __version__ = "0.1.0"
 

@@ -17,26 +17,27 @@ from typing import Any
 import click
 from tqdm import tqdm
 
-from . import charts, generator, hub, pictures
-from .augment import AUGMENTS
-from .dataset import CHANNELS, ImageDataset, reading
+from . import charts, generator, hub
+from .data.images import CHANNELS, ImageDataset, reading
 from .errors import LINE, InputError, ProcessLost, TrainingDiverged, cleaned, sentence, shown
 from .examples import digits
+from .foreign.import_generator import ENDINGS, SAFETENSORS, importing
 from .generator import Generator
-from .image_files import FITS, FORMATS, parse_size
-from .importing import ENDINGS, SAFETENSORS, importing
 from .latents import find_class, parse_class_weights, parse_seeds, sample_noise
-from .likelihood import elbo, importance_weighted
 from .locks import Owner, own, own_next_free
+from .losses.adversarial import OBJECTIVES
+from .losses.reconstruction import LIKELIHOODS, LOSSES
+from .media import image as pictures
+from .media.image_files import FITS, FORMATS, parse_size
 from .metrics import measuring
+from .metrics.likelihood import elbo, importance_weighted
 from .names import bad_name, called, place
-from .objectives import OBJECTIVES
-from .parallel import World, asked_to_stop, joined
-from .reconstruction import LIKELIHOODS, LOSSES
+from .sampling.transform import Transform
 from .training import PRESETS, Progress, TrainConfig, train
+from .training.augmentation import AUGMENTS
 from .training.devices import best_device
-from .training.recipes import AUTO, ON_TROUBLE
-from .transform import Transform
+from .training.distributed import World, asked_to_stop, joined
+from .training.presets import AUTO, ON_TROUBLE
 
 DEFAULT_KIMG = 1000
 """How long a training goes on that was given no budget."""

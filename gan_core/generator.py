@@ -13,9 +13,9 @@ from torch import Tensor
 
 from . import architectures, weights
 from .architectures import Architecture, Shapes
+from .architectures.layers.mixture import GaussianMixture
 from .errors import InputError, shown, some
 from .latents import LAST_SEED, Latent, noise_maps
-from .mixture import GaussianMixture
 from .platforms import placed
 
 MOST_DECODED_AT_ONCE = 64
@@ -132,7 +132,7 @@ class Generator:
         noise: for StyleGAN2, what its noise maps are: "const" as stored in the file, "none", or "random", which image i
         draws by the seed noise_seed + i.
         transform: for StyleGAN3, how the picture is moved and turned: [3, 3] or one for each image [B, 3, 3], as
-        gan_core.transform makes it.
+        gan_core.sampling.transform makes it.
 
         Returns images [B, C, H, W] in float32, nominally in [-1, 1] (a style-based network may overshoot a little), on
         the device of the weights.

@@ -16,8 +16,8 @@ from torch import Tensor
 from .errors import InputError
 
 if TYPE_CHECKING:
+    from .architectures.layers.mixture import GaussianMixture
     from .generator import Generator
-    from .mixture import GaussianMixture
 
 LAST_SEED = 2**32 - 1
 """The greatest seed: where numpy's RandomState ends."""

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from ..gan_core import Generator, InputError, Latent
 from ..gan_core.architectures.architecture import padded
-from ..gan_core.encoding import pictures_for
+from ..gan_core.sampling.encoding import pictures_for
 from . import host
 from .types import from_comfy, to_image
 

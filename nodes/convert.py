@@ -5,7 +5,7 @@ from pathlib import Path
 from comfy_api.latest import io
 
 from ..gan_core import Generator
-from ..gan_core.importing import importing
+from ..gan_core.foreign.import_generator import importing
 from . import host
 from .as_vae import GeneratorAsVAE
 from .generate import ANY_CLASS, class_of

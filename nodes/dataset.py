@@ -3,8 +3,8 @@
 from comfy_api.latest import io
 
 from ..gan_core import ImageDataset, InputError
-from ..gan_core.dataset import CHANNELS, fingerprint_of_folder, reading
-from ..gan_core.image_files import FITS
+from ..gan_core.data.images import CHANNELS, fingerprint_of_folder, reading
+from ..gan_core.media.image_files import FITS
 from . import host
 from .types import IMAGE_DATASET
 

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..gan_core import InputError, Latent, pictures
-from ..gan_core import directions as steering
+from ..gan_core import InputError, Latent
+from ..gan_core.media import image as pictures
+from ..gan_core.sampling import directions as steering
 from . import host
 from .generate import ALL_STYLES
 from .types import GENERATOR, LATENT_DIRECTIONS, from_comfy, to_comfy

@@ -5,10 +5,10 @@ import torch
 from comfy_api.latest import io
 
 from ..gan_core.latents import LAST_SEED
-from ..gan_core.likelihood import elbo, weighing
+from ..gan_core.losses.reconstruction import LIKELIHOODS
 from ..gan_core.metrics import measuring
+from ..gan_core.metrics.likelihood import elbo, weighing
 from ..gan_core.metrics.measure import FEWEST_IMAGES, MOST_IMAGES
-from ..gan_core.reconstruction import LIKELIHOODS
 from . import host
 from .types import GENERATOR, IMAGE_DATASET
 

@@ -4,10 +4,10 @@ import torch
 from comfy_api.latest import io
 
 from ..gan_core import Generator, InputError, load, sample_noise
-from ..gan_core.encoding import pictures_for
 from ..gan_core.generator import NOISES
-from ..gan_core.image_files import FITS
 from ..gan_core.latents import LAST_SEED, PRIORS, find_class, parse_class_weights
+from ..gan_core.media.image_files import FITS
+from ..gan_core.sampling.encoding import pictures_for
 from . import host
 from .as_vae import GeneratorAsVAE
 from .types import GENERATOR, TRANSFORM, from_comfy, to_comfy, to_image

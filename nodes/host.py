@@ -26,17 +26,18 @@ from comfy_execution.utils import get_executing_context
 from PIL import Image
 from server import PromptServer
 
-from ..gan_core import Generator, ImageDataset, InputError, Latent, Progress, examples, folders, pictures
-from ..gan_core import directions as steering
+from ..gan_core import Generator, ImageDataset, InputError, Latent, Progress, examples, folders
 from ..gan_core.errors import TrainingDiverged, cleaned, shown
+from ..gan_core.foreign.import_generator import ENDINGS, SAFETENSORS, importable, may_be_weights
 from ..gan_core.generator import NOISES, architecture_of
 from ..gan_core.hub import consent
-from ..gan_core.importing import ENDINGS, SAFETENSORS, importable, may_be_weights
 from ..gan_core.locks import Owner, own, own_next_free
+from ..gan_core.media import image as pictures
 from ..gan_core.metrics import Measuring
 from ..gan_core.names import bad_name
 from ..gan_core.pacing import Pace
-from ..gan_core.projection import Projecting
+from ..gan_core.sampling import directions as steering
+from ..gan_core.sampling.projection import Projecting
 from ..gan_core.training import checkpoint
 
 OLDEST_COMFYUI = (0, 18, 1)

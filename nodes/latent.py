@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..gan_core import InputError, Transform, pictures, sample_noise
+from ..gan_core import InputError, Transform, sample_noise
 from ..gan_core.latents import parse_seeds, to_styles
-from ..gan_core.mixing import drawn_towards, mix_grid, mix_styles
-from ..gan_core.walks import INTERPOLATIONS, walk
+from ..gan_core.media import image as pictures
+from ..gan_core.sampling.mixing import drawn_towards, mix_grid, mix_styles
+from ..gan_core.sampling.walks import INTERPOLATIONS, walk
 from . import host
 from .generate import ALL_STYLES, ANY_CLASS, SPACES, class_of
 from .types import GENERATOR, TRANSFORM, from_comfy, to_comfy

@@ -5,10 +5,10 @@ from contextlib import closing
 from comfy_api.latest import io
 
 from ..gan_core import Generator, InputError
-from ..gan_core.encoding import pictures_for
-from ..gan_core.image_files import FITS
 from ..gan_core.latents import LAST_SEED
-from ..gan_core.projection import MOST_CANDIDATES, MOST_STEPS, ProjectionConfig, projecting
+from ..gan_core.media.image_files import FITS
+from ..gan_core.sampling.encoding import pictures_for
+from ..gan_core.sampling.projection import MOST_CANDIDATES, MOST_STEPS, ProjectionConfig, projecting
 from . import host
 from .generate import ANY_CLASS, class_of
 from .types import GENERATOR, to_comfy, to_image

@@ -8,12 +8,12 @@ import torch
 from comfy_api.latest import io, ui
 
 from ..gan_core import Progress, TrainConfig, train
-from ..gan_core.augment import AUGMENTS
 from ..gan_core.latents import LAST_SEED
-from ..gan_core.objectives import OBJECTIVES
-from ..gan_core.reconstruction import LOSSES
+from ..gan_core.losses.adversarial import OBJECTIVES
+from ..gan_core.losses.reconstruction import LOSSES
+from ..gan_core.training.augmentation import AUGMENTS
 from ..gan_core.training.history import columns
-from ..gan_core.training.recipes import AUTO, GAN_PRESETS, ON_TROUBLE, VAE_PRESETS
+from ..gan_core.training.presets import AUTO, GAN_PRESETS, ON_TROUBLE, VAE_PRESETS
 from . import host
 from .types import GENERATOR, IMAGE_DATASET, LOSS_MAP, to_image
 

@@ -15,7 +15,7 @@ TRANSFORM = io.Custom("STYLEGAN3_TRANSFORM")
 """A gan_core.Transform: where the pictures of a StyleGAN3 are moved and turned to."""
 
 LATENT_DIRECTIONS = io.Custom("LATENT_DIRECTIONS")
-"""A gan_core.directions.Directions: vectors with names in a generator's latent space."""
+"""A gan_core.sampling.directions.Directions: vectors with names in a generator's latent space."""
 
 LOSS_MAP = io.Custom("LOSS_MAP")
 """Core's map of names to lists of losses; its Plot Loss Graph draws the one called "loss"."""

@@ -16,7 +16,8 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "core"),
 import torch  # noqa: E402, F401 - before the instrumentation, which is for our own code
 
 with atheris.instrument_imports(include=["gan_core.weights"]):
-    from gan_core.weights import foreign, torch_files
+    from gan_core.foreign import state_dicts as foreign
+    from gan_core.foreign import torch_files
 
 from hostile_pickles import HOSTILE  # noqa: E402
 from test_pickles import BOMBS, INERT, RUNNING, WHOLE  # noqa: E402

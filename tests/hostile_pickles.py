@@ -1,7 +1,7 @@
 """Pickles that are small, break no rule, and would cost a careless reader hours or all memory.
 
 Each is made for some number of repetitions, so that a test can see how the cost grows with it. What reads them is
-charged for every item that it touches (gan_core.weights.pickles.Work), and so refuses them or comes to an end.
+charged for every item that it touches (gan_core.foreign.pickles.Work), and so refuses them or comes to an end.
 """
 
 import io

@@ -22,10 +22,12 @@ from torch import nn
 
 from gan_core import ImageDataset, InputError, Progress, TrainConfig, train
 from gan_core.errors import ProcessLost
-from gan_core.parallel import World, joined
-from gan_core.training import run, watch, watched
-from gan_core.training.recipes import GAN_PRESETS, PRESETS, VAE_PRESETS, AdversarialRecipe
-from gan_core.training.watch import Verdict
+from gan_core.training import run
+from gan_core.training.distributed import World, joined
+from gan_core.training.monitor import policy as watched
+from gan_core.training.monitor import verdict as watch
+from gan_core.training.monitor.verdict import Verdict
+from gan_core.training.presets import GAN_PRESETS, PRESETS, VAE_PRESETS, AdversarialRecipe
 
 BATCH = 6
 """Of both processes together; does not divide the 20 images, so that batches cross from one epoch to the next."""

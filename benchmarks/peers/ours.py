@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 import gan_core
-from gan_core.training.recipes import AdversarialRecipe
+from gan_core.training.presets import AdversarialRecipe
 
 from .turns import Turns
 

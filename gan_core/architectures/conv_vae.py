@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ..mixture import GaussianMixture
 from ..platforms import in_order
 from .architecture import Architecture, Shapes, check_channels, check_proportions, size_of
+from .layers.mixture import GaussianMixture
 
 LARGEST_SIDE = 256
 """Of the height and width of the images."""

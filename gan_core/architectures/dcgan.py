@@ -22,8 +22,8 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from ..errors import InputError
 from .architecture import Architecture, Shapes, check_channels, check_start, label_embedding, label_weights
-from .convolution import Conv2d
-from .piecewise_linear import leaky_relu_
+from .layers.convolution import Conv2d
+from .layers.piecewise_linear import leaky_relu_
 
 SIDES = (16, 28, 32, 64, 128)
 """Of what a first block of 4x4 becomes."""

@@ -21,14 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import InputError
-from .architecture import (
-    Architecture,
-    Shapes,
-    as_vectors,
-    check_channels,
-    check_start,
-    label_embedding,
-)
+from .architecture import Architecture, Shapes, as_vectors, check_channels, check_start, label_embedding
 from .fastgan_discriminator import FastGANDiscriminator
 from .fastgan_layers import Excitation, Layer, Noise, gated, initialise
 

@@ -30,8 +30,8 @@ from .architecture import (
     as_vectors,
     check_channels,
 )
-from .convolution import Conv2d, convolution, transposed_convolution
-from .piecewise_linear import leaky_relu_
+from .layers.convolution import Conv2d, convolution, transposed_convolution
+from .layers.piecewise_linear import leaky_relu_
 
 MOST_DOUBLINGS = 10
 """Of the first block; of 4x4 features it makes images of 4096x4096."""

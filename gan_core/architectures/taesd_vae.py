@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ..mixture import GaussianMixture
 from .architecture import Architecture, Shapes, check_proportions, padded, size_of
+from .layers.mixture import GaussianMixture
 
 WIDTH = 64
 """Features of every layer. ComfyUI opens no other."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ..dataset import ImageDataset, fingerprint
+from ..data.images import ImageDataset, fingerprint
 from ..errors import InputError
 
 FOLDER = Path(__file__).parent

@@ -11,10 +11,10 @@ from typing import Any
 
 from ..architectures import ARCHITECTURES
 from ..errors import InputError
+from ..foreign.import_generator import LAYOUTS
 from ..generator import Generator
-from ..importing import LAYOUTS
 from .names import HubId
-from .privacy import WORDS, stripped, without_tokens
+from .redaction import WORDS, stripped, without_tokens
 
 LIBRARY = "gan-studio"
 HOME = "https://github.com/ComfyUI-GAN-Studio/ComfyUI-GAN-Studio"

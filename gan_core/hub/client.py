@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from ..errors import InputError
 from . import watch
 from .names import HubId
-from .privacy import without_tokens
+from .redaction import without_tokens
 from .watch import BrokenOff, NotTheHub, Refused, Transfer, Unusable
 
 SECONDS = 8.0

@@ -13,8 +13,8 @@ from typing import Any
 
 from ..architectures import by_name
 from ..errors import InputError
+from ..foreign.import_generator import ENDINGS, importing
 from ..generator import Generator as ImageGenerator
-from ..importing import ENDINGS, importing
 from .client import QUESTION, SECONDS, OutOfReach, check_client, finished, host, patiently, working
 from .names import COMMIT, HubId
 from .watch import NotTheHub, Transfer

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from ..errors import InputError
-from .privacy import without_tokens
+from .redaction import without_tokens
 
 MAIN = "main"
 """The branch that is meant where none is named."""

@@ -14,19 +14,20 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
-from .. import pictures, weights
-from ..dataset import default_cache
+from .. import weights
+from ..data.images import default_cache
 from ..errors import InputError
 from ..files import replacing, temporary_folder
 from ..generator import Generator as ImageGenerator
 from ..generator import load
 from ..latents import sample_noise
+from ..media import image as pictures
 from ..weights.native import FORMAT_VERSION
 from .card import GRID, LICENSES, SINGLE, public, written
 from .client import SECONDS, check_client, login, patiently, status, working
 from .fetch import CONFIG, OURS, has_hash
 from .names import HubId
-from .privacy import stripped_workflow, without_tokens
+from .redaction import stripped_workflow, without_tokens
 from .watch import Transfer
 
 CARD, METRICS, WORKFLOW = "README.md", "metrics.json", "workflow.json"

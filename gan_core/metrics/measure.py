@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..dataset import ImageDataset
+from ..data.images import ImageDataset
 from ..errors import InputError
 from ..generator import Generator
 from ..latents import LAST_SEED, sample_noise
-from ..pictures import to_pixels
+from ..media.image import to_pixels
 from .coverage import density_and_coverage, precision_and_recall
 from .features import Extractor, efficientnet_lite0, on_white
 from .frechet import frechet

@@ -11,19 +11,19 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ..dataset import ImageDataset
+from ..data.images import ImageDataset
 from ..files import clean
 from ..generator import Generator
 from ..locks import Owner, own
-from ..parallel import World
-from .adversarial import AdversarialRun
 from .devices import best_device, cpu_threads, usable
+from .distributed import World
 from .history import Panels, Record
+from .methods.adversarial import AdversarialRun
+from .methods.variational import VariationalRun
+from .monitor.verdict import Verdict
+from .presets import AdversarialRecipe, TrainConfig
 from .probe import settled
-from .recipes import AdversarialRecipe, TrainConfig
 from .run import SAMPLES_FOLDER, Run
-from .variational import VariationalRun
-from .watch import Verdict
 
 
 def train(
@@ -42,7 +42,7 @@ def train(
 
     device: None for CUDA or MPS where there is one, else the CPU.
     start: the VAE that is gone on from, for a preset that tunes one. It is left as it is.
-    world: the processes that train together, which all call this alike; see gan_core.parallel. None for this one alone.
+    world: the processes that train together, which all call this alike; None for this one alone. See `distributed`.
     owner: of the run's folder, for who keeps more in it than the run does; None to own it as long as the run lasts.
 
     A GAN that runs into trouble does what `config.on_trouble` says (see WatchedRun), which may be to end early: the

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from .. import architectures
-from ..dataset import ImageDataset
+from ..data.images import ImageDataset
 from ..errors import InputError
 from ..platforms import average_pooled
 from . import checkpoint
-from .recipes import AUTO, GAN_PRESETS, Recipe, TrainConfig
+from .presets import AUTO, GAN_PRESETS, Recipe, TrainConfig
 
 MOST_LOOKED_AT = 5000
 """Images that are compared with one another; of a larger set so many are drawn. It takes a second or two."""

@@ -18,23 +18,25 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam
 
-from .. import architectures, pictures, weights
+from .. import architectures, weights
 from ..architectures import Architecture
-from ..dataset import ImageDataset
+from ..data.images import ImageDataset
 from ..errors import InputError, TrainingDiverged, some
 from ..generator import Generator
 from ..latents import Latent, sample_noise
 from ..locks import FolderInUse, Owner
-from ..parallel import World
+from ..media import image as pictures
 from ..platforms import memory_format, placed
-from . import averaging, checkpoint
+from . import checkpoint
+from . import ema as averaging
 from . import history as histories
 from .checkpoint import FILE, Checkpoint
 from .devices import bf16_is_faster, in_memory_format, seeded
+from .distributed import World
 from .history import Panels, Record
-from .recipes import Recipe, TrainConfig
+from .monitor.verdict import Verdict
+from .presets import Recipe, TrainConfig
 from .schedule import at
-from .watch import Verdict
 
 RECORD_STEPS = 8
 """Steps between two records, after the first few. Reading a loss makes a GPU wait, so it is not done at every step."""

@@ -10,10 +10,10 @@ from comfyui_server import Comfy, Graph, Output, Server, find_comfyui, find_pyth
 
 import gan_core
 from gan_core.examples import FOLDER, digits
-from gan_core.likelihood import elbo, importance_weighted
+from gan_core.media.image import to_pixels
 from gan_core.metrics import Report, measuring
 from gan_core.metrics.features import PACKAGES
-from gan_core.pictures import to_pixels
+from gan_core.metrics.likelihood import elbo, importance_weighted
 
 COUNT, SEED = 40, 3
 

@@ -353,7 +353,7 @@ def test_a_label_for_all_takes_the_place_of_each(inside: Inside) -> None:
 def test_measuring_a_likelihood_is_gan_cores_own(inside: Inside) -> None:
     value = inside(
         """
-        from pack.gan_core import likelihood
+        from pack.gan_core.metrics import likelihood
         from pack.gan_core.examples import FOLDER, digits
         import numpy as np
         vae, images = core.load(FOLDER / "vae-digits.safetensors"), digits()
@@ -420,7 +420,8 @@ def test_the_node_of_noise_takes_the_seeds_that_follow_and_leaves_what_is_minus_
 def test_strengths_of_a_direction_grid_run_evenly_from_minus_to_plus(inside: Inside) -> None:
     value = inside(
         """
-        from pack.gan_core import directions as steering, pictures
+        from pack.gan_core.media import image as pictures
+        from pack.gan_core.sampling import directions as steering
         generator = core.load(core.examples.FOLDER / "digits.safetensors")
         found, noise = steering.sefa(generator, 3), core.sample_noise(generator, [4, 5])
         inputs = dict(directions=found, rows=2, columns=5, strength=3.0, cell_size=32)

@@ -13,12 +13,12 @@ from torch import Tensor
 
 import gan_core
 from gan_core import Generator, Latent, sample_noise
-from gan_core import directions as steering
 from gan_core.architectures.stylegan2 import StyleGAN2Config
 from gan_core.examples import FOLDER as EXAMPLES
 from gan_core.latents import to_styles
-from gan_core.mixing import drawn_towards, mix_grid, mix_styles
-from gan_core.walks import walk
+from gan_core.sampling import directions as steering
+from gan_core.sampling.mixing import drawn_towards, mix_grid, mix_styles
+from gan_core.sampling.walks import walk
 
 CONDITIONAL = StyleGAN2Config(**{**vars(SMALL), "classes": 3})
 
@@ -152,7 +152,7 @@ def test_a_seed_grid_shows_and_gives_the_seeds_that_are_written(comfy: Comfy, di
     latent = sample_noise(digits, [3, 17, 40, 41, 42])
     assert not differ(pictures(comfy, run, batch), drawn(digits, latent))
     (picture,) = pictures(comfy, run, sheet)
-    expected = gan_core.pictures.contact_sheet(digits.decode(latent), ["3", "17", "40", "41", "42"], 3, 112)
+    expected = gan_core.media.image.contact_sheet(digits.decode(latent), ["3", "17", "40", "41", "42"], 3, 112)
     assert picture.shape[:2] == (expected.height, expected.width)
     assert np.abs(picture - np.asarray(expected, np.int64)).mean() < 1
 
@@ -314,7 +314,7 @@ def test_a_direction_grid_is_one_picture_with_all_strengths(comfy: Comfy, styled
     core = steering.sefa(styled, 4)
     noise = Latent(sample_noise(styled, [7]).samples.expand(5, -1, -1, -1))
     rows = [styled.decode(steering.move(styled, noise, core, str(i), [-2, -1, 0, 1, 2])) for i in (1, 2, 3)]
-    expected = gan_core.pictures.table(torch.cat(rows), core.names[:3], ["-2", "-1", "0", "+1", "+2"], 64)
+    expected = gan_core.media.image.table(torch.cat(rows), core.names[:3], ["-2", "-1", "0", "+1", "+2"], 64)
     assert picture.shape[:2] == (expected.height, expected.width)
     assert np.abs(picture - np.asarray(expected, np.int64)).mean() < 1
 

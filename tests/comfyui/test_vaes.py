@@ -18,7 +18,7 @@ from vae_layouts import in_latent_diffusion
 import gan_core
 from gan_core import Generator, Latent
 from gan_core.architectures import autoencoder_kl, conv_vae, dcgan, taesd_vae
-from gan_core.encoding import pictures_for
+from gan_core.sampling.encoding import pictures_for
 
 SIZES = [(28, 28), (48, 64), (100, 75), (5, 5)]
 """Height and width of pictures that somebody may have."""

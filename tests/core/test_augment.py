@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch.nn.functional import affine_grid
 
-from gan_core import ImageDataset, InputError, Progress, TrainConfig, augment, train
-from gan_core.augment import Adaptive, ada, diffaugment
-from gan_core.objectives import OBJECTIVES
+from gan_core import ImageDataset, InputError, Progress, TrainConfig, train
+from gan_core.losses.adversarial import OBJECTIVES
+from gan_core.training import augmentation as augment
 from gan_core.training import checkpoint
-from gan_core.training.adversarial import AdversarialRun
+from gan_core.training.augmentation import Adaptive, ada, diffaugment
+from gan_core.training.methods.adversarial import AdversarialRun
 
 POLICIES = {"diffaugment": diffaugment, "ada": lambda images, random: ada(images, 0.8, random)}
 EVERY_POLICY = pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES)

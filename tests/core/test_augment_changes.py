@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from gan_core import augment
-from gan_core.augment import Adaptive, ada, diffaugment
+from gan_core.training import augmentation as augment
+from gan_core.training.augmentation import Adaptive, ada, diffaugment
 
 MOVES, SHADES = 8, 5
 """Changes of the place and of the colour of pixels in ADA, in the order in which they are drawn."""

@@ -28,8 +28,8 @@ from gan_core.architectures import stylegan3, taesd_vae
 from gan_core.cli import main
 from gan_core.examples import FOLDER as EXAMPLES
 from gan_core.latents import LAST_SEED, parse_seeds
-from gan_core.likelihood import elbo, importance_weighted
 from gan_core.metrics import Extractor, measure
+from gan_core.metrics.likelihood import elbo, importance_weighted
 from gan_core.training import TrainConfig, checkpoint
 
 SMALL = ["--preset", "dcgan_small", "--size", "16", "--batch", "4", "--device", "cpu"]
@@ -386,7 +386,7 @@ def test_a_pickle_is_converted_and_sampled(pickled, tmp_path):
     done("sample", out, "--seeds", "4-5", "--out", tmp_path / "new.png", *options, "--noise-seed", 7)
     generator = generator_of(replace(STYLED, classes=3))
     noise = sample_noise(generator, [4, 5], 0.5, torch.tensor([0.5, 0, 0.5]), cutoff=3)
-    expected = gan_core.pictures.grid(generator.decode(noise, "random", 7))
+    expected = gan_core.media.image.grid(generator.decode(noise, "random", 7))
     assert np.array_equal(pixels(tmp_path / "new.png"), np.asarray(expected))
 
 
@@ -406,7 +406,7 @@ def test_pictures_of_a_stylegan3_are_moved(tmp_path):
     done("sample", path, "--seeds", "0-3", "--out", tmp_path / "new.png", *motion)
     noise = sample_noise(generator, range(4))
     moved = generator.decode(noise, transform=gan_core.Transform(0.25, -0.5, 30, 1.5).matrices(4))
-    assert np.array_equal(pixels(tmp_path / "new.png"), np.asarray(gan_core.pictures.grid(moved)))
+    assert np.array_equal(pixels(tmp_path / "new.png"), np.asarray(gan_core.media.image.grid(moved)))
 
 
 @pytest.mark.parametrize(
@@ -637,7 +637,7 @@ def test_a_class_is_drawn_by_its_name(new_generator, tmp_path):
     weights = generator.save(tmp_path / "few.safetensors")
     arguments = ["sample", weights, "--seeds", "0-3", "--out", tmp_path / "a.png", "--label"]
     assert "4 pictures of the class 10 in" in done(*arguments, "10").output
-    expected = gan_core.pictures.grid(generator.decode(sample_noise(generator, range(4), labels=2)))
+    expected = gan_core.media.image.grid(generator.decode(sample_noise(generator, range(4), labels=2)))
     with Image.open(tmp_path / "a.png") as sheet:
         assert np.array_equal(np.asarray(sheet), np.asarray(expected))
     assert "few has the classes 1, 2, 10, and no class 0" in refused(*arguments, "0")

@@ -96,14 +96,14 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir(parents=True)
     monkeypatch.chdir(folder)
     monkeypatch.setenv("HOME", str(tmp_path))
-    reading = gan_core.dataset.reading
+    reading = gan_core.data.images.reading
 
     def read(place: Path, **options: Any) -> Iterator[Any]:
         if place.resolve() == Path("/"):
             raise gan_core.InputError("There are no images.")
         return reading(place, **options)
 
-    save_png = gan_core.pictures.save_png
+    save_png = gan_core.media.image.save_png
 
     def saved(picture: Any, path: Path) -> None:
         if path.resolve().parent == Path("/"):

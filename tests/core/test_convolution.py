@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gan_core.architectures.convolution import Conv2d, convolution, transposed_convolution
+from gan_core.architectures.layers.convolution import Conv2d, convolution, transposed_convolution
 
 PLANS = st.fixed_dictionaries(
     {
@@ -59,7 +59,7 @@ def test_a_transposed_one_is_its_gradient_at_the_input(plan: dict) -> None:
 
 
 def test_what_is_not_asked_for_is_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
-    from gan_core.architectures.convolution import _Plan
+    from gan_core.architectures.layers.convolution import _Plan
 
     wanted, gradients = [], _Plan.gradients
 

@@ -13,12 +13,13 @@ import pytest
 import torch
 
 from gan_core import ImageDataset, TrainConfig, TrainingDiverged, train
-from gan_core.training import loop, recipes
+from gan_core.training import loop
+from gan_core.training import presets as recipes
 from gan_core.training import run as runs
-from gan_core.training.adversarial import AdversarialRun
-from gan_core.training.recipes import AdversarialRecipe, VariationalRecipe
+from gan_core.training.methods.adversarial import AdversarialRun
+from gan_core.training.methods.variational import VariationalRun
+from gan_core.training.presets import AdversarialRecipe, VariationalRecipe
 from gan_core.training.run import Run
-from gan_core.training.variational import VariationalRun
 
 BATCH = 4
 TINY = AdversarialRecipe("dcgan", {"width": 2, "latent_size": 2}, batch_size=BATCH)

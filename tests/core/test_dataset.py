@@ -19,9 +19,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from gan_core import ImageDataset, InputError, image_files
-from gan_core.dataset import fingerprint_of_folder, reading
+from gan_core import ImageDataset, InputError
+from gan_core.data.images import fingerprint_of_folder, reading
 from gan_core.examples import digits, portraits
+from gan_core.media import image_files
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from gan_core import InputError
 from gan_core.architectures.dcgan import ARCHITECTURE, SIDES, DCGANConfig, DCGANDiscriminator, DCGANGenerator
-from gan_core.weights.dcgan_layouts import from_original, is_original
+from gan_core.foreign.layouts.dcgan import from_original, is_original
 
 # Kernel, stride and padding of each layer, and features in multiples of the last hidden ones.
 DOUBLING = (4, 2, 1)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from gan_core.architectures import by_name
-from gan_core.training.patch_discriminator import PatchDiscriminator
+from gan_core.architectures.patch_discriminator import PatchDiscriminator
 
 CASES = golden.cases("discriminators")
 CLOSE = {"rel": 1e-3, "abs": 2e-4}

@@ -7,17 +7,9 @@ from stylegan2_networks import SMALL, generator_of
 
 from gan_core import Generator, InputError, Latent, sample_noise
 from gan_core.architectures import by_name
-from gan_core.latents import (
-    LAST_SEED,
-    MOST_SAMPLES,
-    noise_maps,
-    parse_class_weights,
-    parse_seeds,
-    to_space,
-    to_styles,
-)
-from gan_core.mixing import drawn_towards
-from gan_core.walks import walk
+from gan_core.latents import LAST_SEED, MOST_SAMPLES, noise_maps, parse_class_weights, parse_seeds, to_space, to_styles
+from gan_core.sampling.mixing import drawn_towards
+from gan_core.sampling.walks import walk
 
 STYLES = SMALL.num_ws
 

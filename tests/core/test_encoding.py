@@ -5,7 +5,7 @@ import torch
 
 from gan_core import Generator, InputError, Latent, sample_noise
 from gan_core.architectures import by_name
-from gan_core.encoding import pictures_for
+from gan_core.sampling.encoding import pictures_for
 
 
 def new_vae(name: str, **config: int) -> Generator:

@@ -18,7 +18,8 @@ from gan_core import ImageDataset, InputError, TrainConfig, train
 from gan_core.architectures import fastgan, size_of
 from gan_core.architectures.fastgan import ARCHITECTURE, FastGANConfig, FastGANGenerator
 from gan_core.architectures.fastgan_discriminator import FastGANDiscriminator, distance, quarter
-from gan_core.training import devices, recipes
+from gan_core.training import devices
+from gan_core.training import presets as recipes
 
 SMALL = FastGANConfig(64, 3, (4, 4, 3, 3, 2), (2, 1, 2, 1), classes=3, latent_size=5)
 

@@ -13,10 +13,11 @@ from stylegan2_networks import SMALL, generator_of, original
 from torch import Tensor
 
 import gan_core
-from gan_core import InputError, directions
+from gan_core import InputError
 from gan_core.architectures import autoencoder_kl, conv_vae
+from gan_core.foreign.import_generator import importing
 from gan_core.generator import Generator
-from gan_core.importing import importing
+from gan_core.sampling import directions
 from gan_core.training import checkpoint
 from gan_core.weights import check_finite
 

@@ -18,9 +18,9 @@ import pytest
 
 from gan_core import architectures
 from gan_core.examples import FOLDER as EXAMPLES
-from gan_core.objectives import OBJECTIVES
-from gan_core.reconstruction import LOSSES
-from gan_core.training.recipes import GAN_PRESETS, VAE_PRESETS, AdversarialRecipe, VariationalRecipe
+from gan_core.losses.adversarial import OBJECTIVES
+from gan_core.losses.reconstruction import LOSSES
+from gan_core.training.presets import GAN_PRESETS, VAE_PRESETS, AdversarialRecipe, VariationalRecipe
 
 ROOT = Path(__file__).parents[2]
 PAGES = ROOT / "web" / "docs"

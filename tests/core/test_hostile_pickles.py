@@ -18,8 +18,9 @@ from hostile_pickles import HEAD, HOSTILE, TENSOR, archive, items, name, network
 
 import gan_core
 from gan_core import InputError
-from gan_core.importing import Reading, importing
-from gan_core.weights import foreign, pickles, torch_files
+from gan_core.foreign import pickles, torch_files
+from gan_core.foreign import state_dicts as foreign
+from gan_core.foreign.import_generator import Reading, importing
 
 OURS = str(Path(gan_core.__file__).parent)
 FEW = 5_000

@@ -10,10 +10,11 @@ import torch
 from hub_server import WRITER, Hub
 from PIL import Image
 
-from gan_core import Generator, InputError, pictures, sample_noise
+from gan_core import Generator, InputError, sample_noise
 from gan_core.hub import LICENSES, HubId, prepared, publishing
 from gan_core.hub.card import metrics_of
 from gan_core.hub.publish import _single
+from gan_core.media import image as pictures
 from gan_core.weights import native
 
 pytestmark = pytest.mark.usefixtures("client")

@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gan_core.augment import AUGMENTS
-from gan_core.dataset import CHANNELS
+from gan_core.data.images import CHANNELS
 from gan_core.generator import NOISES
-from gan_core.hub.privacy import REMOVED, WORDS, stripped, stripped_workflow, without_tokens
-from gan_core.image_files import FITS
+from gan_core.hub.redaction import REMOVED, WORDS, stripped, stripped_workflow, without_tokens
 from gan_core.latents import PRIORS
-from gan_core.objectives import OBJECTIVES
-from gan_core.reconstruction import LIKELIHOODS, LOSSES
-from gan_core.training.recipes import GAN_PRESETS, ON_TROUBLE, VAE_PRESETS
-from gan_core.walks import INTERPOLATIONS
+from gan_core.losses.adversarial import OBJECTIVES
+from gan_core.losses.reconstruction import LIKELIHOODS, LOSSES
+from gan_core.media.image_files import FITS
+from gan_core.sampling.walks import INTERPOLATIONS
+from gan_core.training.augmentation import AUGMENTS
+from gan_core.training.presets import GAN_PRESETS, ON_TROUBLE, VAE_PRESETS
 
 ROOT = Path(__file__).parents[2]
 TEMPLATES = {

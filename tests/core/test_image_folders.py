@@ -16,9 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import EpsImagePlugin, Image, ImageFile, PngImagePlugin, features
 
-from gan_core import ImageDataset, InputError, dataset, image_files
-from gan_core.dataset import fingerprint_of_folder, reading
-from gan_core.image_classes import in_natural_order
+from gan_core import ImageDataset, InputError
+from gan_core.data import images as dataset
+from gan_core.data.image_classes import in_natural_order
+from gan_core.data.images import fingerprint_of_folder, reading
+from gan_core.media import image_files
 
 ROOT = Path(__file__).parents[2]
 links = pytest.mark.skipif(os.name == "nt", reason="Windows lets only administrators make symbolic links")
@@ -160,7 +162,7 @@ def test_a_damaged_dataset_json_is_a_sentence(folder, content):
 
 
 def test_a_dataset_json_of_any_size_is_not_read_whole(folder, monkeypatch):
-    monkeypatch.setattr("gan_core.image_listing.MOST_INDEX_BYTES", 100)
+    monkeypatch.setattr("gan_core.data.image_listing.MOST_INDEX_BYTES", 100)
     labelled(put(folder, *SHARDS), [[SHARDS[0], 0]] * 100)
     assert "more than 100 bytes" in refusal(folder)
 
@@ -511,7 +513,7 @@ def test_an_archive_made_by_windows_has_folders_too(folder, tmp_path):
 
 
 def test_files_in_an_archive_that_cannot_be_unpacked_are_skipped_and_named(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("gan_core.image_listing.MOST_FILE_BYTES", 100_000)
+    monkeypatch.setattr("gan_core.data.image_listing.MOST_FILE_BYTES", 100_000)
     archive = tmp_path / "a.zip"
     content = (put(folder, "1.png") / "1.png").read_bytes()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:

@@ -33,7 +33,7 @@ from torch import Tensor
 import gan_core
 from gan_core import Generator, InputError, sample_noise
 from gan_core.architectures import fastgan, lightweight_gan, r3gan, stylegan3
-from gan_core.importing import importing
+from gan_core.foreign.import_generator import importing
 
 ATTRIBUTES = {"conv_clamp": 256, "activation": "lrelu", "architecture": "skip", "use_noise": True}
 """What the modules of a StyleGAN2 of NVIDIA's hold."""

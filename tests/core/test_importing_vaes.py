@@ -14,7 +14,7 @@ import gan_core
 from gan_core import Generator, InputError
 from gan_core.architectures import autoencoder_kl, taesd_vae
 from gan_core.cli import main
-from gan_core.importing import importing
+from gan_core.foreign.import_generator import importing
 from gan_core.weights import OpenedFile
 
 Tensors = dict[str, Tensor]

@@ -15,7 +15,7 @@ from gan_core.architectures import Architecture
 from gan_core.errors import InputError
 from gan_core.generator import Generator
 from gan_core.latents import LAST_SEED
-from gan_core.likelihood import bits_per_dimension, elbo, importance_weighted
+from gan_core.metrics.likelihood import bits_per_dimension, elbo, importance_weighted
 
 NOISE = 0.25
 """Standard deviation of the linear model's pixels."""

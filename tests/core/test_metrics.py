@@ -17,6 +17,7 @@ import gan_core
 from gan_core import Generator, ImageDataset, InputError, sample_noise
 from gan_core.architectures import by_name
 from gan_core.examples import FOLDER, digits
+from gan_core.media.image import to_pixels
 from gan_core.metrics import Extractor, Report, measuring
 from gan_core.metrics import kid as kid_module
 from gan_core.metrics import neighbours as neighbours_module
@@ -26,7 +27,6 @@ from gan_core.metrics.frechet import frechet
 from gan_core.metrics.kid import kid
 from gan_core.metrics.measure import looked_at
 from gan_core.metrics.neighbours import nearest
-from gan_core.pictures import to_pixels
 
 PIXELS = Extractor("pixels", (8, 16), lambda pictures: functional.avg_pool2d(pictures, 4).flatten(1) / 255)
 """A cheap stand-in for a network: pictures made small."""

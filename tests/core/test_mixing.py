@@ -6,7 +6,7 @@ from stylegan2_networks import SMALL, generator_of
 
 from gan_core import InputError, Latent, sample_noise
 from gan_core.latents import to_styles
-from gan_core.mixing import drawn_towards, mix_grid, mix_styles
+from gan_core.sampling.mixing import drawn_towards, mix_grid, mix_styles
 
 LAST = SMALL.num_ws - 1
 

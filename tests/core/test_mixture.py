@@ -9,9 +9,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gan_core import mixture
+from gan_core.architectures.layers import mixture
+from gan_core.architectures.layers.mixture import GaussianMixture, fit
 from gan_core.errors import InputError
-from gan_core.mixture import GaussianMixture, fit
 
 # Of GaussianMixture(3, tol=1e-10, reg_covar=1e-12) in scikit-learn 1.9.1, fitted to three_clouds(): the mean log
 # density of its points, and of each component, largest first, its share, its mean and the logarithm of its covariance's

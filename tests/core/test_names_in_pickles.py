@@ -10,7 +10,7 @@ import torch
 from hostile_pickles import HEAD, name
 
 from gan_core import InputError
-from gan_core.weights import pickles, torch_files
+from gan_core.foreign import pickles, torch_files
 
 MEANT = {
     "__builtin__.set",
@@ -102,7 +102,7 @@ def test_of_pythons_library_only_what_is_listed_may_be_named(tmp_path: Path) -> 
 @pytest.mark.parametrize("full", [
     "torch.load", "torch.hub.load", "torch.os.system", "torch.jit.load", "torch.ops.load_library", "numpy.load",
     "numpy.f2py.diagnose.run", "torch._C._nn.gelu", "torch.nn.functional.torch.load", "gan_core.cli.main",
-    "gan_core.weights.pickles.Machine", "torch.utils.data.__builtins__.eval",
+    "gan_core.foreign.pickles.Machine", "torch.utils.data.__builtins__.eval",
 ])  # fmt: skip
 def test_functions_of_torch_and_numpy_and_what_is_ours_may_not_be_named(tmp_path: Path, full: str) -> None:
     module, _, each = full.rpartition(".")
@@ -156,7 +156,7 @@ def test_the_reader_looks_nothing_up() -> None:
     """Nothing in its source imports by a name, gets an attribute by one, or runs a text."""
     forbidden = {"eval", "exec", "compile", "__import__", "import_module", "getattr", "setattr", "globals", "locals"}
     forbidden |= {"vars", "loads", "load", "Unpickler", "find_class", "attrgetter", "methodcaller"}
-    for module in (pickles, sys.modules["gan_core.weights.foreign"]):
+    for module in (pickles, sys.modules["gan_core.foreign.state_dicts"]):
         tree = ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8"))
         names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
         names |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)} - {"compile"}  # of re

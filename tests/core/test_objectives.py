@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gan_core.objectives import (
+from gan_core.losses.adversarial import (
     OBJECTIVES,
     between,
     difference_penalty,

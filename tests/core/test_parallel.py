@@ -21,8 +21,8 @@ from torch import nn
 from two_processes import ALIKE, BATCH, STEPS, WATCHED, config, features, finished, normalised
 
 from gan_core import InputError, Progress, cli
-from gan_core.parallel import WholeBatchNorm, World, joined, own_device
 from gan_core.training import checkpoint
+from gan_core.training.distributed import WholeBatchNorm, World, joined, own_device
 
 CLOSE = {"rtol": 2e-3, "atol": 2e-5}
 """How far weights of one process and of two may be apart after some steps. Adam makes a step of full length of a

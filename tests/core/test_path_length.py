@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gan_core import path_length
-from gan_core.path_length import path_lengths
+from gan_core.losses import path_length
+from gan_core.losses.path_length import path_lengths
 
 
 def stream(seed: int = 0) -> torch.Generator:

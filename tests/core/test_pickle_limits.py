@@ -12,7 +12,8 @@ from foreign_files import saved
 from torch import Tensor
 
 from gan_core import InputError
-from gan_core.weights import foreign, torch_files
+from gan_core.foreign import state_dicts as foreign
+from gan_core.foreign import torch_files
 
 HEAD = b"\x80\x04"
 

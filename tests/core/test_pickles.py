@@ -21,7 +21,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gan_core import InputError
-from gan_core.weights import foreign, pickles, torch_files
+from gan_core.foreign import pickles, torch_files
+from gan_core.foreign import state_dicts as foreign
 
 ROOT = Path(__file__).parents[2]
 
@@ -245,7 +246,7 @@ WATCHED = """
     import json, resource, sys
     from pathlib import Path
     from gan_core import InputError
-    from gan_core.weights import foreign, torch_files
+    from gan_core.foreign import state_dicts as foreign, torch_files
 
     events, watching = [], False
 

@@ -14,11 +14,11 @@ from gan_core import TrainConfig, train
 from gan_core.architectures import r3gan, size_of
 from gan_core.architectures.dcgan import ARCHITECTURE as DCGAN
 from gan_core.architectures.dcgan import DCGANConfig
-from gan_core.architectures.piecewise_linear import leaky_relu_, logits_and_slopes
+from gan_core.architectures.layers.piecewise_linear import leaky_relu_, logits_and_slopes
 from gan_core.architectures.r3gan import ARCHITECTURE as R3GAN
 from gan_core.architectures.r3gan import R3GANConfig
-from gan_core.objectives import gradient_penalty, log_loss, slopes_of
-from gan_core.training.recipes import GAN_PRESETS
+from gan_core.losses.adversarial import gradient_penalty, log_loss, slopes_of
+from gan_core.training.presets import GAN_PRESETS
 
 CONFIGS = [
     R3GANConfig(16, 3, (4, 6, 8), (2, 3, 1), (1, 2, 1), classes=3, latent_size=5, embedding=2),

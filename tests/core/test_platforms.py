@@ -10,16 +10,18 @@ from pretended_gpu import GPU, OnGPU, Refused, plugged_in
 from torch import nn
 from torch.nn import functional
 
-from gan_core import ImageDataset, TrainConfig, augment, load, sample_noise, train
-from gan_core.architectures.convolution import Conv2d
+from gan_core import ImageDataset, TrainConfig, load, sample_noise, train
+from gan_core.architectures.layers.convolution import Conv2d
 from gan_core.examples import FOLDER as EXAMPLES
-from gan_core.likelihood import elbo, importance_weighted
+from gan_core.losses.adversarial import gradient_penalty, slopes_of
 from gan_core.metrics.features import Extractor
-from gan_core.objectives import gradient_penalty, slopes_of
+from gan_core.metrics.likelihood import elbo, importance_weighted
 from gan_core.platforms import average_pooled, full_precision, in_order, memory_format
-from gan_core.projection import ProjectionConfig, projecting
-from gan_core.training import diagnostics, recipes
-from gan_core.walks import INTERPOLATIONS, walk
+from gan_core.sampling.projection import ProjectionConfig, projecting
+from gan_core.sampling.walks import INTERPOLATIONS, walk
+from gan_core.training import augmentation as augment
+from gan_core.training import presets as recipes
+from gan_core.training.monitor import diagnostics
 
 SMALL = {
     "dcgan": {"width": 4, "latent_size": 4, "refine": 1},

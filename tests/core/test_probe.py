@@ -18,8 +18,8 @@ from safetensors.torch import load_file
 from gan_core import ImageDataset, InputError, Progress, TrainConfig, load, train
 from gan_core.examples import digits
 from gan_core.training import checkpoint
+from gan_core.training.presets import AUTO, GAN_PRESETS, AdversarialRecipe
 from gan_core.training.probe import AT_ONCE, MOST_LOOKED_AT, Probe, _wanted, choose, duplicates, probe, settled
-from gan_core.training.recipes import AUTO, GAN_PRESETS, AdversarialRecipe
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 BATCH = 4

@@ -10,9 +10,9 @@ import torch
 from stylegan2_networks import SMALL, generator_of
 
 from gan_core import InputError, load, sample_noise
-from gan_core.encoding import pictures_for
 from gan_core.examples import FOLDER
-from gan_core.projection import ProjectionConfig, _loss, projecting, psnr
+from gan_core.sampling.encoding import pictures_for
+from gan_core.sampling.projection import ProjectionConfig, _loss, projecting, psnr
 
 QUICK = ProjectionConfig(steps=12, candidates=8)
 
@@ -257,7 +257,7 @@ def test_of_pictures_larger_than_512_only_one_latent_is_followed(new_generator, 
         return decode(module, z, labels)
 
     for fit, expected in ((1, 1), (2, 2), (3.9, 3), (4, 4), (100, 4)):
-        monkeypatch.setattr("gan_core.projection.PIXELS_DECODED_AT_ONCE", int(fit * 256))
+        monkeypatch.setattr("gan_core.sampling.projection.PIXELS_DECODED_AT_ONCE", int(fit * 256))
         followed.clear()
         with monkeypatch.context() as patch:
             patch.setattr(type(generator.module), "forward", counted)

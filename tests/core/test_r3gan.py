@@ -27,8 +27,8 @@ from gan_core.architectures.r3gan import (
     halved,
     is_original,
 )
-from gan_core.objectives import gradient_penalty, slopes_of
-from gan_core.training.recipes import GAN_PRESETS
+from gan_core.losses.adversarial import gradient_penalty, slopes_of
+from gan_core.training.presets import GAN_PRESETS
 
 CASES = golden.cases("r3gan")
 EVERY_CASE = pytest.mark.parametrize(

@@ -10,12 +10,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gan_core import TrainConfig, path_length
-from gan_core.parallel import SIGNALS, WholeBatchNorm, World
-from gan_core.path_length import path_lengths
-from gan_core.training import recipes
-from gan_core.training.adversarial import AdversarialRun
-from gan_core.training.recipes import AdversarialRecipe
+from gan_core import TrainConfig
+from gan_core.losses import path_length
+from gan_core.losses.path_length import path_lengths
+from gan_core.training import presets as recipes
+from gan_core.training.distributed import SIGNALS, WholeBatchNorm, World
+from gan_core.training.methods.adversarial import AdversarialRun
+from gan_core.training.presets import AdversarialRecipe
 
 BATCH = 6
 

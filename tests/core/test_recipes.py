@@ -12,14 +12,17 @@ import torch
 from safetensors.torch import load_file
 
 import gan_core
-from gan_core import ImageDataset, InputError, TrainConfig, path_length, train
+from gan_core import ImageDataset, InputError, TrainConfig, train
 from gan_core.architectures import by_name
-from gan_core.augment import diffaugment
-from gan_core.objectives import ESTIMATES, OBJECTIVES, PENALTIES
-from gan_core.path_length import path_lengths
-from gan_core.training import averaging, checkpoint, recipes
-from gan_core.training.adversarial import AdversarialRun
-from gan_core.training.recipes import GAN_PRESETS, AdversarialRecipe
+from gan_core.losses import path_length
+from gan_core.losses.adversarial import ESTIMATES, OBJECTIVES, PENALTIES
+from gan_core.losses.path_length import path_lengths
+from gan_core.training import checkpoint
+from gan_core.training import ema as averaging
+from gan_core.training import presets as recipes
+from gan_core.training.augmentation import diffaugment
+from gan_core.training.methods.adversarial import AdversarialRun
+from gan_core.training.presets import GAN_PRESETS, AdversarialRecipe
 from gan_core.training.schedule import SHAPES, Schedule
 
 BATCH = 5

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.autograd import gradcheck
 
-from gan_core.reconstruction import (
+from gan_core.losses.reconstruction import (
     LIKELIHOODS,
     LOSSES,
     SMALLEST_SCALE,

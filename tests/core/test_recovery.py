@@ -15,14 +15,18 @@ from gan_core import Generator, ImageDataset, TrainConfig, train
 from gan_core.architectures import by_name
 from gan_core.metrics.features import Extractor
 from gan_core.metrics.kid import KID
-from gan_core.training import checkpoint, diagnostics, quality, recipes, watch, watched
+from gan_core.training import checkpoint
 from gan_core.training import history as histories
+from gan_core.training import presets as recipes
 from gan_core.training import run as runs
-from gan_core.training.adversarial import AdversarialRun
 from gan_core.training.history import Record
-from gan_core.training.quality import Quality
-from gan_core.training.recipes import AdversarialRecipe
-from gan_core.training.watch import Verdict
+from gan_core.training.methods.adversarial import AdversarialRun
+from gan_core.training.monitor import diagnostics, quality
+from gan_core.training.monitor import policy as watched
+from gan_core.training.monitor import verdict as watch
+from gan_core.training.monitor.quality import Quality
+from gan_core.training.monitor.verdict import Verdict
+from gan_core.training.presets import AdversarialRecipe
 
 BATCH = 4
 LOOK = 8
@@ -389,7 +393,7 @@ def test_what_is_measured_are_the_generators_pictures_against_the_chosen_images(
     generator = generator_of(1)
     measured.measure(generator)
     ((real, made),) = seen
-    pictures = gan_core.pictures.to_pixels(generator.decode(gan_core.sample_noise(generator, range(8))))
+    pictures = gan_core.media.image.to_pixels(generator.decode(gan_core.sample_noise(generator, range(8))))
 
     def features(pixels: np.ndarray) -> torch.Tensor:
         # The extractor looks at three channels of the same grey.

@@ -15,13 +15,14 @@ import pytest
 from click.testing import CliRunner
 
 import gan_core
-from gan_core import InputError, TrainConfig, files, locks, parallel, train
+from gan_core import InputError, TrainConfig, files, locks, train
 from gan_core.cli import main
 from gan_core.locks import FolderInUse, own, own_next_free
-from gan_core.parallel import asked_to_stop
 from gan_core.training import checkpoint
+from gan_core.training import distributed as parallel
 from gan_core.training import run as runs
-from gan_core.training.adversarial import AdversarialRun
+from gan_core.training.distributed import asked_to_stop
+from gan_core.training.methods.adversarial import AdversarialRun
 
 BATCH = 5
 
@@ -393,7 +394,8 @@ def test_what_a_killed_training_left_is_gone_when_it_is_resumed(noise_images, tm
     program = """
         import sys
         import numpy as np
-        from gan_core import ImageDataset, TrainConfig, pictures, train
+        from gan_core import ImageDataset, TrainConfig, train
+        from gan_core.media import image as pictures
         from gan_core.training import run
 
         run.FIRST_CHECKPOINT_SECONDS = 0

@@ -124,7 +124,7 @@ HEAVY = {
 @pytest.mark.parametrize("kind", HEAVY)
 def test_a_header_that_costs_more_than_any_generator_s_is_refused(tmp_path: Path, kind: str) -> None:
     path = with_header(tmp_path / "x.safetensors", HEAVY[kind](), 4 * 20_001 if "than any" in kind else 4)
-    for opened in (gan_core.load, lambda each: list(gan_core.importing(each)), gan_core.directions.load):
+    for opened in (gan_core.load, lambda each: list(gan_core.importing(each)), gan_core.sampling.directions.load):
         with pytest.raises(InputError, match=r"^x\.safetensors ") as caught:
             opened(path)
         assert str(caught.value).endswith(".") and len(str(caught.value)) < 500

@@ -12,11 +12,11 @@ from safetensors.torch import load_file
 
 from gan_core import Generator, ImageDataset, InputError, Progress, TrainConfig, load, sample_noise, train
 from gan_core.architectures import by_name
-from gan_core.encoding import pictures_for
-from gan_core.likelihood import elbo
 from gan_core.metrics import measuring
 from gan_core.metrics.features import Extractor
-from gan_core.projection import ProjectionConfig, projecting
+from gan_core.metrics.likelihood import elbo
+from gan_core.sampling.encoding import pictures_for
+from gan_core.sampling.projection import ProjectionConfig, projecting
 from gan_core.training import checkpoint
 
 SIZES = pytest.mark.parametrize("size", [(16, 24), (24, 16), (20, 20)], ids=["wide", "tall", "square of 20"])

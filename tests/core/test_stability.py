@@ -19,13 +19,16 @@ import gan_core
 from gan_core import ImageDataset, InputError, TrainConfig, TrainingDiverged, train
 from gan_core.metrics.features import Extractor
 from gan_core.metrics.kid import KID
-from gan_core.training import checkpoint, diagnostics, quality, watch, watched
+from gan_core.training import checkpoint
 from gan_core.training import run as runs
-from gan_core.training.adversarial import AdversarialRun
 from gan_core.training.history import Record
-from gan_core.training.recipes import PRESETS
+from gan_core.training.methods.adversarial import AdversarialRun
+from gan_core.training.monitor import diagnostics, quality
+from gan_core.training.monitor import policy as watched
+from gan_core.training.monitor import verdict as watch
+from gan_core.training.monitor.verdict import Verdict
+from gan_core.training.presets import PRESETS
 from gan_core.training.schedule import Schedule
-from gan_core.training.watch import Verdict
 
 BATCH = 5
 LOOK = 10

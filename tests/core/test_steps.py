@@ -17,15 +17,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, logsigmoid
 
-from gan_core import Generator, ImageDataset, TrainConfig, augment
+from gan_core import Generator, ImageDataset, TrainConfig
 from gan_core.architectures import by_name
-from gan_core.augment import ada, diffaugment
-from gan_core.training import recipes
-from gan_core.training.adversarial import AdversarialRun
-from gan_core.training.recipes import AdversarialRecipe, Recipe, VariationalRecipe
+from gan_core.training import augmentation as augment
+from gan_core.training import presets as recipes
+from gan_core.training.augmentation import ada, diffaugment
+from gan_core.training.methods.adversarial import AdversarialRun
+from gan_core.training.methods.variational import VariationalRun
+from gan_core.training.presets import AdversarialRecipe, Recipe, VariationalRecipe
 from gan_core.training.run import Run
 from gan_core.training.schedule import Schedule
-from gan_core.training.variational import VariationalRun
 
 BATCH, STEPS = 5, 4
 EPSILON, EPSILON_OF_NATS = 1e-3, 1.0

@@ -30,7 +30,7 @@ from gan_core.architectures.stylegan2 import (
     blurred,
     minibatch_deviation,
 )
-from gan_core.training import recipes
+from gan_core.training import presets as recipes
 
 WIDE = StyleGAN2Config(32, 3, (64, 64, 32, 16), latent_size=64, w_dim=64)
 

@@ -21,11 +21,13 @@ from safetensors.torch import load_file, save_file
 
 import gan_core
 from gan_core import ImageDataset, InputError, TrainConfig, TrainingDiverged, sample_noise, train
-from gan_core.objectives import OBJECTIVES
-from gan_core.training import averaging, checkpoint, recipes
+from gan_core.losses.adversarial import OBJECTIVES
+from gan_core.training import checkpoint
+from gan_core.training import ema as averaging
+from gan_core.training import presets as recipes
 from gan_core.training import run as runs
-from gan_core.training.adversarial import AdversarialRun
-from gan_core.training.recipes import PRESETS, AdversarialRecipe
+from gan_core.training.methods.adversarial import AdversarialRun
+from gan_core.training.presets import PRESETS, AdversarialRecipe
 from gan_core.training.run import PENALTY
 
 EVERY_OBJECTIVE = pytest.mark.parametrize("objective", OBJECTIVES)

@@ -10,11 +10,12 @@ from torch import Tensor
 
 from gan_core import Generator, ImageDataset, TrainConfig
 from gan_core.architectures import by_name
-from gan_core.likelihood import elbo
-from gan_core.training import recipes, variational
+from gan_core.metrics.likelihood import elbo
+from gan_core.training import presets as recipes
 from gan_core.training.history import Record
-from gan_core.training.recipes import VariationalRecipe
-from gan_core.training.variational import VariationalRun
+from gan_core.training.methods import variational
+from gan_core.training.methods.variational import VariationalRun
+from gan_core.training.presets import VariationalRecipe
 
 TINY = VariationalRecipe("conv_vae", {"width": 2, "latent_size": 3}, batch_size=4)
 

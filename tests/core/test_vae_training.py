@@ -14,10 +14,11 @@ from safetensors.torch import load_file
 import gan_core
 from gan_core import ImageDataset, InputError, TrainConfig, TrainingDiverged, sample_noise, train
 from gan_core.examples import digits
-from gan_core.reconstruction import bernoulli, kl, multiscale
-from gan_core.training import recipes, variational
+from gan_core.losses.reconstruction import bernoulli, kl, multiscale
+from gan_core.training import presets as recipes
 from gan_core.training.history import Record
-from gan_core.training.variational import VariationalRun
+from gan_core.training.methods import variational
+from gan_core.training.methods.variational import VariationalRun
 
 BATCH = 5
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from gan_core.training import watch
 from gan_core.training.history import Record
+from gan_core.training.monitor import verdict as watch
 
 HEALTHY = {
     "discriminator_loss": 1.2,

@@ -1,0 +1,148 @@
+"""Convolutions whose second derivatives are as fast as their first.
+
+R1 and R2 differentiate a gradient. torch does that for a grouped convolution group by group, and for any other with
+copies of all features, which on a CPU can take longer than the convolutions themselves. But a convolution's gradient at
+its input is a transposed convolution, and that one's gradient at its input a convolution again: here two functions have
+each other for gradients, of any order. Their gradients at a weight are torch's own, which it can differentiate in turn.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ...platforms import autocast_dtype, full_precision, memory_format
+
+Pair = tuple[int, int]
+
+
+class Conv2d(nn.Conv2d):
+    """torch's, with zeros beyond the edges and without dilation."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        stride, padding = (self.stride[0], self.stride[1]), (int(self.padding[0]), int(self.padding[1]))
+        return convolution(x, self.weight, self.bias, stride, padding, self.groups)
+
+
+def convolution(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Pair = (1, 1),
+    padding: Pair = (0, 0),
+    groups: int = 1,
+) -> Tensor:
+    """As torch's conv2d, under autocast too.
+
+    x: [N, C, H, W]. weight: [O, C / groups, h, w]. bias: [O]. Returns [N, O, H', W'].
+    """
+    x, weight, bias = _in_one_precision(x, weight, bias)
+    plan, seen = _Plan(stride, padding, groups), _Seen()
+    token = _WeightGradient.apply(weight, bias, plan, seen)
+    return _Convolution.apply(x, weight, bias, token, plan, seen)
+
+
+def transposed_convolution(
+    x: Tensor, weight: Tensor, size: Pair, stride: Pair = (1, 1), padding: Pair = (0, 0), groups: int = 1
+) -> Tensor:
+    """What `convolution` has for a gradient at an input of that height and width; torch's conv_transpose2d.
+
+    x: [N, O, H', W']. weight: [O, C / groups, h, w]. Returns [N, C, *size].
+    """
+    x, weight, _ = _in_one_precision(x, weight, None)
+    order = memory_format(x.device)
+    order = order if x.is_contiguous(memory_format=order) else torch.contiguous_format
+    shape = len(x), groups * weight.shape[1], *size
+    like = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=order)
+    return _InputGradient.apply(x, weight, like, _Plan(stride, padding, groups))
+
+
+class _Plan(NamedTuple):
+    stride: Pair
+    padding: Pair
+    groups: int
+
+    def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        with full_precision(x.device):
+            return torch.conv2d(x, weight, bias, self.stride, self.padding, groups=self.groups)
+
+    def gradients(self, slope: Tensor, x: Tensor, weight: Tensor, wanted: tuple[bool, bool, bool]) -> Any:
+        """Of `convolve` at x, at the weight and at a bias, so far as wanted."""
+        biases, dilation, output_padding = [len(weight)], (1, 1), (0, 0)
+        return torch.ops.aten.convolution_backward(
+            slope, x, weight, biases, self.stride, self.padding, dilation, False, output_padding, self.groups, wanted
+        )
+
+
+class _Seen:
+    """What a convolution's gradient at its input leaves for the one at its weight."""
+
+    slope: Tensor
+    x: Tensor
+
+
+class _Convolution(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, token: Tensor, plan: _Plan, seen: _Seen
+    ) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.plan, ctx.seen = plan, seen
+        return plan.convolve(x, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> Any:
+        x, weight = ctx.saved_tensors
+        ctx.seen.slope, ctx.seen.x = slope, x
+        at_input = _InputGradient.apply(slope, weight, x.detach(), ctx.plan) if ctx.needs_input_grad[0] else None
+        return at_input, None, None, slope.new_zeros(()), None, None
+
+
+class _WeightGradient(torch.autograd.Function):
+    """A function of its own, as torch cannot tell one which of its gradients are asked for: where none at a weight is,
+    as in a gradient penalty, this one is not called. Its value is a token that stands for the weight."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, bias: Tensor | None, plan: _Plan, seen: _Seen) -> Tensor:
+        ctx.save_for_backward(weight)
+        ctx.plan, ctx.seen = plan, seen
+        return weight.new_zeros(())
+
+    @staticmethod
+    def backward(ctx: Any, _: Tensor) -> Any:
+        (weight,) = ctx.saved_tensors
+        slope, x = ctx.seen.slope, ctx.seen.x
+        del ctx.seen.slope, ctx.seen.x  # or they would live as long as the graph
+        wanted = (False, ctx.needs_input_grad[0], ctx.needs_input_grad[1])
+        _, at_weight, at_bias = ctx.plan.gradients(slope, x, weight, wanted)
+        return at_weight, at_bias, None, None
+
+
+class _InputGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, slope: Tensor, weight: Tensor, like: Tensor, plan: _Plan) -> Tensor:
+        """like: an input, of which no more than its form is looked at."""
+        ctx.save_for_backward(slope, weight)
+        ctx.plan = plan
+        return plan.gradients(slope, like, weight, (True, False, False))[0]
+
+    @staticmethod
+    def backward(ctx: Any, change: Tensor) -> Any:
+        slope, weight = ctx.saved_tensors
+        plan: _Plan = ctx.plan
+        at_slope = at_weight = None
+        if ctx.needs_input_grad[0]:
+            at_slope = convolution(change, weight, None, *plan)
+        if ctx.needs_input_grad[1]:
+            at_weight = plan.gradients(slope, change, weight, (False, True, False))[1]
+        return at_slope, at_weight, None, None
+
+
+def _in_one_precision(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+    """What torch's convolution computes with under autocast."""
+    dtype = autocast_dtype(x.device)
+    if dtype and x.dtype != torch.float64:
+        return x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
+    return x, weight, bias

@@ -1,0 +1,396 @@
+"""From what a pickle says to the weights in it: NVIDIA's networks, and state dicts however they were wrapped.
+
+Checkpoints keep their generator under whatever name their author liked. So a state dict is known by what it is, names
+with tensors, and the words of the names that it lies under only say which is looked at first, and which is a
+discriminator's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from enum import IntEnum
+from functools import lru_cache
+from typing import Any
+
+from ..errors import InputError
+from ..weights.native import MOST_TENSORS
+from .pickles import LONGEST_NAME, PERSISTENT, Object, StoredTensor, Work
+from .torch_files import TorchFile
+
+DEEPEST_MODULE = 40
+DEEPEST_VALUE = 8
+"""Levels of dicts, lists and objects around a state dict."""
+
+MOST_SEARCHED = 1_000_000
+"""Items that are touched in the search for state dicts."""
+
+ITEMS_OF_A_MODULE = 10
+"""What a module of a network counts for, besides what it holds."""
+
+ITEMS_OF_A_CANDIDATE = 100
+"""What each state dict that is handed out counts for: it is compared with all networks that are known."""
+
+ITEMS_OF_A_TENSOR = 4
+"""What each tensor in it counts for, besides."""
+
+FEWEST_TENSORS = 4
+"""Of a part of a state dict that is looked at only because its names begin alike."""
+
+MOST_WRAPPINGS = 4
+"""Beginnings that all names of a network share, such as "module."."""
+
+MOST_BRANCHES = 2
+"""How often the names within a state dict may part, where it holds several networks."""
+
+LARGEST_FACT = 1 << 53
+"""Of whole numbers that a module holds. A file can choose larger ones so that a set is slow to find them."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A state dict, its tensors still in the file, and what else the file tells of its network."""
+
+    tensors: Mapping[str, StoredTensor]
+    kind: str
+    """What it was found in, for people."""
+    attributes: Mapping[str, frozenset[Any]] = field(default_factory=dict)
+    """Numbers and words that the modules of a network hold or were made with, by name, where the file has them."""
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {name: tensor.shape for name, tensor in self.tensors.items()}
+
+
+class Rank(IntEnum):
+    """What a name says of the weights under it. Lower ones are looked at first."""
+
+    AVERAGED = 0
+    GENERATOR = 1
+    UNKNOWN = 2
+    PART = 3
+    """Of a network, perhaps: no more than names that begin alike."""
+
+
+def candidates(file: TorchFile) -> Iterator[Weights]:
+    """Every state dict in the file that may be a generator's, averaged (EMA) weights first, each made when it is asked
+    for. None is a discriminator's, as far as names tell.
+
+    Raises InputError for a network that is too large to be one, and for a file in which too much has to be searched.
+    """
+    for found in searching(file):
+        if found is not None:
+            yield found
+
+
+def searching(file: TorchFile) -> Iterator[Weights | None]:
+    """The same, and None now and then, so that whoever searches can stop."""
+    work = Work(file.name, MOST_SEARCHED)
+    places: list[_Place] = []
+    for place in _places(file.root, work):
+        if place is None:
+            yield None
+        else:
+            places.append(place)
+    dicts = [place for place in places if type(place.value) is dict]
+    ways: list[tuple[Rank, Iterator[Weights | None]]] = []
+    for place in places:
+        if type(place.value) is list:
+            if place.rank == Rank.AVERAGED:
+                ways.append((place.rank, _listed_averages(place, dicts, work)))
+        elif type(place.value) is Object:
+            ways.append((place.rank, _network(file.name, place, work)))
+        else:
+            found = _state_dict(file.name, place, work)
+            ways += [(part.rank, _part(found, part, work)) for part in prefixes(found.tensors, place.rank, work)]
+            if place.rank == Rank.AVERAGED:
+                ways.append((place.rank, _averages_alone(place, dicts, work)))
+    for _, way in sorted(ways, key=lambda way: way[0]):  # stable: those further out come first
+        yield from way
+
+
+def discriminator_in(file: TorchFile) -> str | None:
+    """The name under which a file has weights that were passed over as a discriminator's; None where there are none."""
+    passed_over: list[str] = []
+    for _ in _places(file.root, Work(file.name, MOST_SEARCHED), passed_over):
+        pass
+    return next(iter(passed_over), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """What the names of one network begin with, in a state dict that may have several."""
+
+    text: str
+    """With its last dot; empty for all names."""
+    rank: Rank
+    names: list[str]
+    """Those that begin so."""
+
+
+def prefixes(names: Iterable[str], rank: Rank, work: Work) -> list[Prefix]:
+    """What a generator's names may begin with, the most likely first; nothing that a discriminator's begin with.
+
+    rank: that of the state dict.
+    """
+    whole = Prefix("", rank, list(names))
+    found = [whole, *_inner(whole, work, branches=MOST_BRANCHES, wrappings=MOST_WRAPPINGS)]
+    return sorted(found, key=lambda prefix: (prefix.rank, not prefix.text.endswith(_WRAPPINGS)))
+
+
+def _inner(outer: Prefix, work: Work, branches: int, wrappings: int) -> Iterator[Prefix]:
+    work.charge(len(outer.names))
+    parts: dict[str, list[str]] = {}
+    for name in outer.names:
+        head, dot, _ = name[len(outer.text) :].partition(".")
+        if dot:
+            parts.setdefault(head, []).append(name)
+    wrapped = any(len(part) == len(outer.names) for part in parts.values())
+    if not (wrappings if wrapped else branches):
+        return
+    for head, part in parts.items():
+        rank = rank_of(head)
+        if rank is None or (rank == Rank.UNKNOWN and not wrapped and len(part) < FEWEST_TENSORS):
+            continue
+        if rank == Rank.UNKNOWN and not wrapped:
+            rank = Rank.PART
+        elif outer.rank != Rank.PART:
+            rank = min(rank, outer.rank)
+        inner = Prefix(f"{outer.text}{head}.", rank, part)
+        yield inner
+        yield from _inner(inner, work, branches - (not wrapped), wrappings - wrapped)
+
+
+def rank_of(key: str) -> Rank | None:
+    """What a name says of the weights under it: whether they are averaged, or a generator's. None for those of a
+    discriminator, and for what an optimiser keeps."""
+    return _rank_of(key[:LONGEST_NAME])
+
+
+@lru_cache(1 << 12)
+def _rank_of(key: str) -> Rank | None:
+    words = _words(key)
+    if words & (_DISCRIMINATOR | _OPTIMISER):
+        return None
+    return Rank.AVERAGED if words & _AVERAGED else Rank.GENERATOR if words & _GENERATOR else Rank.UNKNOWN
+
+
+def _words(key: str) -> set[str]:
+    """Of "netG2_state_dict": net, g, state, dict."""
+    return {word.lower().rstrip("0123456789") for word in _WORD.findall(key)}
+
+
+_WORD = re.compile(r"(?:[A-Z]+(?![a-z])|[A-Z]?[a-z]+)(?:[0-9]+[A-Za-z]*)?")
+
+_AVERAGED = {"ema", "gs", "ge", "avg", "average", "averaged", "averages", "swa", "shadow", "running"}
+_GENERATOR = {"g", "gen", "generator", "generators", "netg", "gnet", "modelg"}
+_DISCRIMINATOR = {"d", "dis", "disc", "discriminator", "discriminators", "netd", "dnet", "modeld", "critic"}
+_OPTIMISER = {
+    *("opt", "optim", "optimizer", "optimizers", "optimiser", "optimisers", "optimg", "optimd", "adam", "sgd"),
+    *("scheduler", "schedulers", "scaler"),
+}
+
+_WRAPPINGS = ("module.", "_orig_mod.")
+"""What torch's DataParallel and compile put before all names."""
+
+_BUFFERS = ("running_mean", "running_var", "num_batches_tracked", "weight_u", "weight_v")
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A value in a file."""
+
+    value: Any
+    path: str
+    """The names that it lies under, for people."""
+    rank: Rank
+    depth: int
+
+
+def _places(root: Any, work: Work, passed_over: list[str] | None = None) -> Iterator[_Place | None]:
+    """Where a file has tensors by name, a network, or a list of tensors: from outside to inside, each once. None now
+    and then.
+
+    passed_over: is given the names under which a discriminator's weights are.
+    """
+    seen: set[int] = set()
+    to_see = deque([_Place(root, "", Rank.UNKNOWN, 0)])
+    while to_see:
+        place = to_see.popleft()
+        if work.pause_is_due:
+            yield None
+        identity = object.__hash__(place.value)  # of an address; id() itself is an event for Python's audit hooks
+        if identity in seen:
+            continue
+        seen.add(identity)
+        if _is_network(place.value):
+            yield place
+            continue
+        children = _children(place.value, work)
+        tensors = [(key, child) for key, child in children if type(child) is StoredTensor]
+        if type(place.value) not in (list, tuple) and tensors:
+            yield replace(place, value=dict(tensors))
+        elif tensors and len(tensors) == len(children):
+            yield replace(place, value=[tensor for _, tensor in tensors])
+        inner = []
+        for key, child in children if place.depth < DEEPEST_VALUE else []:
+            if type(child) not in (dict, list, tuple, Object):
+                continue
+            rank = rank_of(key)
+            if rank is not None:
+                path = f"{place.path}.{key[:100]}".strip(".")
+                inner.append(_Place(child, path, min(rank, place.rank), place.depth + 1))
+            elif passed_over is not None and _words(key[:LONGEST_NAME]) & _DISCRIMINATOR and _has_tensors(child, work):
+                passed_over.append(key[:100])
+        to_see += sorted(inner, key=lambda place: place.rank)  # of two names of one value, the better counts
+
+
+def _has_tensors(value: Any, work: Work) -> bool:
+    return _is_network(value) or any(type(child) is StoredTensor for _, child in _children(value, work))
+
+
+def _children(value: Any, work: Work) -> list[tuple[str, Any]]:
+    """What a value holds, by name or number."""
+    if type(value) is Object:
+        return [*_children(value.items, work), *_items(_state_of(value), work)]
+    if type(value) in (list, tuple):
+        work.charge(1 + len(value))
+        return [(str(number), child) for number, child in enumerate(value)]
+    return _items(value, work)
+
+
+def _state_dict(name: str, place: _Place, work: Work) -> Weights:
+    tensors = place.value
+    if len(tensors) > MOST_TENSORS:
+        raise InputError(f"{name} has {len(tensors):,} tensors, far more than any generator.")
+    for key in tensors:
+        _check_name(name, key)
+    return Weights(tensors, f'a state dict, under "{place.path[:200]}"' if place.path else "a state dict")
+
+
+def _part(found: Weights, prefix: Prefix, work: Work) -> Iterator[Weights]:
+    """The state dict of the network whose names begin so."""
+    work.charge(ITEMS_OF_A_CANDIDATE + ITEMS_OF_A_TENSOR * len(prefix.names))
+    if prefix.names:
+        kind = f'{found.kind}, names beginning with "{prefix.text[:100]}"' if prefix.text else found.kind
+        yield Weights({key[len(prefix.text) :]: found.tensors[key] for key in prefix.names}, kind, found.attributes)
+
+
+def _listed_averages(place: _Place, dicts: list[_Place], work: Work) -> Iterator[Weights | None]:
+    """Averages that are kept as a bare list, in the order of the weights: by FastGAN and by torch_ema."""
+    for other in dicts:
+        work.charge(1 + len(other.value))
+        if work.pause_is_due:
+            yield None
+        learned = [name for name in other.value if not name.endswith(_BUFFERS)]
+        averages = dict(zip(learned, place.value, strict=False))
+        if len(learned) == len(place.value) and _fit(averages, other.value):
+            yield from _averaged({**other.value, **averages}, place, work)
+
+
+def _averages_alone(place: _Place, dicts: list[_Place], work: Work) -> Iterator[Weights | None]:
+    """Averages of what was learned, beside a state dict that has all the rest, such as batch norm's."""
+    for other in dicts:
+        work.charge(1)
+        if work.pause_is_due:
+            yield None
+        if len(place.value) < len(other.value):
+            work.charge(len(place.value) + len(other.value))
+            if _fit(place.value, other.value):
+                yield from _averaged({**other.value, **place.value}, place, work)
+
+
+def _fit(averages: dict[str, StoredTensor], weights: dict[str, StoredTensor]) -> bool:
+    return all(name in weights and weights[name].shape == average.shape for name, average in averages.items())
+
+
+def _averaged(tensors: dict[str, StoredTensor], place: _Place, work: Work) -> Iterator[Weights]:
+    found = Weights(tensors, f'a state dict, under "{place.path[:200]}"')
+    for prefix in prefixes(tensors, Rank.AVERAGED, work):
+        yield from _part(found, prefix, work)
+
+
+def _is_network(value: Any) -> bool:
+    state = _state_of(value) if type(value) is Object else None
+    groups = ("_parameters", "_buffers", "_modules")
+    return state is not None and any(type(state.get(group)) is dict for group in groups)
+
+
+def _network(name: str, place: _Place, work: Work) -> Iterator[Weights | None]:
+    """The state dict of a whole network, as its own state_dict() would give it, and of networks within it."""
+    tensors: dict[str, StoredTensor] = {}
+    attributes: dict[str, set[Any]] = {}
+    open_modules: list[tuple[str, Any, int]] = [("", place.value, 0)]
+    seen = 0
+    while open_modules:
+        prefix, module, depth = open_modules.pop()
+        work.charge(ITEMS_OF_A_MODULE)
+        if work.pause_is_due:
+            yield None
+        state = _state_of(module) or {}
+        seen += 1
+        if depth > DEEPEST_MODULE or seen > MOST_TENSORS or len(tensors) > MOST_TENSORS:
+            raise InputError(f"{name} holds a network that is nested or repeated beyond any generator's bounds.")
+        passing = state.get("_non_persistent_buffers_set")
+        left_out = {key for _, key in _children(passing, work) if type(key) is str}
+        kept = [buffer for buffer in _items(state.get("_buffers"), work) if buffer[0] not in left_out]
+        for key, tensor in _items(state.get("_parameters"), work) + kept:
+            if type(tensor) is StoredTensor:
+                _check_name(name, prefix + key[: LONGEST_NAME + 1])
+                tensors[prefix + key] = tensor
+        for key, value in _told(state, work):
+            attributes.setdefault(key, set()).add(value)
+        for key, child in _items(state.get("_modules"), work):
+            if type(child) is Object:
+                _check_name(name, prefix + key[: LONGEST_NAME + 1])
+                open_modules.append((f"{prefix}{key}.", child, depth + 1))
+    kind = f"a pickled network of the class {_class_of(place.value)}"
+    found = Weights(tensors, kind, {key: frozenset(values) for key, values in attributes.items()})
+    for part in prefixes(tensors, place.rank, work):
+        yield from _part(found, part, work)
+
+
+def _check_name(name: str, tensor: str) -> None:
+    if len(tensor) > LONGEST_NAME:
+        raise InputError(f"{name} has a tensor whose name is longer than any generator's.")
+
+
+def _told(state: dict[Any, Any], work: Work) -> Iterator[tuple[str, Any]]:
+    """Numbers and words that a module holds, and those that it was made with."""
+    keywords = dict(_items(state.get("_init_kwargs"), work))
+    # No deeper: a dict in a file may hold itself.
+    for group in (state, keywords, keywords.get("synthesis_kwargs"), keywords.get("mapping_kwargs")):
+        for key, value in _items(group, work):
+            if (
+                type(value) in (float, bool, type(None))
+                or (type(value) is int and abs(value) < LARGEST_FACT)
+                or (type(value) is str and len(value) < LONGEST_NAME)
+            ):
+                yield key, value
+
+
+def _items(group: Any, work: Work) -> list[tuple[str, Any]]:
+    if type(group) is not dict:
+        return []
+    work.charge(1 + len(group))
+    return [(str(key), value) for key, value in group.items()]
+
+
+def _state_of(module: Any) -> dict[Any, Any] | None:
+    """A module's own dict, whichever way it was pickled."""
+    if type(module) is not Object:
+        return None
+    state = module.state
+    if module.maker == PERSISTENT:
+        meta = module.arguments[0] if module.arguments else None
+        state = meta.get("state") if type(meta) is dict else None
+    return state if type(state) is dict else None
+
+
+def _class_of(module: Object) -> str:
+    if module.maker != PERSISTENT:
+        return module.maker[:100]
+    name = module.arguments[0].get("class_name")
+    return name[:100] if type(name) is str else "Generator"

@@ -1,0 +1,127 @@
+"""Generated images as pictures that people look at."""
+
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from ..files import replacing
+
+
+def to_pixels(images: Tensor) -> np.ndarray:
+    """images: [N, C, H, W] in [-1, 1]. Returns uint8 [N, H, W, C]."""
+    return (images.float() * 127.5 + 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
+
+
+def to_pictures(images: Tensor) -> list[Image.Image]:
+    """images: [N, C, H, W] in [-1, 1], C = 1 grey, 3 RGB, 4 RGBA."""
+    return [Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels) for pixels in to_pixels(images)]
+
+
+def grid(images: Tensor, columns: int | None = None, gap: int = 2) -> Image.Image:
+    """Lays images out in rows, first at the top left.
+
+    images: [N, C, H, W] in [-1, 1]. columns: None for about as many as rows. gap: pixels between images.
+    """
+    pictures = to_pictures(images)
+    columns = min(columns or math.ceil(math.sqrt(len(pictures))), len(pictures))
+    rows = math.ceil(len(pictures) / columns)
+    width, height = pictures[0].width + gap, pictures[0].height + gap
+    sheet = Image.new(pictures[0].mode, (columns * width - gap, rows * height - gap))
+    for i, picture in enumerate(pictures):
+        sheet.paste(picture, (i % columns * width, i // columns * height))
+    return sheet
+
+
+def contact_sheet(
+    images: Tensor | Iterable[Tensor], captions: Sequence[str], columns: int | None = None, cell_size: int = 128
+) -> Image.Image:
+    """Images in rows on white, each with its caption below.
+
+    images: [N, C, H, W] in [-1, 1], or such batches one after another, of which none is kept. columns: None for about
+    as many as rows. cell_size: longer side of each, in pixels.
+    """
+    cells = _cells(images, cell_size)
+    columns = min(columns or math.ceil(math.sqrt(len(cells))), len(cells))
+    font = _font(cell_size)
+    width, height = cells[0].width + 2 * GAP, cells[0].height + _line(font) + 2 * GAP
+    sheet = Image.new("RGB", (columns * width, math.ceil(len(cells) / columns) * height), "white")
+    draw = ImageDraw.Draw(sheet)
+    for i, (picture, caption) in enumerate(zip(cells, captions, strict=True)):
+        x, y = i % columns * width + GAP, i // columns * height + GAP
+        sheet.paste(picture, (x, y))
+        text = _fitting(caption, font, width - GAP)
+        draw.text((x + picture.width / 2, y + picture.height + GAP), text, "black", font, anchor="ma")
+    return sheet
+
+
+def table(
+    images: Tensor | Iterable[Tensor], rows: Sequence[str], columns: Sequence[str], cell_size: int = 128
+) -> Image.Image:
+    """Images in a table on white, with names at the left of the rows and above the columns.
+
+    images: [rows * columns, C, H, W] in [-1, 1], row after row, or such batches one after another. cell_size: longer
+    side of each, in pixels.
+    """
+    cells = _cells(images, cell_size)
+    font = _font(cell_size)
+    left = math.ceil(min(3 * cell_size, max(font.getlength(name) for name in rows))) + 2 * GAP
+    top = _line(font) + GAP
+    width, height = cells[0].width + GAP, cells[0].height + GAP
+    sheet = Image.new("RGB", (left + len(columns) * width, top + len(rows) * height), "white")
+    draw = ImageDraw.Draw(sheet)
+    for j, name in enumerate(columns):
+        draw.text((left + j * width + cells[0].width / 2, GAP), _fitting(name, font, width), "black", font, anchor="ma")
+    for i, name in enumerate(rows):
+        text = _fitting(name, font, left - GAP)
+        draw.text((left - GAP, top + i * height + cells[0].height / 2), text, "black", font, anchor="rm")
+        for j in range(len(columns)):
+            sheet.paste(cells[i * len(columns) + j], (left + j * width, top + i * height))
+    return sheet
+
+
+GAP = 4
+"""Pixels around what stands on a sheet."""
+
+
+def _cells(images: Tensor | Iterable[Tensor], side: int) -> list[Image.Image]:
+    batches = [images] if isinstance(images, Tensor) else images
+    return [_sized(picture, side) for batch in batches for picture in to_pictures(batch)]
+
+
+def _sized(picture: Image.Image, side: int) -> Image.Image:
+    """A picture in RGB, on white where it is see-through, whose longer side is as wished; pixels stay sharp."""
+    if picture.mode == "RGBA":
+        white = Image.new("RGBA", picture.size, "white")
+        white.alpha_composite(picture)
+        picture = white
+    scale = side / max(picture.size)
+    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    return picture.convert("RGB").resize(size, Image.Resampling.NEAREST if scale >= 2 else Image.Resampling.LANCZOS)
+
+
+def _font(cell_size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(max(10, min(24, cell_size // 7)))
+
+
+def _line(font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> int:
+    return math.ceil(font.getbbox("0g")[3]) + GAP
+
+
+def _fitting(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> str:
+    """A text in one line, cut where it is too long."""
+    text = " ".join(text.split())
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(f"{text}...") > width:
+        text = text[:-1]
+    return f"{text}..."
+
+
+def save_png(picture: Image.Image, path: Path) -> None:
+    """Writes a PNG file, whole or not at all. Raises InputError where it cannot be written."""
+    with replacing(path) as partial:
+        picture.save(partial, format="PNG")

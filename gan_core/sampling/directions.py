@@ -1,0 +1,478 @@
+"""Directions in latent space: how they are found, followed, and kept in a file.
+
+SeFa reads them off a generator's weights (Shen and Zhou 2021), GANSpace takes the principal components of its styles
+(Haerkoenen et al. 2020), and a boundary between two sets of latents is what InterFaceGAN steps across (Shen et al.
+2020).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..errors import InputError
+from ..latents import Latent, to_space
+from ..weights import check_finite, opened, write_tensors
+from .mixing import layers_of
+
+if TYPE_CHECKING:
+    from ..generator import Generator
+
+FORMAT_VERSION = 1
+
+MOST_SAMPLES = 100_000
+"""Of styles that are looked at; more tell nothing new."""
+
+FOR_DEVIATIONS = 1024
+"""Styles that say how far a generator's own latents reach along a direction."""
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Directions:
+    """Vectors in a generator's latent space, with names."""
+
+    names: tuple[str, ...]
+    vectors: Tensor
+    """[K, C], of length 1: C is the length of z, or of a style w."""
+    space: str
+    """Which of the two: "z" or "w"."""
+    deviations: Tensor
+    """[K]: the standard deviation of the generator's own latents along each, which a step of strength 1 goes."""
+    strengths: Tensor
+    """[K], how much each is worth: for SeFa its singular value, for PCA its share of the variance, for a boundary the
+    share of points on their own side."""
+    method: str
+    """How they were found."""
+    layers: tuple[int, int] | None
+    """The first and last of the styles that they are meant for; None for all, and in z."""
+    generator: str
+    """The title of the generator that they belong to."""
+    fingerprint: str
+    """Of what gives its latent space its meaning, as fingerprint() computes it."""
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __repr__(self) -> str:
+        return f"Directions({self.summary})"
+
+    @property
+    def summary(self) -> str:
+        """One line for people."""
+        shown = ", ".join(self.names[:8]) + (f" and {len(self) - 8} more" if len(self) > 8 else "")
+        return f"{shown} in {self.space} of {self.generator}"
+
+    def place(self, which: str) -> int:
+        """The place of a direction, by its name or by its number, which counts from 1.
+
+        Raises InputError where there is none such.
+        """
+        which = which.strip()
+        if which in self.names:
+            return self.names.index(which)
+        if which.isascii() and which.isdigit() and 1 <= int(which[:9]) <= len(self):
+            return int(which) - 1
+        raise InputError(
+            f'There is no direction "{which[:100]}": write a number from 1 to {len(self)}, or one of the names '
+            f"{', '.join(self.names[:20])}."
+        )
+
+    def belong_to(self, generator: Generator) -> bool:
+        """Whether they were found in this generator, or in one of the same latent space."""
+        return self.fingerprint == fingerprint(generator)
+
+
+def fingerprint(generator: Generator) -> str:
+    """A hash of what gives a generator's latent space its meaning.
+
+    That is the mapping network of a style-based one, so that tuning what draws its pictures changes nothing; for others
+    all weights.
+    """
+    module = generator.module if generator.style_shape is None else generator.module.mapping
+    found = hashlib.sha256(generator.architecture.name.encode())
+    for name, tensor in sorted(module.state_dict().items()):
+        found.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return found.hexdigest()
+
+
+# Finding them.
+
+
+def sefa(generator: Generator, count: int = 10, first: int = 0, last: int | None = None) -> Directions:
+    """The directions that change most what the first layers make of a latent: closed form, nothing is sampled.
+
+    They are the eigenvectors of A^T A, where A are the weights that meet the latent: of a style-based generator those
+    of the styles first to last, of others those of the first layer (Shen and Zhou 2021, eq. 6).
+
+    Raises InputError for a count below 1, and for layers that the generator does not have.
+    """
+    if generator.style_shape is None:
+        if (first, last) != (0, None):
+            layers_of(generator)  # says that there are none
+        weights = _first_weights(generator)
+    else:
+        chosen = layers_of(generator, first, last)
+        weights = torch.cat([_weights(affine) for affine in _affines(generator)[chosen]], dim=1)
+    weights = weights.double()
+    values, vectors = torch.linalg.eigh(weights @ weights.T)
+    order = values.argsort(descending=True)[: _at_most(count, len(values))]
+    return _directions(
+        generator,
+        [f"sefa {i + 1}" for i in range(len(order))],
+        vectors[:, order].T,
+        values[order].clamp_min(0).sqrt(),
+        "sefa",
+        (first, generator.style_shape[1] - 1 if last is None else last) if generator.style_shape else None,
+    )
+
+
+def pca(generator: Generator, count: int = 10, samples: int = 4096, seed: int = 0) -> Directions:
+    """The principal components of a style-based generator's styles w (GANSpace: Haerkoenen et al. 2020, sec. 2.1).
+
+    samples: how many styles are looked at; the same seed draws the same. Raises InputError for a generator that has
+    no styles, and for a count below 1 or fewer than two samples.
+    """
+    if generator.style_shape is None:
+        raise InputError(
+            f"{generator.title} is a {generator.architecture.name} generator: it has no styles w, whose components "
+            "these would be. Choose sefa, which finds the same of its first layer, or boundary."
+        )
+    if not 2 <= samples <= MOST_SAMPLES:
+        raise InputError(f"Components are found of 2 to {MOST_SAMPLES:,} styles, not of {samples}.")
+    w = _styles(generator, samples, seed).double()
+    w = w - w.mean(0)
+    values, vectors = torch.linalg.eigh(w.T @ w / (samples - 1))
+    order = values.argsort(descending=True)[: _at_most(count, len(values))]
+    return _directions(
+        generator,
+        [f"pca {i + 1}" for i in range(len(order))],
+        vectors[:, order].T,
+        values[order].clamp_min(0) / values.sum(),
+        "pca",
+        None,
+        deviations=values[order].clamp_min(0).sqrt(),
+    )
+
+
+def boundary(generator: Generator, positive: Latent, negative: Latent, name: str = "boundary") -> Directions:
+    """The way across the plane that best parts two sets of latents, from the negative to the positive ones.
+
+    It is Fisher's discriminant, with a covariance that is drawn to a multiple of the identity the more, the fewer
+    points there are. Raises InputError where a set has no points, or where both are the same.
+    """
+    name = _name(name)
+    if min(len(positive), len(negative)) < 1:
+        raise InputError("A boundary parts two sets of latents, and one of them is empty.")
+    x, y = (_vectors(to_space(generator, each)) for each in (positive, negative))
+    return _boundaries(generator, [(name, x, y)])
+
+
+def class_boundaries(generator: Generator, latent: Latent) -> Directions:
+    """One direction for each class in a labelled latent: from all the other classes to it.
+
+    Raises InputError for a latent without labels or of one class alone, and in z, where the class changes nothing.
+    """
+    if latent.labels is None or generator.style_shape is None or latent.space != "z":
+        raise InputError(
+            "A boundary parts two sets of latents: connect the second to negative, or give labelled latents in z of a "
+            "style-based generator, whose styles w know their classes."
+        )
+    labels = latent.labels.argmax(1) if latent.labels.ndim == 2 else latent.labels
+    w = _vectors(to_space(generator, latent))
+    found = sorted(set(labels.tolist()))
+    if len(found) < 2:
+        raise InputError("All these latents are of one class: a boundary needs two.")
+    names = generator.card.get("class_names") or []
+    known = {label: str(names[label]) if label < len(names) else str(label) for label in found}
+    return _boundaries(
+        generator, [(_name(f"class {known[label]}"), w[labels == label], w[labels != label]) for label in found]
+    )
+
+
+def _boundaries(generator: Generator, sets: Sequence[tuple[str, Tensor, Tensor]]) -> Directions:
+    normals, right = [], []
+    for name, positive, negative in sets:
+        x, y = positive.double(), negative.double()
+        apart = x.mean(0) - y.mean(0)
+        if not bool(apart.norm() > 1e-9):
+            raise InputError(f"Nothing parts the two sets of {name}: on average they are the same point.")
+        inner = torch.cat([x - x.mean(0), y - y.mean(0)])
+        count, size = inner.shape
+        covariance = inner.T @ inner / max(1, count - 2)
+        shrink = size / (size + count)
+        mean_variance = covariance.diagonal().mean().clamp_min(1e-12)
+        identity = torch.eye(size, dtype=torch.float64)
+        normal = torch.linalg.solve((1 - shrink) * covariance + shrink * mean_variance * identity, apart)
+        middle = (x.mean(0) + y.mean(0)) / 2 @ normal
+        own_side = torch.cat([x @ normal > middle, y @ normal < middle]).double().mean()
+        normals.append(normal)
+        right.append(own_side)
+    return _directions(
+        generator,
+        [name for name, _, _ in sets],
+        torch.stack(normals),
+        torch.stack(right),
+        "boundary",
+        None,
+        turn=False,
+    )
+
+
+def _directions(
+    generator: Generator,
+    names: Sequence[str],
+    vectors: Tensor,
+    strengths: Tensor,
+    method: str,
+    layers: tuple[int, int] | None,
+    deviations: Tensor | None = None,
+    turn: bool = True,
+) -> Directions:
+    vectors = vectors / vectors.norm(dim=1, keepdim=True)
+    if turn:
+        # An eigenvector has two signs; one of them is chosen, so that it is the same everywhere.
+        places = vectors.abs().argmax(1, keepdim=True)
+        vectors = vectors * vectors.gather(1, places).sign()
+    space = "z" if generator.style_shape is None else "w"
+    if deviations is None and space == "z":
+        deviations = torch.ones(len(vectors))
+    if deviations is None:
+        w = _styles(generator, FOR_DEVIATIONS, 0)
+        deviations = (w.double() @ vectors.T).std(0)
+    return Directions(
+        tuple(names),
+        vectors.float(),
+        space,
+        deviations.float(),
+        strengths.float(),
+        method,
+        layers,
+        generator.title,
+        fingerprint(generator),
+    )
+
+
+def _styles(generator: Generator, count: int, seed: int) -> Tensor:
+    """Styles w of a generator as it was trained, [count, w_dim], on the CPU."""
+    stream = np.random.RandomState(seed)
+    z = torch.from_numpy(stream.randn(count, generator.config.latent_size).astype(np.float32))
+    labels = torch.from_numpy(stream.randint(generator.classes, size=count)) if generator.classes else None
+    return _vectors(generator.mapped(Latent(z[:, :, None, None], labels=labels)))
+
+
+def _vectors(latent: Latent) -> Tensor:
+    """Points as vectors, [N, C]: of those in w+, the mean of their styles."""
+    return latent.samples.mean(2).flatten(1).cpu()
+
+
+def _name(name: str) -> str:
+    name = name.strip()
+    if not name or len(name) > 100 or not name.isprintable() or name.isdigit():
+        raise InputError(f'"{name[:100]}" cannot be the name of a direction: use a word or a few.')
+    return name
+
+
+def _at_most(count: int, there_are: int) -> int:
+    if count < 1:
+        raise InputError(f"At least one direction is found, not {count}.")
+    return min(count, there_are)
+
+
+@torch.no_grad()
+def _weights(layer: nn.Module, shape: torch.Size | None = None, size: int | None = None) -> Tensor:
+    """What a layer that is linear makes of each number of its input, [inputs, outputs], whatever it is scaled by.
+
+    shape: of one input, where it is no vector. size: how many of its first numbers are looked at.
+    """
+    weight = next(layer.parameters())
+    inputs = shape or weight.shape[1:]
+    units = torch.eye(size or inputs.numel(), inputs.numel(), device=weight.device).unflatten(1, inputs)
+    return (layer(units) - layer(torch.zeros_like(units[:1]))).flatten(1).cpu()
+
+
+def _affines(generator: Generator) -> list[nn.Module]:
+    """The layer that each style meets first: that of a convolution, or of an image for the last of them."""
+    found = [(name, module) for name, module in generator.module.synthesis.named_modules() if name.endswith("affine")]
+    assert generator.style_shape is not None
+    convolutions = [module for name, module in found if not name.endswith("torgb.affine")]
+    return [*convolutions, found[-1][1]][: generator.style_shape[1]]
+
+
+class _Met(Exception):
+    """The first layer, and the shape of one of its inputs."""
+
+
+@torch.no_grad()
+def _first_weights(generator: Generator) -> Tensor:
+    """What the first layer makes of z, [latent_size, outputs]: the first that is called with z, maybe scaled."""
+    size = generator.config.latent_size
+    z = torch.from_numpy(np.random.RandomState(0).randn(1, size)).float().to(generator.device)
+    labels = torch.zeros(1, dtype=torch.int64, device=generator.device) if generator.classes else None
+
+    def look(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        x = inputs[0] if inputs else None
+        if isinstance(x, Tensor) and x.is_floating_point() and len(x) == 1 and x.numel() >= size:
+            alike = torch.cosine_similarity(x.flatten(1)[:, :size], z)
+            if hasattr(module, "weight") and float(alike) > 0.9999:
+                raise _Met(module, x.shape[1:])
+
+    leaves = [module for module in generator.module.modules() if not any(module.children())]
+    hooks = [module.register_forward_pre_hook(look) for module in leaves]
+    try:
+        generator.module(z, labels)
+    except _Met as met:
+        layer, shape = met.args
+    else:
+        raise InputError(f"{generator.title} has no first layer that sees z as it is: choose boundary instead.")
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return _weights(layer, shape, size)
+
+
+# Following them.
+
+
+def move(
+    generator: Generator,
+    latent: Latent,
+    directions: Directions,
+    which: str,
+    strength: float | Sequence[float],
+    first: int | None = None,
+    last: int | None = None,
+) -> Latent:
+    """Latents moved along a direction.
+
+    which: its name, or its number from 1. strength: how many standard deviations far, for all points or for each;
+    below 0 the other way. first, last: the styles that are moved, the last one too; None for those that the direction
+    is meant for. Points of a style-based generator are mapped to w first.
+
+    Raises InputError for directions of another latent space, for one that is not there, for strengths that are no
+    finite numbers or not as many as points, and for layers that the generator does not have.
+    """
+    check_fit(generator, directions)
+    place = directions.place(which)
+    far = torch.tensor([strength] if isinstance(strength, int | float) else list(strength), dtype=torch.float32)
+    if len(far) not in (1, len(latent)) or not bool(far.isfinite().all()):
+        raise InputError(f"A strength is an ordinary number, one for all {len(latent)} latents or one for each.")
+    meant = directions.layers or (0, None)
+    layers = (meant[0] if first is None else first, meant[1] if last is None else last)
+    latent = to_space(generator, latent)
+    chosen, space = slice(None), latent.space
+    if generator.style_shape is not None:
+        chosen = layers_of(generator, *layers)
+        space = space if chosen == slice(0, generator.style_shape[1]) else "w+"
+    elif first is not None or last is not None:
+        layers_of(generator)  # says that there are none
+    step = (directions.vectors[place] * directions.deviations[place]).to(latent.samples)
+    samples = latent.samples.clone()
+    samples[:, :, chosen] += far.to(samples)[:, None, None, None] * step[:, None, None]
+    return Latent(samples, space, latent.labels)
+
+
+def check_fit(generator: Generator, directions: Directions) -> None:
+    """Raises InputError where directions are of a latent space unlike the generator's."""
+    space, size = ("z", generator.latent_shape[0]) if generator.style_shape is None else ("w", generator.style_shape[0])
+    if (directions.space, directions.vectors.shape[1]) != (space, size):
+        raise InputError(
+            f"These directions belong to {directions.generator}, where {directions.space} has "
+            f"{directions.vectors.shape[1]} numbers; {generator.title} is steered in {space} with {size}: find its own."
+        )
+
+
+# Keeping them.
+
+
+def save(directions: Directions, path: str | Path) -> Path:
+    """Writes directions to one safetensors file, whole or not at all. Returns its path.
+
+    Raises InputError where the path cannot be written.
+    """
+    path = Path(path)
+    facts = {
+        "names": directions.names,
+        "space": directions.space,
+        "method": directions.method,
+        "layers": directions.layers,
+        "generator": directions.generator,
+        "fingerprint": directions.fingerprint,
+    }
+    metadata = {
+        "format": "pt",
+        "gan_core.directions_version": str(FORMAT_VERSION),
+        "gan_core.sampling.directions": json.dumps(facts, ensure_ascii=False),
+        "modelspec.title": f"directions of {directions.generator}",
+    }
+    tensors = {name: getattr(directions, name) for name in ("vectors", "deviations", "strengths")}
+    write_tensors(path, tensors, metadata)
+    return path
+
+
+def holds_directions(path: str | Path) -> bool:
+    """Whether a safetensors file has directions that this version reads, by its header alone."""
+    try:
+        with opened(Path(path)) as file:
+            return file.metadata.get("gan_core.directions_version") == str(FORMAT_VERSION)
+    except InputError:
+        return False
+
+
+def load(path: str | Path) -> Directions:
+    """Opens directions from a safetensors file. Nothing in the file is executed.
+
+    Raises InputError, with a sentence that names the file and the cause, for anything else.
+    """
+    path = Path(path)
+    with opened(path) as file:
+        version = file.metadata.get("gan_core.directions_version")
+        if version is None:
+            kind = "a generator" if "gan_core.architecture" in file.metadata else file.kind
+            raise InputError(
+                f"{path.name} is {kind}, and holds no directions. Save Latent Directions makes such files."
+            )
+        if version != str(FORMAT_VERSION):
+            raise InputError(
+                f"{path.name} has directions in format version {version}, and this ComfyUI-GAN-Studio reads version "
+                f"{FORMAT_VERSION}: update the pack to open it."
+            )
+        try:
+            facts = json.loads(file.metadata["gan_core.sampling.directions"])
+            names, layers = tuple(facts["names"]), facts["layers"]
+            count, size = file.shapes["vectors"]
+            texts = [facts[name] for name in ("space", "method", "generator", "fingerprint")]
+            whole = (
+                len(names) == count >= 1
+                and size >= 1
+                and all(isinstance(text, str) for text in (*names, *texts))
+                and facts["space"] in ("z", "w")
+                and file.shapes["deviations"] == file.shapes["strengths"] == (count,)
+                and (layers is None or (len(layers) == 2 and all(type(layer) is int for layer in layers)))
+            )
+        except (KeyError, ValueError, TypeError, RecursionError):
+            whole = False
+        tensors = file.tensors() if whole else {}
+        if not whole or not all(tensor.is_floating_point() for tensor in tensors.values()):
+            raise InputError(f"{path.name} is damaged: what it says of its directions is not what is in it.")
+    tensors = {name: tensor.float() for name, tensor in tensors.items()}
+    check_finite(path.name, tensors)
+    return Directions(
+        names=names,
+        vectors=tensors["vectors"],
+        space=facts["space"],
+        deviations=tensors["deviations"],
+        strengths=tensors["strengths"],
+        method=facts["method"],
+        layers=None if layers is None else (layers[0], layers[1]),
+        generator=facts["generator"],
+        fingerprint=facts["fingerprint"],
+    )

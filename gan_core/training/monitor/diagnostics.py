@@ -1,0 +1,82 @@
+"""What a look at a GAN says of its health, in figures that cost little and need no network but its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ...metrics.features import on_white
+from ...platforms import average_pooled
+
+SIDE = 16
+"""Images are compared by their colours at this height and width, whatever they show: it is always at hand."""
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """How generated images lie beside real ones, in units of the mean distance of two real ones."""
+
+    diversity: float
+    """The mean distance of two generated images: about 1 where they vary as real ones do, 0 where all are one."""
+    distance: float
+    """The energy distance of the two sets (Székely & Rizzo 2013), about 0 where they are alike: that of one and the
+    same image again and again is 0.4 or more, that of noise or of blank images 1 or more. Unbiased, so that it may lie
+    a little below 0."""
+
+
+def likeness(made: Tensor, real: Tensor) -> Likeness | None:
+    """Compares features of generated images, [N, D], with those of real ones, [M, D], N and M at least 2.
+
+    None where all real ones are the same, as nothing can be said of diversity then.
+    """
+    within_real = _mean_distance(real)
+    if within_real < 1e-6:
+        return None
+    within_made = _mean_distance(made)
+    between = float(torch.cdist(made, real).mean())
+    return Likeness(within_made / within_real, (2 * between - within_made - within_real) / within_real)
+
+
+def features(images: Tensor) -> Tensor:
+    """images: [N, C, H, W] in [-1, 1], see-through ones are laid on white. Returns [N, D] in float32."""
+    pixels = on_white(images.float().clamp(-1, 1) * 127.5 + 127.5) / 255
+    return average_pooled(pixels, SIDE).flatten(1)
+
+
+def overfitting(shown: Tensor, held_out: Tensor, made: Tensor) -> float | None:
+    """How far the discriminator takes unseen real images for generated ones: r_v of Karras et al. 2020, eq. 1.
+
+    shown, held_out, made: logits [N] of images that it learned from, of real ones that it did not, and of generated
+    ones. Returns about 0 where it tells images by their kind, 1 where it knows those that it was shown by heart; None
+    where it hardly tells those from generated ones, so that nothing can be said.
+    """
+    apart = float(shown.mean() - made.mean())
+    return float(shown.mean() - held_out.mean()) / apart if apart > float(shown.std()) else None
+
+
+def gradient_norm(module: nn.Module) -> float:
+    """The length of the gradient that the module was last moved against; 0 where there was none."""
+    gradients = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
+    return float(torch.stack(torch._foreach_norm(gradients)).norm()) if gradients else 0.0
+
+
+@contextmanager
+def unmoved(module: nn.Module) -> Iterator[None]:
+    """Lets a network in training look at images, and gives it back as it was: batch norm's statistics and the vectors
+    of spectral norm move whenever it does."""
+    before = [buffer.clone() for buffer in module.buffers()]
+    with torch.no_grad():
+        yield
+        for buffer, kept in zip(module.buffers(), before, strict=True):
+            buffer.copy_(kept)
+
+
+def _mean_distance(points: Tensor) -> float:
+    """Of two different ones of [N, D]."""
+    # Not by cdist: by way of products of matrices a point would have some distance from itself, and by any other it
+    # takes 15 times as long. Not every device has pdist.
+    return float(torch.pdist(points.cpu()).mean())
