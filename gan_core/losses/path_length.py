@@ -1,35 +1,35 @@
-"""Path length: how far an image moves for a step of its style, which StyleGAN2 holds the same wherever the style is, so
-that directions in w mean the same everywhere (Karras et al. 2020a, sec. 3.2)."""
+"""Path length regularisation of StyleGAN2 (Karras et al. 2020a, sec. 3.2): a step of fixed size in w changes the image
+by the same amount everywhere, so that directions in w mean the same everywhere."""
 
 import math
 
 import torch
 from torch import Tensor
 
-SHARE = 0.01
-"""What each batch adds to the running mean of the lengths, which is 0 at first (app. B there)."""
+MEAN_UPDATE = 0.01
+"""Weight of each batch in the running mean of the lengths, which starts at 0 (app. B there)."""
 
 
 def path_lengths(images: Tensor, styles: Tensor, random: torch.Generator) -> Tensor:
-    """An estimate of how far each image moves: the length of J^T y, for y a random direction in the space of images.
+    """Norm of J^T y for each image, with J the Jacobian of the image by its styles and y a random image.
 
-    J is the Jacobian of the image by its styles. y is normal, with a mean square of 1 / (H W): over draws of y the mean
-    square of the length is that of the columns of J, summed over channels, averaged over pixels and over layers.
+    y is normal with mean square 1 / (H W). The mean square of the norm over draws of y is that of the columns of J,
+    summed over channels and averaged over pixels and layers.
 
-    images: [N, C, H, W], made of styles: [N, num_ws, w_dim], which must require a gradient. random: on their device.
-    Returns [N], in float32 or finer, which can itself be differentiated.
+    images: [N, C, H, W], computed from styles: [N, num_ws, w_dim], which must require a gradient. random: a generator
+    on their device. Returns [N] in float32 or wider; can itself be differentiated.
     """
     height, width = images.shape[2:]
-    direction = torch.randn(images.shape, generator=random, device=images.device, dtype=images.dtype)
-    (moved,) = torch.autograd.grad((images * direction).sum() / math.sqrt(height * width), styles, create_graph=True)
-    return moved.square().sum(dim=2).mean(dim=1).sqrt()
+    noise = torch.randn(images.shape, generator=random, device=images.device, dtype=images.dtype)
+    (gradient,) = torch.autograd.grad((images * noise).sum() / math.sqrt(height * width), styles, create_graph=True)
+    return gradient.square().sum(dim=2).mean(dim=1).sqrt()
 
 
 def penalty(lengths: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
-    """What differing lengths cost (eq. 4 there), and the running mean moved on by them.
+    """Squared distance of the path lengths from their running mean (eq. 4 there), and the updated mean.
 
-    lengths: [N]. mean: the running mean of the batches before, a scalar. Returns two scalars; the penalty can be
-    differentiated, and grows with how far the lengths are from the new mean.
+    lengths: [N]. mean: the running mean over earlier batches, a scalar. Returns two scalars; only the penalty has a
+    gradient.
     """
-    mean = mean.lerp(lengths.detach().mean(), SHARE)
+    mean = mean.lerp(lengths.detach().mean(), MEAN_UPDATE)
     return (lengths - mean).square().mean(), mean

@@ -10,7 +10,8 @@ from pathlib import Path
 from .. import architectures
 from ..errors import InputError
 from ..latents import LAST_SEED
-from ..losses.adversarial import ESTIMATES, OBJECTIVES, PENALTIES
+from ..losses.adversarial import OBJECTIVES
+from ..losses.gradient_penalties import ESTIMATES, PENALTIES
 from ..losses.reconstruction import LOSSES
 from .augmentation import AUGMENTS
 from .schedule import Schedule, at

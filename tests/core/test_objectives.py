@@ -9,18 +9,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gan_core.losses.adversarial import (
-    OBJECTIVES,
-    between,
-    difference_penalty,
+from gan_core.losses.adversarial import OBJECTIVES, hinge, lecam, log_loss, relativistic, wasserstein
+from gan_core.losses.gradient_penalties import (
+    finite_difference_penalty,
     gradient_penalty,
-    hinge,
-    lecam,
-    log_loss,
-    relativistic,
-    slopes_of,
-    unit_slope_penalty,
-    wasserstein,
+    image_gradients,
+    interpolate,
+    wgan_gp_penalty,
 )
 
 # Beyond 15 the paper's own formula loses digits in 1 - D, which is why ours is written otherwise.
@@ -133,11 +128,11 @@ def test_a_coin_toss_costs_log_two_for_each_question():
     assert loss.generator.item() == pytest.approx(math.log(2))
 
 
-def test_gradient_penalty_of_a_linear_discriminator_is_its_squared_slope():
-    slope = torch.randn(3, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+def test_gradient_penalty_of_a_linear_discriminator_is_its_squared_gradient():
+    weight = torch.randn(3, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     images = torch.ones(5, 3, 4, 4, dtype=torch.float64, requires_grad=True)
-    logits = (slope * images).sum(dim=(1, 2, 3))
-    assert gradient_penalty(slopes_of(logits, images)).item() == pytest.approx(slope.square().sum().item())
+    logits = (weight * images).sum(dim=(1, 2, 3))
+    assert gradient_penalty(image_gradients(logits, images)).item() == pytest.approx(weight.square().sum().item())
 
 
 def test_gradient_penalty_of_a_quadratic_discriminator_is_the_mean_over_images():
@@ -145,15 +140,15 @@ def test_gradient_penalty_of_a_quadratic_discriminator_is_the_mean_over_images()
     images.requires_grad_()
     logits = images.square().sum(dim=(1, 2, 3))  # whose gradient is 2 x
     expected = 4 * images.detach().square().sum(dim=(1, 2, 3)).mean()
-    assert gradient_penalty(slopes_of(logits, images)).item() == pytest.approx(expected.item())
+    assert gradient_penalty(image_gradients(logits, images)).item() == pytest.approx(expected.item())
 
 
-def test_gradient_penalty_teaches_the_discriminator_a_smaller_slope():
-    slope = torch.tensor(3.0, dtype=torch.float64, requires_grad=True)
+def test_gradient_penalty_reduces_the_discriminators_gradient():
+    weight = torch.tensor(3.0, dtype=torch.float64, requires_grad=True)
     images = torch.ones(2, 1, 2, 2, dtype=torch.float64, requires_grad=True)
-    gradient_penalty(slopes_of((slope * images).sum(dim=(1, 2, 3)), images)).backward()
-    # The penalty is 4 pixels times slope squared.
-    assert slope.grad.item() == pytest.approx(2 * 4 * 3.0)
+    gradient_penalty(image_gradients((weight * images).sum(dim=(1, 2, 3)), images)).backward()
+    # The penalty is 4 pixels times the squared weight.
+    assert weight.grad.item() == pytest.approx(2 * 4 * 3.0)
 
 
 # Penalties of a smooth discriminator of little images, in float64.
@@ -181,39 +176,41 @@ def numeric_gradients(images: torch.Tensor, step: float = 1e-6) -> np.ndarray:
 def test_gradient_penalty_is_that_of_finite_differences():
     images = IMAGES.clone().requires_grad_()
     expected = np.mean(np.sum(numeric_gradients(IMAGES) ** 2, axis=1))
-    assert gradient_penalty(slopes_of(discriminator(images), images)).item() == pytest.approx(expected, rel=1e-6)
+    assert gradient_penalty(image_gradients(discriminator(images), images)).item() == pytest.approx(expected, rel=1e-6)
 
 
-def test_unit_slope_penalty_is_that_of_finite_differences():
+def test_wgan_gp_penalty_is_that_of_finite_differences():
     images = IMAGES.clone().requires_grad_()
     expected = np.mean((np.linalg.norm(numeric_gradients(IMAGES), axis=1) - 1) ** 2)
-    assert unit_slope_penalty(slopes_of(discriminator(images), images)).item() == pytest.approx(expected, rel=1e-6)
+    assert wgan_gp_penalty(image_gradients(discriminator(images), images)).item() == pytest.approx(expected, rel=1e-6)
 
 
-@pytest.mark.parametrize("penalty", [gradient_penalty, unit_slope_penalty])
-def test_what_a_penalty_teaches_is_what_finite_differences_say(penalty):
+@pytest.mark.parametrize("penalty", [gradient_penalty, wgan_gp_penalty])
+def test_the_gradient_of_a_penalty_is_that_of_finite_differences(penalty):
     def of_weights(layer: torch.Tensor) -> torch.Tensor:
         images = IMAGES.clone().requires_grad_()
-        return penalty(slopes_of(discriminator(images, layer), images))
+        return penalty(image_gradients(discriminator(images, layer), images))
 
     assert torch.autograd.gradcheck(of_weights, LAYER.clone().requires_grad_())
 
 
-def test_what_an_estimated_penalty_teaches_is_what_finite_differences_say():
+def test_the_gradient_of_an_estimated_penalty_is_that_of_finite_differences():
     signs = torch.randint(0, 2, IMAGES.shape, generator=stream()) * 2 - 1
 
     def of_weights(layer: torch.Tensor) -> torch.Tensor:
-        return difference_penalty(discriminator(IMAGES, layer), discriminator(IMAGES + 0.01 * signs, layer), 0.01)
+        return finite_difference_penalty(
+            discriminator(IMAGES, layer), discriminator(IMAGES + 0.01 * signs, layer), 0.01
+        )
 
     assert torch.autograd.gradcheck(of_weights, LAYER.clone().requires_grad_())
 
 
 def mean_estimate(step: float) -> float:
-    """Over all directions that there are."""
+    """Mean of the estimate over all directions of +1 and -1."""
     logits, pixels = discriminator(IMAGES), IMAGES[0].numel()
     directions = [torch.tensor(signs, dtype=torch.float64) for signs in itertools.product((-1, 1), repeat=pixels)]
     estimates = [
-        difference_penalty(logits, discriminator(IMAGES + step * direction.view(IMAGES[0].shape)), step)
+        finite_difference_penalty(logits, discriminator(IMAGES + step * direction.view(IMAGES[0].shape)), step)
         for direction in directions
     ]
     return torch.stack(estimates).mean().item()
@@ -221,28 +218,28 @@ def mean_estimate(step: float) -> float:
 
 def test_an_estimated_penalty_is_right_on_average_but_for_the_square_of_its_step():
     images = IMAGES.clone().requires_grad_()
-    exact = gradient_penalty(slopes_of(discriminator(images), images)).item()
+    exact = gradient_penalty(image_gradients(discriminator(images), images)).item()
     assert mean_estimate(1e-4) == pytest.approx(exact, rel=1e-6)
     wrong, less = (mean_estimate(step) - exact for step in (0.02, 0.01))
     assert wrong / less == pytest.approx(4, rel=0.02)
 
 
-def test_a_critic_whose_slope_is_one_goes_unpunished_and_a_flat_one_can_learn():
-    slope = torch.zeros(1, 1, 4, 4, dtype=torch.float64)
-    slope[..., 0, 0] = 1
+def test_a_critic_with_gradient_norm_one_is_not_penalised_and_a_flat_one_can_learn():
+    weight = torch.zeros(1, 1, 4, 4, dtype=torch.float64)
+    weight[..., 0, 0] = 1
     images = torch.ones(2, 1, 4, 4, dtype=torch.float64, requires_grad=True)
-    assert unit_slope_penalty(slopes_of((slope * images).sum(dim=(1, 2, 3)), images)).item() == 0
-    steepness = torch.zeros((), dtype=torch.float64, requires_grad=True)
-    flat = unit_slope_penalty(slopes_of((steepness * slope * images).sum(dim=(1, 2, 3)), images))
+    assert wgan_gp_penalty(image_gradients((weight * images).sum(dim=(1, 2, 3)), images)).item() == 0
+    scale = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    flat = wgan_gp_penalty(image_gradients((scale * weight * images).sum(dim=(1, 2, 3)), images))
     assert flat.item() == 1
     flat.backward()
-    assert steepness.grad.isfinite()
+    assert scale.grad.isfinite()
 
 
-def test_images_between_lie_on_the_line_from_fake_to_real():
+def test_interpolated_images_lie_on_the_line_from_fake_to_real():
     real, fake = torch.full((3, 1, 2, 2), 4.0), torch.full((3, 1, 2, 2), -4.0)
-    made = between(real, fake, torch.tensor([0.0, 0.25, 1.0]))
-    assert made[:, 0, 0, 0].tolist() == [-4, -2, 4]
+    images = interpolate(real, fake, torch.tensor([0.0, 0.25, 1.0]))
+    assert images[:, 0, 0, 0].tolist() == [-4, -2, 4]
 
 
 @given(LOGITS, st.floats(-3, 3), st.floats(-3, 3))
@@ -253,7 +250,7 @@ def test_lecam_is_its_formula(pairs, real_mean, fake_mean):
     assert lecam(torch.from_numpy(real), torch.from_numpy(fake), *means).item() == pytest.approx(expected, abs=1e-9)
 
 
-def test_lecam_draws_sure_logits_towards_the_other_kind():
+def test_lecam_pulls_large_logits_towards_the_other_kind():
     real, fake = torch.tensor([5.0], requires_grad=True), torch.tensor([-5.0], requires_grad=True)
     lecam(real, fake, torch.tensor(4.0), torch.tensor(-4.0)).backward()
     assert (real.grad.item(), fake.grad.item()) == (18, -18)

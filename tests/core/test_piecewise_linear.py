@@ -1,4 +1,4 @@
-"""Slopes that serve a penalty and the loss at once: exactly what torch finds for either, for less work."""
+"""Image gradients shared by penalty and loss: equal to what torch computes for either, for less work."""
 
 from contextlib import closing
 from dataclasses import replace
@@ -14,10 +14,11 @@ from gan_core import TrainConfig, train
 from gan_core.architectures import r3gan, size_of
 from gan_core.architectures.dcgan import ARCHITECTURE as DCGAN
 from gan_core.architectures.dcgan import DCGANConfig
-from gan_core.architectures.layers.piecewise_linear import leaky_relu_, logits_and_slopes
+from gan_core.architectures.layers.piecewise_linear import leaky_relu_, logits_and_gradients
 from gan_core.architectures.r3gan import ARCHITECTURE as R3GAN
 from gan_core.architectures.r3gan import R3GANConfig
-from gan_core.losses.adversarial import gradient_penalty, log_loss, slopes_of
+from gan_core.losses.adversarial import log_loss
+from gan_core.losses.gradient_penalties import gradient_penalty, image_gradients
 from gan_core.training.presets import GAN_PRESETS
 
 CONFIGS = [
@@ -42,30 +43,30 @@ def batch(config: Any) -> tuple[Tensor, Tensor]:
     return torch.randn(3, config.channels, *size_of(config), dtype=torch.float64), torch.arange(3)
 
 
-def usual(network: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+def by_torch(network: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     images = images.detach().requires_grad_()
     logits = network(images, labels)
-    return logits, slopes_of(logits, images)
+    return logits, image_gradients(logits, images)
 
 
-def cost(logits: Tensor, slopes: Tensor) -> Tensor:
+def cost(logits: Tensor, gradients: Tensor) -> Tensor:
     """The first image is real; of the others R2 only."""
-    return log_loss(logits[:1], logits[1:]).discriminator + 0.7 * gradient_penalty(slopes)
+    return log_loss(logits[:1], logits[1:]).discriminator + 0.7 * gradient_penalty(gradients)
 
 
-def lessons(network: nn.Module, value: Tensor) -> list[Tensor]:
+def weight_gradients(network: nn.Module, value: Tensor) -> list[Tensor]:
     return [*torch.autograd.grad(value, [*network.parameters()])]
 
 
 @EVERY_CONFIG
-def test_what_is_said_and_learned_is_what_torch_says_and_learns(config):
+def test_logits_and_gradients_equal_those_of_torch(config):
     network, (images, labels) = discriminator(config), batch(config)
-    logits, slopes = logits_and_slopes(network, images, labels)
-    expected_logits, expected_slopes = usual(network, images, labels)
+    logits, gradients = logits_and_gradients(network, images, labels)
+    expected_logits, expected_gradients = by_torch(network, images, labels)
     assert torch.equal(logits, expected_logits)
-    torch.testing.assert_close(slopes, expected_slopes)
-    ours = lessons(network, cost(logits, slopes))
-    theirs = lessons(network, cost(expected_logits, expected_slopes))
+    torch.testing.assert_close(gradients, expected_gradients)
+    ours = weight_gradients(network, cost(logits, gradients))
+    theirs = weight_gradients(network, cost(expected_logits, expected_gradients))
     close = 1e-11 if expected_logits.dtype == torch.float64 else 1e-6  # dcgan's logits are in float32
     for (name, _), one, other in zip(network.named_parameters(), ours, theirs, strict=True):
         assert other.any(), name
@@ -73,10 +74,12 @@ def test_what_is_said_and_learned_is_what_torch_says_and_learns(config):
 
 
 @pytest.mark.parametrize("part", ["loss", "penalty"])
-def test_each_part_alone_teaches_what_it_does_in_torch(part):
+def test_loss_and_penalty_alone_have_the_gradients_of_torch(part):
     network, (images, labels) = discriminator(CONFIGS[0]), batch(CONFIGS[0])
-    pairs = logits_and_slopes(network, images, labels), usual(network, images, labels)
-    of = {"loss": lambda logits, _: logits.square().sum(), "penalty": lambda _, slopes: gradient_penalty(slopes)}[part]
+    pairs = logits_and_gradients(network, images, labels), by_torch(network, images, labels)
+    of = {"loss": lambda logits, _: logits.square().sum(), "penalty": lambda _, gradients: gradient_penalty(gradients)}[
+        part
+    ]
     found = [torch.autograd.grad(of(*pair), [*network.parameters()], materialize_grads=True) for pair in pairs]
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
@@ -99,59 +102,61 @@ class Counted(TorchDispatchMode):
 
 
 @EVERY_CONFIG
-def test_four_passes_are_made_where_torch_makes_six(config):
+def test_four_passes_are_needed_where_torch_needs_six(config):
     network, (images, labels) = discriminator(config), batch(config)
 
     def products(judged: Any) -> int:
         with Counted() as counted:
-            lessons(network, cost(*judged(network, images, labels)))
+            weight_gradients(network, cost(*judged(network, images, labels)))
         return counted.products
 
     with Counted() as counted, torch.no_grad():
         network(images, labels)
     once = counted.products
     # Halving has no weight to learn, so that its passes are fewer; and an image learns nothing.
-    assert products(logits_and_slopes) <= 4 * once
-    assert products(usual) > 5 * once
+    assert products(logits_and_gradients) <= 4 * once
+    assert products(by_torch) > 5 * once
 
 
-def test_a_judgement_under_autocast_is_as_precise_as_the_usual_one():
+def test_logits_and_gradients_under_autocast_are_as_precise_as_by_torch():
     network, (images, labels) = discriminator(CONFIGS[0], torch.float32), batch(CONFIGS[0])
     images = images.float()
-    exact = torch.cat([lesson.flatten() for lesson in lessons(network, cost(*usual(network, images, labels)))])
+    exact = torch.cat(
+        [gradient.flatten() for gradient in weight_gradients(network, cost(*by_torch(network, images, labels)))]
+    )
     errors = []
-    for judged in (usual, logits_and_slopes):
+    for judged in (by_torch, logits_and_gradients):
         with torch.autocast("cpu", torch.bfloat16):
-            logits, slopes = judged(network, images, labels)
-        assert logits.dtype == slopes.dtype == torch.float32
-        found = torch.cat([lesson.flatten() for lesson in lessons(network, cost(logits, slopes))])
+            logits, gradients = judged(network, images, labels)
+        assert logits.dtype == gradients.dtype == torch.float32
+        found = torch.cat([gradient.flatten() for gradient in weight_gradients(network, cost(logits, gradients))])
         errors.append(float((found - exact).norm() / exact.norm()))
     assert errors[1] < 1.5 * errors[0] < 0.3
 
 
 def test_no_hook_is_left_on_the_discriminator_even_if_it_fails():
     network, (images, labels) = discriminator(CONFIGS[0]), batch(CONFIGS[0])
-    logits_and_slopes(network, images, labels)
+    logits_and_gradients(network, images, labels)
     with pytest.raises(RuntimeError):
-        logits_and_slopes(network, images[:, :1], labels)
+        logits_and_gradients(network, images[:, :1], labels)
     assert not any(module._forward_hooks for module in network.modules())
 
 
 def test_the_leaky_relu_is_torchs_in_place():
     x = torch.randn(5, 4, dtype=torch.float64, requires_grad=True)
     copied = x.clone()
-    made = leaky_relu_(copied, 0.2)
-    assert made.data_ptr() == copied.data_ptr()
-    assert torch.equal(made, functional.leaky_relu(x, 0.2))
+    activated = leaky_relu_(copied, 0.2)
+    assert activated.data_ptr() == copied.data_ptr()
+    assert torch.equal(activated, functional.leaky_relu(x, 0.2))
     assert torch.autograd.gradcheck(lambda x: leaky_relu_(x.clone(), 0.2), (x,))
 
 
 def test_the_leaky_relus_derivative_does_not_depend_on_its_input_but_does_on_what_comes_back():
     x = torch.randn(5, 4, dtype=torch.float64, requires_grad=True)
     back = torch.randn(5, 4, dtype=torch.float64, requires_grad=True)
-    made = leaky_relu_(x.clone(), 0.2)
-    (slope,) = torch.autograd.grad(made, x, back, create_graph=True)
-    at_x, at_back = torch.autograd.grad(slope.sum(), (x, back), allow_unused=True)
+    activated = leaky_relu_(x.clone(), 0.2)
+    (gradient,) = torch.autograd.grad(activated, x, back, create_graph=True)
+    at_x, at_back = torch.autograd.grad(gradient.sum(), (x, back), allow_unused=True)
     assert at_x is None
     assert torch.equal(at_back, torch.where(x > 0, torch.ones_like(x), 0.2))
 

@@ -13,7 +13,7 @@ from torch.nn import functional
 from gan_core import ImageDataset, TrainConfig, load, sample_noise, train
 from gan_core.architectures.layers.convolution import Conv2d
 from gan_core.examples import FOLDER as EXAMPLES
-from gan_core.losses.adversarial import gradient_penalty, slopes_of
+from gan_core.losses.gradient_penalties import gradient_penalty, image_gradients
 from gan_core.metrics.features import Extractor
 from gan_core.metrics.likelihood import elbo, importance_weighted
 from gan_core.platforms import average_pooled, full_precision, in_order, memory_format
@@ -230,5 +230,5 @@ def test_precision_is_full_where_autocast_was_on():
 def test_convolutions_and_penalties_need_no_autocast_there(gpu):
     network = nn.Sequential(Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 36, 1)).to(gpu)
     images = torch.rand(2, 3, 8, 8).to(gpu).requires_grad_()
-    gradient_penalty(slopes_of(network(images).squeeze(1), images)).mean().backward()
+    gradient_penalty(image_gradients(network(images).squeeze(1), images)).mean().backward()
     assert network[0].weight.grad.isfinite().all().item()

@@ -27,7 +27,7 @@ from gan_core.architectures.r3gan import (
     halved,
     is_original,
 )
-from gan_core.losses.adversarial import gradient_penalty, slopes_of
+from gan_core.losses.gradient_penalties import gradient_penalty, image_gradients
 from gan_core.training.presets import GAN_PRESETS
 
 CASES = golden.cases("r3gan")
@@ -448,7 +448,7 @@ def test_the_discriminators_gradients_are_right_to_the_second_order():
         return torch.func.functional_call(discriminator, dict(zip(names, weights, strict=True)), (images, labels))
 
     def penalty(images: torch.Tensor, *weights: torch.Tensor) -> torch.Tensor:
-        return gradient_penalty(slopes_of(logits(images, *weights), images))
+        return gradient_penalty(image_gradients(logits(images, *weights), images))
 
     images = torch.randn(2, 1, 8, 4, dtype=torch.float64, requires_grad=True)
     parameters = [parameter.detach().requires_grad_() for parameter in discriminator.parameters()]
@@ -493,7 +493,7 @@ def test_every_weight_of_the_discriminator_learns():
     discriminator = judge(SMALL)
     images = torch.randn(8, 3, 16, 16, requires_grad=True)
     logits = discriminator(images, torch.arange(8) % 3)
-    (gradient_penalty(slopes_of(logits, images)) + logits.square().sum()).backward()
+    (gradient_penalty(image_gradients(logits, images)) + logits.square().sum()).backward()
     weights = discriminator.named_parameters()
     assert [name for name, weight in weights if weight.grad is None or not weight.grad.any()] == []
 

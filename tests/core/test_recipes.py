@@ -15,7 +15,8 @@ import gan_core
 from gan_core import ImageDataset, InputError, TrainConfig, train
 from gan_core.architectures import by_name
 from gan_core.losses import path_length
-from gan_core.losses.adversarial import ESTIMATES, OBJECTIVES, PENALTIES
+from gan_core.losses.adversarial import OBJECTIVES
+from gan_core.losses.gradient_penalties import ESTIMATES, PENALTIES
 from gan_core.losses.path_length import path_lengths
 from gan_core.training import checkpoint
 from gan_core.training import ema as averaging

@@ -1,14 +1,14 @@
-"""Discriminators whose gradient at the images serves twice: for a penalty, and for the loss.
+"""Discriminators whose image gradient is computed once, for a gradient penalty and for the loss.
 
-In a network of linear layers and ReLUs, plain or leaky, what is not linear is on which side of zero each number lies.
-Its weights' gradient takes that as given. A logit is then linear in the image and the biases together,
+In a network of linear layers and (leaky) ReLUs the only nonlinearity is the sign of each pre-activation. Almost
+everywhere these signs are constant, so that a logit is linear in the image and the biases together:
 
     D(x) = x . dD/dx + sum of b . dD/db,
 
-and the slopes dD/dx and dD/db depend on the weights, but neither on the image nor on a bias. A penalty needs the slopes
-in a form that can be differentiated. Once they are there, the logits can be written as above, and what the loss teaches
-is found in the very pass through the slopes that finds what the penalty teaches: no other goes back through the
-network. Of six passes through the discriminator for each image four are left.
+where the gradients dD/dx and dD/db depend on the weights, but neither on the image nor on a bias. A gradient penalty
+needs these gradients in a differentiable form anyway. Written as above, the logits need no backward pass of their own:
+one pass back through the gradients serves loss and penalty. This leaves four of six passes through the discriminator
+for each image.
 """
 
 from __future__ import annotations
@@ -23,27 +23,30 @@ from torch.nn import functional
 from ...platforms import full_precision
 
 
-def leaky_relu_(x: Tensor, slope: float) -> Tensor:
-    """torch's, in place, with a derivative that counts as a constant: to torch it depends on x, if only by zero, and a
-    gradient of a gradient goes back through the whole network for it."""
-    if torch.compiler.is_compiling():  # gradients of a function that changes its input would be wrong
-        return functional.leaky_relu_(x, slope)
-    return _LeakyReLU.apply(x, slope)
+def leaky_relu_(x: Tensor, negative_slope: float) -> Tensor:
+    """In-place leaky ReLU of torch whose derivative is a constant to autograd.
+
+    torch's own derivative depends on x formally, although its derivative is zero. A second derivative then goes back
+    through the whole network for nothing.
+    """
+    if torch.compiler.is_compiling():  # compiled gradients of an in-place function would be wrong
+        return functional.leaky_relu_(x, negative_slope)
+    return _LeakyReLU.apply(x, negative_slope)
 
 
-def logits_and_slopes(discriminator: nn.Module, images: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
-    """What a discriminator says of images, and the gradient of that at them.
+def logits_and_gradients(discriminator: nn.Module, images: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Logits of images and their gradients at the images, differentiable together for little more than the gradients.
 
-    discriminator: piecewise linear, with `leaky_relu_`, no biases but in convolutions and linear layers, and logits
-    that depend on their own image alone. images: [N, C, H, W]. Returns logits [N] and slopes [N, C, H, W], which can be
-    differentiated at the weights, once, and for little more than the slopes alone.
+    discriminator: piecewise linear: it uses `leaky_relu_`, has biases only in convolutions and linear layers, and each
+    logit depends on its own image alone. images: [N, C, H, W]. labels: [N] or None. Returns logits [N] and gradients
+    [N, C, H, W]; both can be differentiated once, with respect to the weights.
     """
     layers = [layer for layer in discriminator.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
     biased = {layer: layer.bias for layer in layers if layer.bias is not None}
-    after: dict[nn.Module, GradientEdge] = {}  # where each of them has been added
+    after_bias: dict[nn.Module, GradientEdge] = {}
 
     def note(layer: nn.Module, _: Any, output: Tensor) -> None:
-        after[layer] = get_gradient_edge(output)  # and not the output, which is to be changed in place
+        after_bias[layer] = get_gradient_edge(output)  # not the output itself, which the activation changes in place
 
     hooks = [layer.register_forward_hook(note) for layer in biased]
     try:
@@ -52,41 +55,42 @@ def logits_and_slopes(discriminator: nn.Module, images: Tensor, labels: Tensor |
     finally:
         for hook in hooks:
             hook.remove()
-    with full_precision(images.device):  # gradients have the precision of what they are of
-        at = [get_gradient_edge(images), *(after[layer] for layer in biased)]
-        slopes, *at_biases = torch.autograd.grad(logits.sum(), at, create_graph=True)
-        linear = (slopes * images.detach()).sum(dim=(1, 2, 3))
-        for bias, slope in zip(biased.values(), at_biases, strict=True):
-            at_features = slope.reshape(*slope.shape[:2], -1).sum(dim=2)
-            linear = linear + (at_features.to(bias) * bias).sum(dim=1)
-        return logits.detach() + (linear - linear.detach()), slopes  # the logits' value, which has been rounded less
+    with full_precision(images.device):  # a gradient has the precision of the layer it passes
+        at = [get_gradient_edge(images), *(after_bias[layer] for layer in biased)]
+        gradients, *bias_gradients = torch.autograd.grad(logits.sum(), at, create_graph=True)
+        linear = (gradients * images.detach()).sum(dim=(1, 2, 3))
+        for bias, gradient in zip(biased.values(), bias_gradients, strict=True):
+            per_channel = gradient.reshape(*gradient.shape[:2], -1).sum(dim=2)
+            linear = linear + (per_channel.to(bias) * bias).sum(dim=1)
+        # The value of the forward pass, which has less rounding error, with the gradient of the linear form.
+        return logits.detach() + (linear - linear.detach()), gradients
 
 
 class _LeakyReLU(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, slope: float) -> Tensor:
-        functional.leaky_relu_(x, slope)
+    def forward(ctx: Any, x: Tensor, negative_slope: float) -> Tensor:
+        functional.leaky_relu_(x, negative_slope)
         ctx.mark_dirty(x)
         ctx.save_for_backward(x)
-        ctx.slope = slope
+        ctx.negative_slope = negative_slope
         return x
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
         (y,) = ctx.saved_tensors
-        return _Sides.apply(gradient, y.detach(), ctx.slope), None
+        return _LeakyReLUDerivative.apply(gradient, y.detach(), ctx.negative_slope), None
 
 
-class _Sides(torch.autograd.Function):
-    """A leaky ReLU's derivative at an input of which the output is given, times a gradient, of which it is linear."""
+class _LeakyReLUDerivative(torch.autograd.Function):
+    """Derivative of a leaky ReLU, found from its output y, times a gradient. Linear in that gradient."""
 
     @staticmethod
-    def forward(ctx: Any, gradient: Tensor, y: Tensor, slope: float) -> Tensor:
+    def forward(ctx: Any, gradient: Tensor, y: Tensor, negative_slope: float) -> Tensor:
         ctx.save_for_backward(y)
-        ctx.slope = slope
-        return torch.ops.aten.leaky_relu_backward(gradient, y, slope, True)
+        ctx.negative_slope = negative_slope
+        return torch.ops.aten.leaky_relu_backward(gradient, y, negative_slope, True)
 
     @staticmethod
     def backward(ctx: Any, change: Tensor) -> Any:
         (y,) = ctx.saved_tensors
-        return _Sides.apply(change, y, ctx.slope), None, None
+        return _LeakyReLUDerivative.apply(change, y, ctx.negative_slope), None, None

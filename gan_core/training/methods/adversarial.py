@@ -14,19 +14,17 @@ import torch
 from torch import Tensor, nn
 
 from ...architectures import Architecture, size_of
-from ...architectures.layers.piecewise_linear import logits_and_slopes
+from ...architectures.layers.piecewise_linear import logits_and_gradients
 from ...data.images import ImageDataset
 from ...generator import Generator
 from ...losses import path_length
-from ...losses.adversarial import (
-    OBJECTIVES,
-    Objective,
-    between,
-    difference_penalty,
+from ...losses.adversarial import OBJECTIVES, Objective, lecam
+from ...losses.gradient_penalties import (
+    finite_difference_penalty,
     gradient_penalty,
-    lecam,
-    slopes_of,
-    unit_slope_penalty,
+    image_gradients,
+    interpolate,
+    wgan_gp_penalty,
 )
 from ..augmentation import Adaptive, ada, diffaugment
 from ..devices import all_digits_of_float32, seeded
@@ -215,12 +213,12 @@ class AdversarialRun(WatchedRun):
         if not sloped:
             return Judged(images, labels, place, self.judge(seen, labels))
         if self.architecture.piecewise_linear and self.recipe.normalisation == "none":
-            logits, slopes = logits_and_slopes(self.discriminator, seen, labels)
+            logits, slopes = logits_and_gradients(self.discriminator, seen, labels)
             if seen is not images:  # those are at what is seen: back through what has changed the images
-                slopes = slopes_of((seen * slopes).sum(dim=(1, 2, 3)), images)
+                slopes = image_gradients((seen * slopes).sum(dim=(1, 2, 3)), images)
         else:
             logits = self.discriminator(seen, labels)
-            slopes = slopes_of(logits, images)
+            slopes = image_gradients(logits, images)
         return Judged(images, labels, place, logits, slopes)
 
     def penalty(self, real: Judged, fake: Judged) -> Tensor:
@@ -230,11 +228,11 @@ class AdversarialRun(WatchedRun):
         if kind == "wgan_gp":
             random = self.world.stream(self.random(PENALTY, *self.moment))
             shares = random.random(len(real.images), np.float32)
-            line = between(real.images.detach(), fake.images.detach(), self.to_device(torch.from_numpy(shares)))
+            line = interpolate(real.images.detach(), fake.images.detach(), self.to_device(torch.from_numpy(shares)))
             with self.autocast():
                 seen = self.judged(line, real.labels, 4, sloped=True)
             assert seen.slopes is not None
-            return UNIT_SLOPE * unit_slope_penalty(seen.slopes)
+            return UNIT_SLOPE * wgan_gp_penalty(seen.slopes)
         batches = [real, fake][: self._batches_penalised]
         if self.recipe.penalty_every > 1:
             sloped = not self.by_differences
@@ -259,7 +257,7 @@ class AdversarialRun(WatchedRun):
         coins = torch.randint(0, 2, shape, generator=random, device=self.device, dtype=torch.float32)
         coins = self.world.share(coins)
         moved = self.judged(seen.images + DIFFERENCE * (2 * coins - 1), seen.labels, seen.place, sloped=False)
-        return difference_penalty(seen.logits, moved.logits, DIFFERENCE)
+        return finite_difference_penalty(seen.logits, moved.logits, DIFFERENCE)
 
     def _precision(self) -> AbstractContextManager[Any]:
         """In which images are judged for a penalty: differences between logits would drown in bfloat16."""
