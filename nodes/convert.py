@@ -142,6 +142,7 @@ def _read(path: Path, bar: host.NodeProgress) -> Generator:
     """Opens a file, which is where the bar moves and the stop button works."""
     for step in importing(path):
         bar.receiving(step.done, step.total, f"of {path.name} read")
+    assert step.generator, "the last step has it"
     return step.generator
 
 

@@ -113,6 +113,7 @@ class LoadGANImageFolder(io.ComfyNode):
             settings = height_and_width, channels, fit, mirror, labels, host.dataset_cache(), host.results()
             for step in reading(path, *settings):
                 bar.reading(step.done, step.total, "images read")
+            assert step.dataset, "the last step has it"
             dataset = step.dataset
         host.report_skipped(dataset)
         bar.say("\n".join([dataset.summary, *dataset.remarks]))

@@ -78,6 +78,7 @@ class MeasureGenerator(io.ComfyNode):
         with host.on_device(generator):
             for step in measuring(generator, dataset, count, seed, host.device()):
                 shown.measuring(step)
+        assert step.report and step.nearest, "the last step has them"
         panel = host.to_intermediate(host.sheet(torch.cat(step.nearest), columns=len(step.nearest[0])))
         report = step.report
         text = str(report)

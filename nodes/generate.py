@@ -205,7 +205,7 @@ class SampleNoise(io.ComfyNode):
         class_weights="",
         prior=OWN_PRIOR,
     ) -> io.NodeOutput:
-        labels = class_of(generator, label)
+        labels: int | torch.Tensor | None = class_of(generator, label)
         if class_weights.strip():
             labels = parse_class_weights(generator, class_weights)
         latent = sample_noise(

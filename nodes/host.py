@@ -507,7 +507,7 @@ class Refusal(str):
                 return refusal
         return True
 
-    @property
+    @property  # type: ignore[misc] # mypy knows __class__ as a property that can be set
     def __class__(self) -> type:
         asked_for = sys._getframe(1).f_locals.get("x")
         return Refusal if asked_for == self.about else ExecutionBlocker

@@ -62,6 +62,7 @@ class LoadGeneratorFromHub(io.ComfyNode):
             for step in steps:
                 bar.receiving(step.done, step.total, "fetched")
         generator = step.generator
+        assert generator, "the last step has it"
         origin = "{id}@{commit}".format(**generator.card["hub"])
         bar.say("\n".join(filter(None, [origin, step.remark, generator.summary, *generator.origin])))
         return io.NodeOutput(generator)

@@ -432,8 +432,9 @@ class TrainVAE(io.ComfyNode):
         )
 
 
-def _second_rows(pairs: torch.Tensor, in_a_row: int) -> torch.Tensor:
+def _second_rows(pairs: torch.Tensor, in_a_row: int | None) -> torch.Tensor:
     """Of rows of originals, each with one of reconstructions below it, the reconstructions."""
+    assert in_a_row, "a VAE's preview says it"
     return torch.cat(pairs.split(in_a_row)[1::2])
 
 

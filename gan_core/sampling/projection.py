@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections import abc
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -123,7 +124,7 @@ def projecting(
     targets: Tensor,
     config: ProjectionConfig,
     device: torch.device | str = "cpu",
-) -> Iterator[Projecting]:
+) -> abc.Generator[Projecting, None, None]:
     """Looks for the latents of pictures, one after another; yields after every step.
 
     targets: [B, C, H, W] in [-1, 1], as encoding.pictures_for makes them. The generator that is given is never
