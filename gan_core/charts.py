@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+from .errors import InputError
 from .files import replacing
 from .training.history import Panels, Record
 
@@ -32,10 +33,15 @@ def line_chart(
 
     panels: what is measured upwards in each, and its lines; those without points are left out. across: what is
     measured to the right, in all. by_factors: the panels with a logarithmic axis, on which 0 and less are not drawn.
-    Raises InputError where it cannot be written.
+    Raises InputError where it cannot be written, or matplotlib is missing.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as missing:
+        if missing.name and not missing.name.startswith("matplotlib"):
+            raise
+        raise InputError("Charts need matplotlib. Install it with: python -m pip install matplotlib") from None
 
     figure = Figure(figsize=(9, 3 * len(panels)), layout="constrained")
     FigureCanvasAgg(figure)
