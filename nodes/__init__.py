@@ -3,13 +3,15 @@
 from comfy_api.latest import ComfyExtension, io
 from typing_extensions import override
 
-from . import convert, dataset, directions, evaluate, generate, host, hub, latent, project, train
+from . import convert, dataset, directions, evaluate, generate, hub, latent, project, train
+from .host.paths import register_folders
+from .host.version import check_version
 
 
 class GANStudio(ComfyExtension):
     @override
     async def on_load(self) -> None:
-        host.register_folders()
+        register_folders()
 
     @override
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
@@ -19,5 +21,5 @@ class GANStudio(ComfyExtension):
 
 
 async def comfy_entrypoint() -> GANStudio:
-    host.check_version()
+    check_version()
     return GANStudio()

@@ -9,7 +9,8 @@ from torch.nn import functional
 from ..gan_core import Generator, InputError, Latent
 from ..gan_core.architectures.architecture import padded
 from ..gan_core.sampling.encoding import pictures_for
-from . import host
+from .host import device
+from .host.progress import decoded
 from .types import from_comfy, to_image
 
 DECODE_BYTES_OF_A_PIXEL = 4 * 2178
@@ -57,7 +58,7 @@ class GeneratorAsVAE:
     def memory_used_decode(self, shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> int:
         """Bytes, of one latent [B, C, h, w]. It computes in float32, whatever the type."""
         if not self.generator.architecture.spatial:
-            return host.DECODE_BYTES
+            return device.DECODE_BYTES
         return DECODE_BYTES_OF_A_PIXEL * shape[2] * shape[3] * self.upscale_ratio**2
 
     def memory_used_encode(self, shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> int:
@@ -70,11 +71,11 @@ class GeneratorAsVAE:
 
     def decode(self, samples: Tensor) -> Tensor:
         latent = self._latent(samples)
-        with host.on_device(self.generator, self.memory_used_decode(samples.shape)):
+        with device.on_device(self.generator, self.memory_used_decode(samples.shape)):
             try:
-                return _shown(host.decoded(self.generator, latent))
+                return _shown(decoded(self.generator, latent))
             except Exception as error:
-                if not self.generator.architecture.spatial or not host.is_out_of_memory(error):
+                if not self.generator.architecture.spatial or not device.is_out_of_memory(error):
                     raise
         # Outside of the except clause, whose error would keep the memory of the attempt.
         return self.decode_tiled(samples)
@@ -93,8 +94,8 @@ class GeneratorAsVAE:
             return self.decode(samples)
         self.generator.check(self._latent(samples))
         sides = max(FEWEST_PLACES, tile_x), max(FEWEST_PLACES, tile_y)
-        with host.on_device(self.generator, self.memory_used_decode((1, self.latent_channels, *sides))):
-            images = host.in_tiles(self._tile, samples, sides, overlap, self.upscale_ratio, self.output_channels)
+        with device.on_device(self.generator, self.memory_used_decode((1, self.latent_channels, *sides))):
+            images = device.in_tiles(self._tile, samples, sides, overlap, self.upscale_ratio, self.output_channels)
         if tuple(samples.shape[1:]) == self.generator.latent_shape:
             height, width = self.generator.size
             images = images[..., :height, :width]
@@ -102,11 +103,11 @@ class GeneratorAsVAE:
 
     def encode(self, pixels: Tensor) -> Tensor:
         pictures = pictures_for(self.generator, pixels)
-        with host.on_device(self.generator, self.memory_used_encode(pictures.shape)):
+        with device.on_device(self.generator, self.memory_used_encode(pictures.shape)):
             try:
-                return host.to_intermediate(self.generator.encode(pictures).samples)
+                return device.to_intermediate(self.generator.encode(pictures).samples)
             except Exception as error:
-                if not self.generator.architecture.spatial or not host.is_out_of_memory(error):
+                if not self.generator.architecture.spatial or not device.is_out_of_memory(error):
                     raise
         return self.encode_tiled(pixels)
 
@@ -126,12 +127,12 @@ class GeneratorAsVAE:
         sides = max(FEWEST_PLACES, tile_x // place), max(FEWEST_PLACES, tile_y // place)
         pictures = padded(pictures_for(self.generator, pixels), place)
         tile = (1, self.output_channels, *(place * side for side in sides))
-        with host.on_device(self.generator, self.memory_used_encode(tile)):
-            samples = host.in_tiles(
+        with device.on_device(self.generator, self.memory_used_encode(tile)):
+            samples = device.in_tiles(
                 lambda part: self.generator.encode(part).samples,
                 pictures, sides, overlap // place, 1 / place, self.latent_channels, place,
             )  # fmt: skip
-        return host.to_intermediate(samples)
+        return device.to_intermediate(samples)
 
     def _latent(self, samples: Tensor) -> Latent:
         latent = from_comfy(self.generator, {"samples": samples}, self.label)
@@ -160,4 +161,4 @@ def _pixels_of_a_place(generator: Generator) -> int:
 
 
 def _shown(images: Tensor) -> Tensor:
-    return host.to_intermediate(to_image(images))
+    return device.to_intermediate(to_image(images))

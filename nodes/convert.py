@@ -6,12 +6,14 @@ from comfy_api.latest import io
 
 from ..gan_core import Generator
 from ..gan_core.foreign.import_generator import importing
-from . import host
 from .as_vae import GeneratorAsVAE
 from .generate import ANY_CLASS, class_of
+from .host import paths, saving
+from .host.errors import refusal, says_errors
+from .host.progress import NodeProgress
 from .types import GENERATOR
 
-CATEGORY = f"{host.CATEGORY}/convert"
+CATEGORY = "GAN/convert"
 
 
 class ImportGenerator(io.ComfyNode):
@@ -28,7 +30,7 @@ class ImportGenerator(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "name",
-                    options=host.foreign_names(),
+                    options=paths.foreign_names(),
                     tooltip="A .pkl, .pt, .pth, .bin or .safetensors file in models/gan; put yours there and press R.",
                 ),
                 io.Boolean.Input(
@@ -44,20 +46,20 @@ class ImportGenerator(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, name=None) -> bool | str:
-        return host.Refusal.of(name=host.not_there(host.resolve_foreign, name))
+        return refusal(paths.not_there(paths.resolve_foreign, name))
 
     @classmethod
     def fingerprint_inputs(cls, name=None, save=False) -> str:
         """Reads again when the file was replaced."""
-        return host.fingerprint(host.resolve_foreign, name)
+        return paths.fingerprint(paths.resolve_foreign, name)
 
     @classmethod
-    @host.says_errors
+    @says_errors
     def execute(cls, name, save) -> io.NodeOutput:
-        path = host.resolve_foreign(name)
-        bar = host.NodeProgress(cls.hidden.unique_id)
+        path = paths.resolve_foreign(name)
+        bar = NodeProgress(cls.hidden.unique_id)
         generator = _read(path, bar)
-        saved = [host.save_beside(generator, path)] if save else []
+        saved = [saving.save_beside(generator, path)] if save else []
         bar.say("\n".join([generator.summary, *generator.origin, *saved]))
         return io.NodeOutput(generator)
 
@@ -76,7 +78,7 @@ class VAEToGenerator(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "name",
-                    options=host.vae_names(),
+                    options=paths.vae_names(),
                     tooltip="A .safetensors, .pt, .ckpt or .bin file in models/vae; put yours there and press R.",
                 ),
             ],
@@ -91,18 +93,18 @@ class VAEToGenerator(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, name=None) -> bool | str:
-        return host.Refusal.of(name=host.not_there(host.resolve_vae, name))
+        return refusal(paths.not_there(paths.resolve_vae, name))
 
     @classmethod
     def fingerprint_inputs(cls, name=None) -> str:
         """Reads again when the file was replaced."""
-        return host.fingerprint(host.resolve_vae, name)
+        return paths.fingerprint(paths.resolve_vae, name)
 
     @classmethod
-    @host.says_errors
+    @says_errors
     def execute(cls, name) -> io.NodeOutput:
-        bar = host.NodeProgress(cls.hidden.unique_id)
-        generator = _read(host.resolve_vae(name), bar)
+        bar = NodeProgress(cls.hidden.unique_id)
+        generator = _read(paths.resolve_vae(name), bar)
         bar.say("\n".join([generator.summary, *generator.origin]))
         return io.NodeOutput(generator)
 
@@ -133,12 +135,12 @@ class GeneratorToVAE(io.ComfyNode):
         )
 
     @classmethod
-    @host.says_errors
+    @says_errors
     def execute(cls, generator, label=ANY_CLASS) -> io.NodeOutput:
         return io.NodeOutput(GeneratorAsVAE(generator, class_of(generator, label)))
 
 
-def _read(path: Path, bar: host.NodeProgress) -> Generator:
+def _read(path: Path, bar: NodeProgress) -> Generator:
     """Opens a file, which is where the bar moves and the stop button works."""
     for step in importing(path):
         bar.receiving(step.done, step.total, f"of {path.name} read")

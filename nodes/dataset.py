@@ -5,10 +5,13 @@ from comfy_api.latest import io
 from ..gan_core import ImageDataset, InputError
 from ..gan_core.data.images import CHANNELS, fingerprint_of_folder, reading
 from ..gan_core.media.image_files import FITS
-from . import host
+from .host import image_folders
+from .host.errors import says_errors
+from .host.progress import NodeProgress
+from .host.texts import report_skipped
 from .types import IMAGE_DATASET
 
-CATEGORY = f"{host.CATEGORY}/data"
+CATEGORY = "GAN/data"
 
 
 def _shaping_inputs() -> list[io.Input]:
@@ -72,8 +75,8 @@ class LoadGANImageFolder(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "folder",
-                    options=[*host.image_folders(), *host.image_archives()],
-                    default=next(iter(host.EXAMPLE_FOLDERS)),
+                    options=[*image_folders.image_folders(), *image_folders.image_archives()],
+                    default=next(iter(image_folders.EXAMPLE_FOLDERS)),
                     tooltip="A folder or a .zip file in ComfyUI's input or datasets folder; put yours there and press "
                     "R. example/digits is 10,000 handwritten digits that come with the pack, and example/portraits "
                     "273 small drawings.",
@@ -94,28 +97,28 @@ class LoadGANImageFolder(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, folder=None, **settings) -> str:
         """Runs again when a file in the folder is added or changed."""
-        if folder is None or folder in host.EXAMPLE_FOLDERS:
+        if folder is None or folder in image_folders.EXAMPLE_FOLDERS:
             return ""
         try:
-            return fingerprint_of_folder(host.resolve_images(folder), host.results())
+            return fingerprint_of_folder(image_folders.resolve_images(folder), image_folders.results())
         except (InputError, OSError):
             return "missing"  # execute says so
 
     @classmethod
-    @host.says_errors
+    @says_errors
     def execute(cls, folder, size, channels, fit, mirror, labels, width=0) -> io.NodeOutput:
-        bar = host.NodeProgress(cls.hidden.unique_id)
+        bar = NodeProgress(cls.hidden.unique_id)
         height_and_width = size, width or size
-        if folder in host.EXAMPLE_FOLDERS:
-            dataset = host.EXAMPLE_FOLDERS[folder](height_and_width, channels, mirror, labels)
+        if folder in image_folders.EXAMPLE_FOLDERS:
+            dataset = image_folders.EXAMPLE_FOLDERS[folder](height_and_width, channels, mirror, labels)
         else:
-            path = host.resolve_images(folder)
-            settings = height_and_width, channels, fit, mirror, labels, host.dataset_cache(), host.results()
-            for step in reading(path, *settings):
+            path = image_folders.resolve_images(folder)
+            settings = height_and_width, channels, fit, mirror, labels
+            for step in reading(path, *settings, image_folders.dataset_cache(), image_folders.results()):
                 bar.reading(step.done, step.total, "images read")
             assert step.dataset, "the last step has it"
             dataset = step.dataset
-        host.report_skipped(dataset)
+        report_skipped(dataset)
         bar.say("\n".join([dataset.summary, *dataset.remarks]))
         return io.NodeOutput(dataset)
 
@@ -139,10 +142,10 @@ class ImagesToGANDataset(io.ComfyNode):
         )
 
     @classmethod
-    @host.says_errors
+    @says_errors
     def execute(cls, images, size, channels, fit, mirror, width=0) -> io.NodeOutput:
         dataset = ImageDataset.from_images(images, (size, width or size), channels, fit, mirror)
-        host.NodeProgress(cls.hidden.unique_id).say(dataset.summary)
+        NodeProgress(cls.hidden.unique_id).say(dataset.summary)
         return io.NodeOutput(dataset)
 
 

@@ -8,11 +8,14 @@ from torch import Tensor
 from ..gan_core import InputError, Latent
 from ..gan_core.media import image as pictures
 from ..gan_core.sampling import directions as steering
-from . import host
 from .generate import ALL_STYLES
+from .host import device, paths, previews, saving
+from .host.errors import refusal, says_errors
+from .host.progress import NodeProgress
+from .host.texts import say
 from .types import GENERATOR, LATENT_DIRECTIONS, from_comfy, to_comfy
 
-CATEGORY = f"{host.CATEGORY}/directions"
+CATEGORY = "GAN/directions"
 
 AS_FOUND = -1
 """The layer that leaves the choice to the directions."""
@@ -85,7 +88,7 @@ class FindLatentDirections(io.ComfyNode):
         )
 
     @classmethod
-    @host.says_errors
+    @says_errors
     def execute(
         cls, generator, method, count, first_layer, last_layer, samples, name, positive=None, negative=None
     ) -> io.NodeOutput:
@@ -93,7 +96,7 @@ class FindLatentDirections(io.ComfyNode):
         if method == "sefa":
             found = steering.sefa(generator, count, first_layer, last)
         elif method == "pca":
-            host.say(f"looking at {samples:,} styles")
+            say(f"looking at {samples:,} styles")
             found = steering.pca(generator, count, samples)
         elif positive is None:
             raise InputError("A boundary needs latents: connect those that have what you look for to positive.")
@@ -103,7 +106,7 @@ class FindLatentDirections(io.ComfyNode):
             found = steering.boundary(generator, from_comfy(generator, positive), from_comfy(generator, negative), name)
         strengths = zip(found.names, found.strengths.tolist(), strict=True)
         lines = [f"{each}: {strength:.3g}" for each, strength in list(strengths)[:10]]
-        host.NodeProgress(cls.hidden.unique_id).say("\n".join(lines))
+        NodeProgress(cls.hidden.unique_id).say("\n".join(lines))
         return io.NodeOutput(found)
 
 
@@ -150,7 +153,7 @@ class ApplyLatentDirection(io.ComfyNode):
         )
 
     @classmethod
-    @host.says_errors
+    @says_errors
     def execute(cls, generator, latent, directions, direction, strength, first_layer, last_layer) -> io.NodeOutput:
         points = from_comfy(generator, latent)
         first, last = (None if layer == AS_FOUND else layer for layer in (first_layer, last_layer))
@@ -192,7 +195,7 @@ class LatentDirectionGrid(io.ComfyNode):
         )
 
     @classmethod
-    @host.says_errors
+    @says_errors
     def execute(cls, generator, latent, directions, rows, columns, strength, cell_size) -> io.NodeOutput:
         steering.check_fit(generator, directions)
         point = from_comfy(generator, latent)[:1]
@@ -201,17 +204,17 @@ class LatentDirectionGrid(io.ComfyNode):
         strengths = [strength * (2 * i / (columns - 1) - 1) for i in range(columns)]
         names = directions.names[:rows]
         captions = [f"{each:+.3g}" if each else "0" for each in strengths]
-        bar = host.NodeProgress(cls.hidden.unique_id)
+        bar = NodeProgress(cls.hidden.unique_id)
 
         def drawn() -> Iterator[Tensor]:
             for place, _ in enumerate(names):
                 bar.reading(place, len(names), "directions drawn")
                 yield generator.decode(steering.move(generator, points, directions, str(place + 1), strengths))
 
-        with host.on_device(generator):
+        with device.on_device(generator):
             sheet = pictures.table(drawn(), names, captions, cell_size)
         _say_whose(cls, generator, directions)
-        return io.NodeOutput(host.to_intermediate(host.as_image(sheet)))
+        return io.NodeOutput(device.to_intermediate(previews.as_image(sheet)))
 
 
 class SaveLatentDirections(io.ComfyNode):
@@ -239,13 +242,13 @@ class SaveLatentDirections(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, filename_prefix=None) -> bool | str:
-        return host.Refusal.of(filename_prefix=host.unusable_prefix(filename_prefix, host.DIRECTIONS))
+        return refusal(saving.unusable_prefix(filename_prefix, paths.DIRECTIONS))
 
     @classmethod
-    @host.says_errors
+    @says_errors
     def execute(cls, directions, filename_prefix) -> io.NodeOutput:
-        shown = host.shown_path(steering.save(directions, host.directions_path(filename_prefix)))
-        host.NodeProgress(cls.hidden.unique_id).say(f"saved as {shown}")
+        shown = paths.shown_path(steering.save(directions, saving.directions_path(filename_prefix)))
+        NodeProgress(cls.hidden.unique_id).say(f"saved as {shown}")
         return io.NodeOutput(ui={"text": [shown]})
 
 
@@ -261,7 +264,7 @@ class LoadLatentDirections(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "name",
-                    options=host.direction_names(),
+                    options=paths.direction_names(),
                     tooltip="A file in models/gan_directions or output/gan_directions; press R after saving a new one.",
                 ),
             ],
@@ -275,25 +278,25 @@ class LoadLatentDirections(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, name=None) -> bool | str:
-        return host.Refusal.of(name=host.not_there(host.resolve_directions, name))
+        return refusal(paths.not_there(paths.resolve_directions, name))
 
     @classmethod
     def fingerprint_inputs(cls, name=None) -> str:
         """Loads again when the file was replaced."""
-        return host.fingerprint(host.resolve_directions, name)
+        return paths.fingerprint(paths.resolve_directions, name)
 
     @classmethod
-    @host.says_errors
+    @says_errors
     def execute(cls, name) -> io.NodeOutput:
-        directions = steering.load(host.resolve_directions(name))
-        host.NodeProgress(cls.hidden.unique_id).say(directions.summary)
+        directions = steering.load(paths.resolve_directions(name))
+        NodeProgress(cls.hidden.unique_id).say(directions.summary)
         return io.NodeOutput(directions)
 
 
 def _say_whose(node: type[io.ComfyNode], generator, directions) -> None:
     """Directions of another generator fit where the spaces are as large, but may mean nothing."""
     if not directions.belong_to(generator):
-        host.NodeProgress(node.hidden.unique_id).say(f"these were found in another generator: {directions.generator}")
+        NodeProgress(node.hidden.unique_id).say(f"these were found in another generator: {directions.generator}")
 
 
 NODES = [FindLatentDirections, ApplyLatentDirection, LatentDirectionGrid, SaveLatentDirections, LoadLatentDirections]

@@ -9,10 +9,12 @@ from ..gan_core.losses.reconstruction import LIKELIHOODS
 from ..gan_core.metrics import measuring
 from ..gan_core.metrics.likelihood import elbo, weighing
 from ..gan_core.metrics.measure import FEWEST_IMAGES, MOST_IMAGES
-from . import host
+from .host import device, previews
+from .host.errors import says_errors
+from .host.progress import NodeProgress
 from .types import GENERATOR, IMAGE_DATASET
 
-CATEGORY = f"{host.CATEGORY}/evaluate"
+CATEGORY = "GAN/evaluate"
 
 
 class MeasureGenerator(io.ComfyNode):
@@ -72,14 +74,14 @@ class MeasureGenerator(io.ComfyNode):
         )
 
     @classmethod
-    @host.says_errors
+    @says_errors
     def execute(cls, generator, dataset, count, seed) -> io.NodeOutput:
-        shown = host.NodeProgress(cls.hidden.unique_id)
-        with host.on_device(generator):
-            for step in measuring(generator, dataset, count, seed, host.device()):
+        shown = NodeProgress(cls.hidden.unique_id)
+        with device.on_device(generator):
+            for step in measuring(generator, dataset, count, seed, device.current()):
                 shown.measuring(step)
         assert step.report and step.nearest, "the last step has them"
-        panel = host.to_intermediate(host.sheet(torch.cat(step.nearest), columns=len(step.nearest[0])))
+        panel = device.to_intermediate(previews.sheet(torch.cat(step.nearest), columns=len(step.nearest[0])))
         report = step.report
         text = str(report)
         return io.NodeOutput(
@@ -148,13 +150,13 @@ class MeasureVAELikelihood(io.ComfyNode):
         )
 
     @classmethod
-    @host.says_errors
+    @says_errors
     def execute(cls, generator, dataset, likelihood, count, samples, seed) -> io.NodeOutput:
-        shown = host.NodeProgress(cls.hidden.unique_id)
+        shown = NodeProgress(cls.hidden.unique_id)
         chosen = np.sort(np.random.RandomState(seed).permutation(len(dataset))[:count])
         images = dataset.batch(chosen)
         shown.say(f"looking at {len(images):,} images")
-        with host.on_device(generator):
+        with device.on_device(generator):
             bound = elbo(generator, images, likelihood, seed)
             scale = None if LIKELIHOODS[likelihood].binary else bound.scale
             estimates = []

@@ -8,11 +8,13 @@ from ..gan_core.generator import NOISES
 from ..gan_core.latents import LAST_SEED, PRIORS, find_class, parse_class_weights
 from ..gan_core.media.image_files import FITS
 from ..gan_core.sampling.encoding import pictures_for
-from . import host
 from .as_vae import GeneratorAsVAE
+from .host import device, paths, saving
+from .host.errors import refusal, says_errors
+from .host.progress import NodeProgress, decoded
 from .types import GENERATOR, TRANSFORM, from_comfy, to_comfy, to_image
 
-CATEGORY = f"{host.CATEGORY}/generate"
+CATEGORY = "GAN/generate"
 
 ANY_CLASS = -1
 """The label that leaves the class to the seed, or to the latent."""
@@ -46,8 +48,8 @@ class LoadGenerator(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "name",
-                    options=host.generator_names(),
-                    default=host.EXAMPLE_GENERATORS[0],
+                    options=paths.generator_names(),
+                    default=paths.EXAMPLE_GENERATORS[0],
                     tooltip="A file in models/gan or output/gan; press R after saving a new one. Every run's generator "
                     "so far is there too, under runs. example/digits.safetensors comes with the pack.",
                 ),
@@ -58,20 +60,18 @@ class LoadGenerator(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, name=None) -> bool | str:
-        return host.Refusal.of(name=host.not_there(host.resolve_generator, name))
+        return refusal(paths.not_there(paths.resolve_generator, name))
 
     @classmethod
     def fingerprint_inputs(cls, name=None) -> str:
         """Loads again when the file was replaced."""
-        return host.fingerprint(host.resolve_generator, name)
+        return paths.fingerprint(paths.resolve_generator, name)
 
     @classmethod
-    @host.says_errors
+    @says_errors
     def execute(cls, name) -> io.NodeOutput:
-        generator = load(host.resolve_generator(name))
-        host.NodeProgress(cls.hidden.unique_id).say(
-            "\n".join(filter(None, [generator.summary, generator.numbered_classes]))
-        )
+        generator = load(paths.resolve_generator(name))
+        NodeProgress(cls.hidden.unique_id).say("\n".join(filter(None, [generator.summary, generator.numbered_classes])))
         return io.NodeOutput(generator)
 
 
@@ -100,14 +100,14 @@ class SaveGenerator(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, filename_prefix=None) -> bool | str:
         """A prefix that cannot be is said before an hour of training, not after."""
-        return host.Refusal.of(filename_prefix=host.unusable_prefix(filename_prefix))
+        return refusal(saving.unusable_prefix(filename_prefix))
 
     @classmethod
-    @host.says_errors
+    @says_errors
     def execute(cls, generator, filename_prefix) -> io.NodeOutput:
-        path = generator.save(host.generator_path(filename_prefix))
-        shown = host.shown_path(path)
-        host.NodeProgress(cls.hidden.unique_id).say(f"saved as {shown}")
+        path = generator.save(saving.generator_path(filename_prefix))
+        shown = paths.shown_path(path)
+        NodeProgress(cls.hidden.unique_id).say(f"saved as {shown}")
         return io.NodeOutput(ui={"text": [shown]})
 
 
@@ -192,7 +192,7 @@ class SampleNoise(io.ComfyNode):
         )
 
     @classmethod
-    @host.says_errors
+    @says_errors
     def execute(
         cls,
         generator,
@@ -273,7 +273,7 @@ class Decode(io.ComfyNode):
         )
 
     @classmethod
-    @host.says_errors
+    @says_errors
     def execute(
         cls, generator, latent, label=ANY_CLASS, noise=NOISES[0], noise_seed=0, transform=None
     ) -> io.NodeOutput:
@@ -281,9 +281,9 @@ class Decode(io.ComfyNode):
             return io.NodeOutput(_decoded_by_vae(generator, latent))
         points = from_comfy(generator, latent, class_of(generator, label))
         matrices = None if transform is None else transform.matrices(len(points))
-        with host.on_device(generator):
-            images = host.decoded(generator, points, noise, noise_seed, matrices)
-        return io.NodeOutput(host.to_intermediate(to_image(images)))
+        with device.on_device(generator):
+            images = decoded(generator, points, noise, noise_seed, matrices)
+        return io.NodeOutput(device.to_intermediate(to_image(images)))
 
 
 class EncodeWithGenerator(io.ComfyNode):
@@ -316,11 +316,11 @@ class EncodeWithGenerator(io.ComfyNode):
         )
 
     @classmethod
-    @host.says_errors
+    @says_errors
     def execute(cls, generator, images, fit) -> io.NodeOutput:
         if not isinstance(generator, Generator):
             return io.NodeOutput({"samples": generator.encode(images)})
-        with host.on_device(generator):
+        with device.on_device(generator):
             latent = generator.encode(pictures_for(generator, images, fit))
         return io.NodeOutput(to_comfy(latent))
 

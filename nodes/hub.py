@@ -6,13 +6,15 @@ from comfy_api.latest import io
 
 from ..gan_core import InputError
 from ..gan_core.hub import LICENSES, HubId, fetching, newest_commit, prepared, publishing
-from . import host
+from .host import consent
+from .host.errors import refusal, says_errors
+from .host.progress import NodeProgress
 from .types import GENERATOR
 
-CATEGORY = f"{host.CATEGORY}/hub"
+CATEGORY = "GAN/hub"
 
 NO_LICENSE = "choose"
-"""What stands where the person has chosen none yet."""
+"""The value of license where the person has chosen none. It is no option, so that ComfyUI asks for one."""
 
 
 class LoadGeneratorFromHub(io.ComfyNode):
@@ -46,8 +48,8 @@ class LoadGeneratorFromHub(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, repo=None, revision=None) -> bool | str:
-        return host.Refusal.of(repo=_bad_name(repo, revision or ""))
+    def validate_inputs(cls, repo=None) -> bool | str:
+        return refusal(_bad_name(repo))
 
     @classmethod
     def fingerprint_inputs(cls, repo=None, revision="") -> str:
@@ -55,9 +57,9 @@ class LoadGeneratorFromHub(io.ComfyNode):
         return newest_commit(repo or "", revision or "")
 
     @classmethod
-    @host.says_errors
+    @says_errors
     def execute(cls, repo, revision="") -> io.NodeOutput:
-        bar = host.NodeProgress(cls.hidden.unique_id)
+        bar = NodeProgress(cls.hidden.unique_id)
         with closing(fetching(repo, revision)) as steps:
             for step in steps:
                 bar.receiving(step.done, step.total, "fetched")
@@ -90,7 +92,7 @@ class PublishGenerator(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "license",
-                    options=[NO_LICENSE, *LICENSES],
+                    options=list(LICENSES),
                     default=NO_LICENSE,
                     tooltip="What others may do with it. The choice is yours; mind the licence of the pictures that it "
                     "learned from.",
@@ -133,28 +135,24 @@ class PublishGenerator(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, repo=None, license=None) -> bool | str:
-        """A name that cannot be, and a choice that is missing, are said before an hour of training, not after."""
-        chosen = license is None or license in LICENSES
-        return host.Refusal.of(
-            repo=_bad_name(repo),
-            license=None if chosen else "Choose a licence: what others may do with it is for you to say.",
-        )
+    def validate_inputs(cls, repo=None) -> bool | str:
+        """A name that cannot be is said before an hour of training, not after."""
+        return refusal(_bad_name(repo))
 
     @classmethod
     def fingerprint_inputs(cls, **inputs) -> str:
         """Runs again, and then in earnest, when the person has allowed it."""
-        return str(host.refusal_to_publish())
+        return str(consent.refusal_to_publish())
 
     @classmethod
-    @host.says_errors
+    @says_errors
     def execute(
         cls, generator, repo, license, private, title, description, as_pull_request=False, class_names=False
     ) -> io.NodeOutput:
-        bar = host.NodeProgress(cls.hidden.unique_id)
-        drawn_by = host.workflow(cls.hidden)
+        bar = NodeProgress(cls.hidden.unique_id)
+        drawn_by = consent.workflow(cls.hidden)
         with prepared(generator, repo, license, title, description, drawn_by, class_names) as publication:
-            refusal = host.refusal_to_publish()
+            refusal = consent.refusal_to_publish()
             if refusal:
                 bar.say(f"dry run: nothing was sent. {refusal}\n\n{publication}")
                 return _report(f"{refusal}\n\n{publication}")
@@ -165,11 +163,11 @@ class PublishGenerator(io.ComfyNode):
             return _report(f"{step}\n\n{publication.card}")
 
 
-def _bad_name(repo: str | None, revision: str = "") -> str | None:
+def _bad_name(repo: str | None) -> str | None:
     """Why a name cannot be; None where it can, or is not known yet."""
     try:
         if repo is not None:
-            HubId.parse(repo, revision)
+            HubId.parse(repo)
     except InputError as error:
         return str(error)
     return None

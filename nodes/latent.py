@@ -10,11 +10,13 @@ from ..gan_core.latents import parse_seeds, to_styles
 from ..gan_core.media import image as pictures
 from ..gan_core.sampling.mixing import drawn_towards, mix_grid, mix_styles
 from ..gan_core.sampling.walks import INTERPOLATIONS, walk
-from . import host
 from .generate import ALL_STYLES, ANY_CLASS, SPACES, class_of
+from .host import device, previews
+from .host.errors import says_errors
+from .host.progress import NodeProgress
 from .types import GENERATOR, TRANSFORM, from_comfy, to_comfy
 
-CATEGORY = f"{host.CATEGORY}/latent"
+CATEGORY = "GAN/latent"
 
 
 class MapLatent(io.ComfyNode):
@@ -50,7 +52,7 @@ class MapLatent(io.ComfyNode):
         )
 
     @classmethod
-    @host.says_errors
+    @says_errors
     def execute(cls, generator, latent, truncation, cutoff) -> io.NodeOutput:
         points = from_comfy(generator, latent)
         return io.NodeOutput(
@@ -112,7 +114,7 @@ class TransformStyleGAN3(io.ComfyNode):
         )
 
     @classmethod
-    @host.says_errors
+    @says_errors
     def execute(cls, translate_x, translate_y, rotation, scale, animate) -> io.NodeOutput:
         return io.NodeOutput(Transform(translate_x, translate_y, rotation, scale, animate))
 
@@ -181,7 +183,7 @@ class GANLatentWalk(io.ComfyNode):
         )
 
     @classmethod
-    @host.says_errors
+    @says_errors
     def execute(
         cls, generator, seeds, frames, interpolation, closed, space, latent=None, label=ANY_CLASS, truncation=1.0
     ) -> io.NodeOutput:
@@ -239,7 +241,7 @@ class MixGANStyles(io.ComfyNode):
         )
 
     @classmethod
-    @host.says_errors
+    @says_errors
     def execute(cls, generator, latent, styles, first_layer, last_layer, mixing) -> io.NodeOutput:
         points, sources = from_comfy(generator, latent), from_comfy(generator, styles)
         last = None if last_layer == ALL_STYLES else last_layer
@@ -289,7 +291,7 @@ class TruncateLatent(io.ComfyNode):
         )
 
     @classmethod
-    @host.says_errors
+    @says_errors
     def execute(cls, generator, latent, truncation, cutoff, target=None) -> io.NodeOutput:
         points = from_comfy(generator, latent)
         goal = None if target is None else from_comfy(generator, target)
@@ -347,22 +349,22 @@ class GANSeedGrid(io.ComfyNode):
         )
 
     @classmethod
-    @host.says_errors
+    @says_errors
     def execute(cls, generator, seeds, truncation, label, columns, cell_size) -> io.NodeOutput:
         wanted = parse_seeds(seeds)
         if len(wanted) > MOST_ON_A_SHEET:
             raise InputError(f"A sheet has at most {MOST_ON_A_SHEET} pictures, and these seeds are {len(wanted)}.")
         latent = sample_noise(generator, wanted, truncation, class_of(generator, label))
-        bar = host.NodeProgress(cls.hidden.unique_id)
+        bar = NodeProgress(cls.hidden.unique_id)
 
         def drawn() -> Iterator[Tensor]:
             for start in range(0, len(latent), AT_ONCE):
                 bar.reading(start, len(latent), "pictures made")
                 yield generator.decode(latent[start : start + AT_ONCE])
 
-        with host.on_device(generator):
+        with device.on_device(generator):
             sheet = pictures.contact_sheet(drawn(), [str(seed) for seed in wanted], columns or None, cell_size)
-        return io.NodeOutput(host.to_intermediate(host.as_image(sheet)), to_comfy(latent))
+        return io.NodeOutput(device.to_intermediate(previews.as_image(sheet)), to_comfy(latent))
 
 
 NODES = [MapLatent, TransformStyleGAN3, GANLatentWalk, MixGANStyles, TruncateLatent, GANSeedGrid]

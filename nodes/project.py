@@ -9,11 +9,13 @@ from ..gan_core.latents import LAST_SEED
 from ..gan_core.media.image_files import FITS
 from ..gan_core.sampling.encoding import pictures_for
 from ..gan_core.sampling.projection import MOST_CANDIDATES, MOST_STEPS, ProjectionConfig, projecting
-from . import host
 from .generate import ANY_CLASS, class_of
+from .host import device
+from .host.errors import says_errors
+from .host.progress import NodeProgress
 from .types import GENERATOR, to_comfy, to_image
 
-CATEGORY = f"{host.CATEGORY}/project"
+CATEGORY = "GAN/project"
 
 SPACES = ("auto", "w+", "w", "z")
 
@@ -94,7 +96,7 @@ class ProjectImageToLatent(io.ComfyNode):
         )
 
     @classmethod
-    @host.says_errors
+    @says_errors
     def execute(cls, generator, images, space, steps, seed, candidates, label, fit, tuning_steps) -> io.NodeOutput:
         encoded = _encoded(generator, images, fit, tuning_steps)
         if encoded is not None:
@@ -107,15 +109,15 @@ class ProjectImageToLatent(io.ComfyNode):
             tuning_steps,
             seed,
         )
-        shown = host.NodeProgress(cls.hidden.unique_id)
+        shown = NodeProgress(cls.hidden.unique_id)
         shown.say(f"looking for a start among {candidates:,} random latents")
-        with host.training():
+        with device.training():
             targets = pictures_for(generator, images, fit)
-            with closing(projecting(generator, targets, config, host.device())) as search:
+            with closing(projecting(generator, targets, config, device.current())) as search:
                 for step in search:
                     shown.projecting(step)
         shown.say(str(step))
-        return io.NodeOutput(to_comfy(step.latent), host.to_intermediate(to_image(step.images)), step.generator)
+        return io.NodeOutput(to_comfy(step.latent), device.to_intermediate(to_image(step.images)), step.generator)
 
 
 def _encoded(generator, images, fit: str, tuning_steps: int) -> io.NodeOutput | None:
@@ -130,10 +132,10 @@ def _encoded(generator, images, fit: str, tuning_steps: int) -> io.NodeOutput | 
             f"{generator.title} is a VAE, whose encoder answers at once; its decoder is tuned by Train VAE, with the "
             "preset finetune_decoder: set tuning_steps to 0."
         )
-    with host.on_device(generator):
+    with device.on_device(generator):
         latent = generator.encode(pictures_for(generator, images, fit))
         made = generator.decode(latent)
-    return io.NodeOutput(to_comfy(latent), host.to_intermediate(to_image(made)), generator)
+    return io.NodeOutput(to_comfy(latent), device.to_intermediate(to_image(made)), generator)
 
 
 NODES = [ProjectImageToLatent]

@@ -1,6 +1,5 @@
 """GAN / train: from images to a generator or a VAE."""
 
-import math
 from contextlib import closing
 from dataclasses import replace
 
@@ -14,10 +13,12 @@ from ..gan_core.losses.reconstruction import LOSSES
 from ..gan_core.training.augmentation import AUGMENTS
 from ..gan_core.training.history import columns
 from ..gan_core.training.presets import AUTO, GAN_PRESETS, ON_TROUBLE, VAE_PRESETS
-from . import host
+from .host import device, previews, saving
+from .host.errors import refusal, says_errors
+from .host.progress import NodeProgress
 from .types import GENERATOR, IMAGE_DATASET, LOSS_MAP, to_image
 
-CATEGORY = f"{host.CATEGORY}/train"
+CATEGORY = "GAN/train"
 
 OF_PRESET = "preset"
 """The objective, augmentation or reconstruction that stands for the preset's own."""
@@ -95,15 +96,9 @@ def _run_inputs() -> list[io.Input]:
     ]
 
 
-def _checked(kimg: float | None, minutes: float | None, run_name: str | None) -> bool | str:
-    """What validate_inputs answers: True, or why these settings cannot be. What comes from a link is None."""
-    reasons = dict.fromkeys(("kimg", "minutes"), None)
-    for name, budget in (("kimg", kimg), ("minutes", minutes)):
-        if budget is not None and not 0 <= budget < math.inf:
-            reasons[name] = "A budget is a number from 0 up, and 0 kimg or 0 minutes means no limit of that kind."
-    if kimg == 0 and minutes == 0:
-        reasons["kimg"] = "Training needs an end: give a budget in kimg, in minutes, or both."
-    return host.Refusal.of(**reasons, run_name=None if run_name is None else host.bad_run_name(run_name))
+def _run_refusal(run_name: str | None) -> bool | str:
+    """The answer of validate_inputs: a name that cannot be is said before it is queued. From a link it is None."""
+    return refusal(None if run_name is None else saving.bad_run_name(run_name))
 
 
 class TrainGAN(io.ComfyNode):
@@ -209,16 +204,16 @@ class TrainGAN(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, kimg=None, minutes=None, run_name=None) -> bool | str:
-        return _checked(kimg, minutes, run_name)
+    def validate_inputs(cls, run_name=None) -> bool | str:
+        return _run_refusal(run_name)
 
     @classmethod
     def fingerprint_inputs(cls, run_name=None, resume=False, **settings) -> str:
         """A run that is resumed has gone on since the last time, and the same prompt asks for more of it."""
-        return host.state_of_run(run_name) if resume and run_name else ""
+        return saving.state_of_run(run_name) if resume and run_name else ""
 
     @classmethod
-    @host.says_errors
+    @says_errors
     def execute(
         cls,
         dataset,
@@ -238,7 +233,7 @@ class TrainGAN(io.ComfyNode):
         gamma=PRESETS_OWN,
         lecam=PRESETS_OWN,
     ) -> io.NodeOutput:
-        folder = host.run_folder(run_name)
+        folder = saving.run_folder(run_name)
         config = TrainConfig(
             folder,
             preset,
@@ -257,10 +252,10 @@ class TrainGAN(io.ComfyNode):
             gamma=None if gamma < 0 else gamma,
             lecam=None if lecam < 0 else lecam,
         )
-        shown = host.NodeProgress(cls.hidden.unique_id)
-        with host.own_run(run_name, resume) as owner, host.training(), shown.until_stopped(owner.folder):
+        shown = NodeProgress(cls.hidden.unique_id)
+        with saving.own_run(run_name, resume) as owner, device.training(), shown.until_stopped(owner.folder):
             config = replace(config, folder=owner.folder)
-            with closing(train(dataset, config, host.device(), owner=owner)) as steps:
+            with closing(train(dataset, config, device.current(), owner=owner)) as steps:
                 for progress in steps:
                     shown.training(progress)
                 generator, samples = progress.generator, progress.samples()
@@ -268,8 +263,8 @@ class TrainGAN(io.ComfyNode):
         return io.NodeOutput(
             generator,
             _loss_map(progress, "generator_loss"),
-            host.to_intermediate(to_image(samples)),
-            ui=ui.PreviewImage(host.sheet(samples), cls=cls),
+            device.to_intermediate(to_image(samples)),
+            ui=ui.PreviewImage(previews.sheet(samples), cls=cls),
         )
 
 
@@ -369,16 +364,16 @@ class TrainVAE(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, kimg=None, minutes=None, run_name=None) -> bool | str:
-        return _checked(kimg, minutes, run_name)
+    def validate_inputs(cls, run_name=None) -> bool | str:
+        return _run_refusal(run_name)
 
     @classmethod
     def fingerprint_inputs(cls, run_name=None, resume=False, **settings) -> str:
         """As Train GAN's."""
-        return host.state_of_run(run_name) if resume and run_name else ""
+        return saving.state_of_run(run_name) if resume and run_name else ""
 
     @classmethod
-    @host.says_errors
+    @says_errors
     def execute(
         cls,
         dataset,
@@ -398,7 +393,7 @@ class TrainVAE(io.ComfyNode):
         free_bits=0.0,
         start=None,
     ) -> io.NodeOutput:
-        folder = host.run_folder(run_name)
+        folder = saving.run_folder(run_name)
         config = TrainConfig(
             folder,
             preset,
@@ -416,10 +411,10 @@ class TrainVAE(io.ComfyNode):
             adversarial_kimg=None if adversarial_kimg < 0 else adversarial_kimg,
             free_bits=free_bits or None,
         )
-        shown = host.NodeProgress(cls.hidden.unique_id)
-        with host.own_run(run_name, resume) as owner, host.training(), shown.until_stopped(owner.folder):
+        shown = NodeProgress(cls.hidden.unique_id)
+        with saving.own_run(run_name, resume) as owner, device.training(), shown.until_stopped(owner.folder):
             config = replace(config, folder=owner.folder)
-            with closing(train(dataset, config, host.device(), start, owner=owner)) as steps:
+            with closing(train(dataset, config, device.current(), start, owner=owner)) as steps:
                 for progress in steps:
                     shown.training(progress)
                 generator, (pairs, in_a_row) = progress.generator, progress.preview()
@@ -427,8 +422,8 @@ class TrainVAE(io.ComfyNode):
         return io.NodeOutput(
             generator,
             _loss_map(progress, "reconstruction"),
-            host.to_intermediate(to_image(_second_rows(pairs, in_a_row))),
-            ui=ui.PreviewImage(host.sheet(pairs, in_a_row), cls=cls),
+            device.to_intermediate(to_image(_second_rows(pairs, in_a_row))),
+            ui=ui.PreviewImage(previews.sheet(pairs, in_a_row), cls=cls),
         )
 
 

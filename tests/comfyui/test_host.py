@@ -27,7 +27,13 @@ START = """
     pack.__path__ = [root]
     sys.modules["pack"] = pack
     nodes = importlib.import_module("pack.nodes")
-    host, types_ = importlib.import_module("pack.nodes.host"), importlib.import_module("pack.nodes.types")
+    types_ = importlib.import_module("pack.nodes.types")
+    consent, device, errors, image_folders, paths, previews, progress, saving, texts, version = (
+        importlib.import_module(f"pack.nodes.host.{name}") for name in (
+            "consent", "device", "errors", "image_folders", "paths", "previews", "progress", "saving", "texts", "version"
+        )
+    )
+    Path, steering = paths.Path, paths.steering
     core = importlib.import_module("pack.gan_core")
     InputError = core.InputError
     said = []
@@ -125,7 +131,7 @@ def test_publishing_is_allowed_by_1_in_the_environment_and_nothing_else(
         f"""
         os.environ.pop("GAN_STUDIO_ALLOW_PUBLISH", None)
         os.environ.update({{}} if {value!r} is None else {{"GAN_STUDIO_ALLOW_PUBLISH": {value!r}}})
-        found = host.refusal_to_publish() is None
+        found = consent.refusal_to_publish() is None
         os.environ.pop("GAN_STUDIO_ALLOW_PUBLISH", None)
         found
         """
@@ -140,9 +146,9 @@ def test_publishing_is_allowed_by_1_in_the_environment_and_nothing_else(
 def test_publishing_is_allowed_by_one_word_in_a_file_of_the_user(inside: Inside, text: str, may: bool) -> None:
     path = inside.base / "user" / "gan_studio" / "publish.txt"
     path.parent.mkdir(exist_ok=True)
-    assert inside("host.refusal_to_publish() is None") is False
+    assert inside("consent.refusal_to_publish() is None") is False
     path.write_text(text)
-    assert inside("host.refusal_to_publish() is None") is may
+    assert inside("consent.refusal_to_publish() is None") is may
     path.unlink()
 
 
@@ -163,7 +169,7 @@ def test_a_workflow_is_the_pages_or_the_prompt_and_none_where_metadata_are_turne
     value = inside(
         f"""
         comfy.cli_args.args.disable_metadata = {disabled}
-        found = host.workflow(types.SimpleNamespace(extra_pnginfo={page}, prompt={{"1": "prompt"}}))
+        found = consent.workflow(types.SimpleNamespace(extra_pnginfo={page}, prompt={{"1": "prompt"}}))
         comfy.cli_args.args.disable_metadata = False
         found
         """
@@ -183,7 +189,7 @@ def test_an_older_comfyui_is_told_what_it_lacks(inside: Inside, version: str, ol
         f"""
         own, comfyui_version.__version__ = comfyui_version.__version__, {version!r}
         try:
-            found = host.check_version()
+            found = version.check_version()
         except RuntimeError as error:
             found = str(error)
         comfyui_version.__version__ = own
@@ -201,8 +207,8 @@ def test_an_older_comfyui_is_told_what_it_lacks(inside: Inside, version: str, ol
     + [(bad, False) for bad in ("", " ", ".", "..", "../x", "a/../../x", ".hidden", "a/.b", "a/", "a\\", "/etc/x")],
 )
 def test_what_a_file_may_be_called(inside: Inside, prefix: str, free: bool) -> None:
-    assert (inside(f"host.bad_prefix({prefix!r})") is None) == free
-    assert (inside(f"host.bad_prefix({prefix!r}, host.DIRECTIONS)") is None) == free
+    assert (inside(f"saving.bad_prefix({prefix!r})") is None) == free
+    assert (inside(f"saving.bad_prefix({prefix!r}, paths.DIRECTIONS)") is None) == free
 
 
 @pytest.mark.parametrize(
@@ -213,16 +219,16 @@ def test_no_name_leads_out_of_the_folders_of_generators(inside: Inside, name: st
     (inside.base / "models" / "gan" / "x.pkl").touch()
     (inside.base / "user" / "x.safetensors").touch()
     for function in ("resolve_generator", "resolve_directions"):
-        assert inside(f"refusal(host.{function}, {name!r})")
+        assert inside(f"refusal(paths.{function}, {name!r})")
 
 
 def test_a_file_that_is_replaced_has_another_fingerprint(inside: Inside) -> None:
     path = inside.base / "models" / "gan" / "y.safetensors"
     path.parent.mkdir(exist_ok=True)
-    found = [inside("host.fingerprint(host.resolve_generator, 'y.safetensors')")]
+    found = [inside("paths.fingerprint(paths.resolve_generator, 'y.safetensors')")]
     for size in (1, 1, 2):
         path.write_bytes(b"x" * size)
-        found.append(inside("host.fingerprint(host.resolve_generator, 'y.safetensors')"))
+        found.append(inside("paths.fingerprint(paths.resolve_generator, 'y.safetensors')"))
     assert len(set(found)) == 4
 
 
@@ -231,8 +237,8 @@ def test_a_new_run_takes_a_free_name_and_a_resumed_one_its_own(inside: Inside) -
     for name in ("cats", "cats_2"):
         (runs / name).mkdir(parents=True)
     taken = """
-        with host.own_run({!r}, {}) as owner:
-            found = [str(owner.folder), host.shown_path(owner.folder)]
+        with saving.own_run({!r}, {}) as owner:
+            found = [str(owner.folder), paths.shown_path(owner.folder)]
         found
         """
     assert inside(taken.format("cats", False)) == [str(runs / "cats_3"), "output/gan/runs/cats_3"]
@@ -263,7 +269,7 @@ def test_a_sheet_is_enlarged_by_a_whole_number(inside: Inside, side: int, column
     height, width, pixels = inside(
         f"""
         images = torch.full(({columns}, 1, {side}, {side}), 0.2)
-        found = host.sheet(images, {columns})
+        found = previews.sheet(images, {columns})
         [found.shape[1], found.shape[2], found[0, 0, 0].tolist()]
         """
     )
@@ -272,7 +278,7 @@ def test_a_sheet_is_enlarged_by_a_whole_number(inside: Inside, side: int, column
 
 
 def test_a_picture_with_transparency_is_shown_on_white(inside: Inside) -> None:
-    assert inside("host.sheet(torch.full((1, 4, 8, 8), -1.0))[0, 0, 0].tolist()") == [1, 1, 1]
+    assert inside("previews.sheet(torch.full((1, 4, 8, 8), -1.0))[0, 0, 0].tolist()") == [1, 1, 1]
 
 
 # Latents on their way through core's nodes.
@@ -430,7 +436,7 @@ def test_strengths_of_a_direction_grid_run_evenly_from_minus_to_plus(inside: Ins
         one = core.Latent(noise.samples[:1].expand(5, -1, -1, -1))
         made = [generator.decode(steering.move(generator, one, found, str(i), strengths)) for i in (1, 2)]
         names = ["-3", "-1.5", "0", "+1.5", "+3"]
-        expected = host.as_image(pictures.table(torch.cat(made), ["sefa 1", "sefa 2"], names, 32))
+        expected = previews.as_image(pictures.table(torch.cat(made), ["sefa 1", "sefa 2"], names, 32))
         [list(sheet.shape) == list(expected.shape), float((sheet - expected).abs().max())]
         """
     )
@@ -472,7 +478,7 @@ def linked(inside: Inside, tmp_path: Path) -> Iterator[Path]:
         ("generator_names", "resolve_generator", "core.load(path)"),
         ("foreign_names", "resolve_foreign", "list(core.importing(path))"),
         ("vae_names", "resolve_vae", "list(core.importing(path))[-1].generator.architecture.encodes or 1 / 0"),
-        ("direction_names", "resolve_directions", "host.steering.load(path)"),
+        ("direction_names", "resolve_directions", "steering.load(path)"),
     ],
 )
 def test_whatever_is_listed_opens(inside: Inside, linked: Path, names: str, resolve: str, opening: str) -> None:
@@ -480,14 +486,14 @@ def test_whatever_is_listed_opens(inside: Inside, linked: Path, names: str, reso
         """
         from pack.gan_core.training import checkpoint
         generator = core.load(core.examples.FOLDER / "digits.safetensors")
-        gan = host.Path(base) / "models" / "gan"
-        run = host.Path(base) / "output" / "gan" / "runs" / "listed"
+        gan = Path(base) / "models" / "gan"
+        run = Path(base) / "output" / "gan" / "runs" / "listed"
         for name in ("good.safetensors", "checkpoint.safetensors", "renamed.safetensors"):
             checkpoint.write(run, dict.fromkeys(checkpoint.STATE, 0), {"w": torch.zeros(2)}, name=name)
         generator.save(run / "best.safetensors")
-        host.steering.save(host.steering.sefa(generator, 2), gan / "directions.safetensors")
-        host.steering.save(host.steering.sefa(generator, 2), host._output(host.DIRECTIONS) / "d.safetensors")
-        generator.save(host._output(host.DIRECTIONS) / "generator.safetensors")
+        steering.save(steering.sefa(generator, 2), gan / "directions.safetensors")
+        steering.save(steering.sefa(generator, 2), paths.output(paths.DIRECTIONS) / "d.safetensors")
+        generator.save(paths.output(paths.DIRECTIONS) / "generator.safetensors")
         for name in ("empty.safetensors", "page.safetensors"):
             (gan / name).write_bytes(b"" if name == "empty.safetensors" else b"<html>" * 9)
         generator.save(gan / "whole.safetensors")
@@ -497,9 +503,9 @@ def test_whatever_is_listed_opens(inside: Inside, linked: Path, names: str, reso
     )
     found = inside(
         f"""
-        found = host.{names}()
+        found = paths.{names}()
         for name in found:
-            path = host.{resolve}(name)
+            path = paths.{resolve}(name)
             {opening}
         found
         """
@@ -522,11 +528,11 @@ def test_whatever_is_listed_opens(inside: Inside, linked: Path, names: str, reso
 def test_a_file_that_is_replaced_is_looked_at_again(inside: Inside) -> None:
     value = inside(
         """
-        path = host.Path(base) / "models" / "gan" / "changes.safetensors"
+        path = Path(base) / "models" / "gan" / "changes.safetensors"
         found = []
         for content in (b"", (core.examples.FOLDER / "digits.safetensors").read_bytes(), b"<html>"):
             path.write_bytes(content)
-            found.append("changes.safetensors" in host.generator_names())
+            found.append("changes.safetensors" in paths.generator_names())
         path.unlink()
         found
         """
@@ -535,18 +541,18 @@ def test_a_file_that_is_replaced_is_looked_at_again(inside: Inside) -> None:
 
 
 def test_a_linked_folder_of_images_is_listed_and_read(inside: Inside, linked: Path) -> None:
-    names = inside("host.image_folders()")
+    names = inside("image_folders.image_folders()")
     assert {"input/far", "input/far/cats"} <= set(names)
     assert not [name for name in names if name.startswith("input/round")]
-    assert inside("str(host.resolve_image_folder('input/far/cats'))") == str(inside.base / "input" / "far" / "cats")
+    assert inside("str(image_folders.resolve_image_folder('input/far/cats'))") == str(inside.base / "input" / "far" / "cats")
 
 
 def test_generators_are_saved_in_linked_folders(inside: Inside, linked: Path) -> None:
     value = inside(
         """
         generator = core.load(core.examples.FOLDER / "digits.safetensors")
-        paths = [generator.save(host.generator_path(prefix)) for prefix in ("disk/new/x", "disk/new/x", "%year%/y")]
-        [host.shown_path(path) for path in paths]
+        saved = [generator.save(saving.generator_path(prefix)) for prefix in ("disk/new/x", "disk/new/x", "%year%/y")]
+        [paths.shown_path(path) for path in saved]
         """
     )
     assert value[:2] == ["output/gan/disk/new/x_00001_.safetensors", "output/gan/disk/new/x_00002_.safetensors"]
@@ -562,7 +568,7 @@ def test_the_folder_of_runs_may_be_a_link(inside: Inside, tmp_path: Path) -> Non
         runs.rename(away)
     runs.symlink_to(tmp_path)
     (tmp_path / "kept").mkdir()
-    assert inside("str(host.run_folder('kept'))") == str(runs / "kept")
+    assert inside("str(saving.run_folder('kept'))") == str(runs / "kept")
     runs.unlink()
     if away.exists():
         away.rename(runs)
@@ -572,33 +578,29 @@ def test_the_folder_of_runs_may_be_a_link(inside: Inside, tmp_path: Path) -> Non
 
 
 def test_a_reason_is_given_for_its_own_input_alone(inside: Inside) -> None:
-    """As ComfyUI's execution.py asks: of every input that validate_inputs takes."""
+    """As ComfyUI's execution.py asks: an answer counts for every input that validate_inputs takes."""
     value = inside(
         """
-        from comfy_execution.graph_utils import ExecutionBlocker
-        def asked(ret, names):
-            errors = []
-            for x in names:
-                for i, r in enumerate(ret):
-                    if r is not True and not isinstance(r, ExecutionBlocker):
-                        errors.append(f"{x} - {str(r)}")
-            return errors
-        bad = dict(kimg=1.0, minutes=0.0, run_name="../x")
-        names = ["kimg", "minutes", "run_name"]
-        found = [asked([NODES[node].validate_inputs(**bad)], names) for node in ("TrainGAN", "TrainVAE")]
-        found.append(asked([NODES["TrainGAN"].validate_inputs(kimg=0, minutes=0, run_name="x")], names))
-        found.append(asked([NODES["TrainGAN"].validate_inputs(kimg=1, minutes=float("nan"), run_name="x")], names))
-        found.append(asked([NODES["TrainGAN"].validate_inputs(kimg=1, minutes=0, run_name="x")], names))
-        hub = NODES["PublishGenerator"].validate_inputs
-        found.append(asked([hub(repo="me/it", license="choose")], ["repo", "license"]))
-        found.append(asked([hub(repo="no", license="mit")], ["license", "repo"]))
-        found.append(asked([NODES["LoadGeneratorFromHub"].validate_inputs(repo="no")], ["repo", "revision"]))
-        found
+        import inspect
+        bad = dict(run_name="../x", name="../x", filename_prefix="../x", repo="no")
+        def asked(node):
+            takes = inspect.getfullargspec(node.validate_inputs)
+            assert takes.varkw is None
+            name, = takes.args[1:]
+            said.clear()
+            return [name, node.validate_inputs(**{name: bad[name]}), node.validate_inputs(**{name: None})]
+        inherited = _io.ComfyNode.validate_inputs.__func__
+        {name: asked(node) for name, node in NODES.items() if node.validate_inputs.__func__ is not inherited}
         """
     )
-    firsts = [[line.split(" ")[0] for line in lines] for lines in value]
-    assert firsts == [["run_name"], ["run_name"], ["kimg"], ["minutes"], [], ["license"], ["repo"], ["repo"]]
-    assert "Training needs an end" in value[2][0] and "Choose a licence" in value[5][0]
+    assert {name: one for name, (one, *_) in value.items()} == {
+        "TrainGAN": "run_name", "TrainVAE": "run_name", "SaveGenerator": "filename_prefix",
+        "SaveLatentDirections": "filename_prefix", "LoadGenerator": "name", "ImportGenerator": "name",
+        "VAEToGenerator": "name", "LoadLatentDirections": "name", "LoadGeneratorFromHub": "repo",
+        "PublishGenerator": "repo",
+    }  # fmt: skip
+    for _, refused, unknown in value.values():
+        assert isinstance(refused, str) and refused.endswith(".") and unknown is True
 
 
 def test_of_several_sentences_the_worst_comes_first_and_each_once(inside: Inside) -> None:
@@ -606,9 +608,10 @@ def test_of_several_sentences_the_worst_comes_first_and_each_once(inside: Inside
         """
         seen, ended = "It diverged. Lower the rate.", "It diverged. Lower the rate. The run was stopped."
         remarks = ["The preset is few.", f"At 20.0 kimg: {seen}", ended]
-        progress = types.SimpleNamespace(trouble=ended, figures="20.0 kimg", remarks=remarks)
-        sound = types.SimpleNamespace(trouble="", figures="20.0 kimg", remarks=remarks[:1])
-        [host._lines(progress, "kept in x"), host._lines(sound, "kept in x"), host.once(remarks)]
+        lines = progress._lines
+        diverged = types.SimpleNamespace(trouble=ended, figures="20.0 kimg", remarks=remarks)
+        healthy = types.SimpleNamespace(trouble="", figures="20.0 kimg", remarks=remarks[:1])
+        [lines(diverged, "kept in x"), lines(healthy, "kept in x"), texts.once(remarks)]
         """
     )
     assert value[0].splitlines() == [
@@ -621,12 +624,12 @@ def test_of_several_sentences_the_worst_comes_first_and_each_once(inside: Inside
 def test_a_run_that_went_wrong_does_not_look_like_a_success(inside: Inside) -> None:
     value = inside(
         """
-        folder = host._output() / "runs" / "wrong"
+        folder = paths.output(paths.GENERATORS) / "runs" / "wrong"
         found = []
         for failed in (True, False):
-            progress = types.SimpleNamespace(trouble="It diverged.", figures="1.0 kimg", remarks=[], failed=failed)
+            ended = types.SimpleNamespace(trouble="It diverged.", figures="1.0 kimg", remarks=[], failed=failed)
             try:
-                host.NodeProgress("1").ended(progress, folder)
+                progress.NodeProgress("1").ended(ended, folder)
                 found.append(said[-1])
             except RuntimeError as error:
                 found.append([type(error).__name__, str(error)])
@@ -642,11 +645,11 @@ def test_a_stop_says_what_is_kept_and_how_to_go_on(inside: Inside, kept: bool) -
     value = inside(
         f"""
         import comfy.model_management
-        folder = host._output() / "runs" / "stopped 1"
+        folder = paths.output(paths.GENERATORS) / "runs" / "stopped 1"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "checkpoint.safetensors").unlink(missing_ok=True)
         if {kept}: (folder / "checkpoint.safetensors").touch()
-        shown = host.NodeProgress("1")
+        shown = progress.NodeProgress("1")
         shown.progress = types.SimpleNamespace(figures="3.5 kimg")
         try:
             with shown.until_stopped(folder):
@@ -683,7 +686,7 @@ def test_a_text_on_a_node_is_no_markdown_with_pictures_of_strangers(inside: Insi
     """The page draws it as Markdown, and would load what a title from the Hub names."""
     value = inside(
         """
-        host.say("![x](http://a/b.png) <img src='http://a'> [it](http://a)\\na_b *c*", "1")
+        texts.say("![x](http://a/b.png) <img src='http://a'> [it](http://a)\\na_b *c*", "1")
         said[-1]
         """
     )
@@ -699,12 +702,12 @@ def test_pictures_in_several_passes_are_those_of_one(inside: Inside) -> None:
             generator = core.load(core.examples.FOLDER / f"{name}.safetensors")
             latent = core.sample_noise(generator, range(150), labels=1 if generator.classes else None)
             one = generator.decode(latent, noise, 5)
-            found.append(float((host.decoded(generator, latent, noise, 5) - one).abs().max()))
+            found.append(float((progress.decoded(generator, latent, noise, 5) - one).abs().max()))
         generator = core.load(core.examples.FOLDER / "stylegan3-digits.safetensors")
         latent = core.sample_noise(generator, range(70), labels=1 if generator.classes else None)
         turned = core.Transform(0.1, 0.0, 90.0, 1.0, True).matrices(70)
         one = generator.decode(latent, transform=turned)
-        [*found, float((host.decoded(generator, latent, transform=turned) - one).abs().max())]
+        [*found, float((progress.decoded(generator, latent, transform=turned) - one).abs().max())]
         """
     )
     assert max(value) == 0
@@ -774,7 +777,7 @@ def test_a_folder_or_an_archive_of_input_is_read_and_its_classes_are_said(inside
             dataset, = call("LoadGANImageFolder", folder=name, **inputs)
             found.append([dataset.name, list(dataset.class_names), dataset.labels.tolist(), said[-1]])
         names = ["input/../packed.zip", "input/animals/../packed.zip", "input/none.zip", "packed.zip"]
-        [found, host.image_archives(), [refusal(host.resolve_images, name) is not None for name in names]]
+        [found, image_folders.image_archives(), [refusal(image_folders.resolve_images, name) is not None for name in names]]
         """
     )
     found, archives, refused = value

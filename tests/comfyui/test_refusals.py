@@ -31,10 +31,8 @@ from gan_core.examples import FOLDER as EXAMPLES
     [
         ({"preset": "stylegan9"}, "'stylegan9' not in ['dcgan'"),
         ({"objective": "luck"}, "'luck' not in ['preset'"),
-        ({"kimg": 0.0, "minutes": 0.0}, "Training needs an end: give a budget in kimg, in minutes, or both."),
-        ({"kimg": -1.0}, "A budget is a number from 0 up, and 0 kimg or 0 minutes means no limit of that kind."),
-        ({"kimg": float("nan")}, "A budget is a number from 0 up"),
-        ({"minutes": float("inf"), "kimg": 0.0}, "A budget is a number from 0 up"),
+        ({"kimg": -1.0}, "Value -1.0 smaller than min of 0.0: kimg"),
+        ({"minutes": float("inf")}, "Value inf bigger than max of 100000.0: minutes"),
         (
             {"run_name": "../x"},
             '"../x" cannot be the name of a run: it is used for a folder, so keep it short, and leave out',
@@ -112,6 +110,22 @@ def test_a_prefix_that_names_no_file_is_not_queued(comfy: Comfy, prefix: str) ->
 
 
 # Before it works.
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"kimg": 0.0, "minutes": 0.0}, "Training needs an end: give a budget in kimg (thousand images), in minutes, or"),
+        ({"kimg": float("nan")}, "A budget is more than 0 kimg or minutes, not nan."),
+    ],
+    ids=["no end", "nan"],
+)
+def test_a_training_needs_an_end(comfy: Comfy, changes: dict, reason: str) -> None:
+    graph = Graph()
+    train(graph, load_folder(graph, EXAMPLE_FOLDER), **{"run_name": "never", **changes})
+    sentence = comfy.error_of(graph)
+    assert sentence.startswith(reason) and is_sentence(sentence)
+    assert not (comfy.output / "gan" / "runs" / "never").exists()
 
 
 def test_fewer_pictures_than_a_batch_is_a_sentence(comfy: Comfy) -> None:

@@ -1,0 +1,85 @@
+"""The device that ComfyUI computes on, and its memory."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+import comfy.model_management
+import comfy.utils
+import torch
+
+from ...gan_core import Generator
+
+DECODE_BYTES = 1 << 30
+"""Bytes for the activations of one decoding pass, generously."""
+
+
+def current() -> torch.device:
+    """The device that ComfyUI computes on."""
+    return comfy.model_management.get_torch_device()
+
+
+@contextlib.contextmanager
+def training() -> Iterator[None]:
+    """Frees the device's memory for a training, and leaves the inference mode that ComfyUI runs nodes in."""
+    comfy.model_management.unload_all_models()
+    comfy.model_management.soft_empty_cache()
+    try:
+        with torch.inference_mode(False), torch.enable_grad():
+            yield
+    finally:
+        comfy.model_management.soft_empty_cache()
+
+
+@contextlib.contextmanager
+def on_device(generator: Generator, room: int = DECODE_BYTES) -> Iterator[None]:
+    """Puts a generator's weights on ComfyUI's device for a while; between uses they take none of its memory.
+
+    room: bytes that are freed for the activations.
+    """
+    there = current()
+    if there.type != "cpu":
+        weights = sum(tensor.nbytes for tensor in generator.module.state_dict().values())
+        comfy.model_management.free_memory(weights + room, there)
+    generator.module.to(there)
+    try:
+        yield
+    finally:
+        generator.module.to("cpu")
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether it is the device's memory that an error is about."""
+    return comfy.model_management.is_oom(error)
+
+
+def in_tiles(
+    function: Callable[[torch.Tensor], torch.Tensor],
+    whole: torch.Tensor,
+    sides: tuple[int, int],
+    overlap: int,
+    scale: float,
+    channels: int,
+    unit: int = 1,
+) -> torch.Tensor:
+    """What a function makes of something large, [B, C, H, W], put together from what it makes of parts, [1, C, h, w].
+
+    sides, overlap: width and height of a part, and what it shares with the next, in units of so many values. scale: of
+    a side, from a part to what is made of it. channels: of what is made.
+
+    The mean of three ways to cut it, as core's own VAE does it: in upright, lying and square parts.
+    """
+    width, height = sides
+    ways = [(width // 2, height * 2), (width * 2, height // 2), (width, height)]
+    cuts = [(unit * x, unit * y, unit * min(overlap, x // 2, y // 2)) for x, y in ways]
+    steps = sum(comfy.utils.get_tiled_scale_steps(whole.shape[3], whole.shape[2], *cut) for cut in cuts)
+    bar = comfy.utils.ProgressBar(len(whole) * steps)
+    there = comfy.model_management.intermediate_device()
+    results = [
+        comfy.utils.tiled_scale(whole, function, *cut, scale, channels, output_device=there, pbar=bar) for cut in cuts
+    ]
+    return (results[0] + results[1] + results[2]) / 3
+
+
+def to_intermediate(tensor: torch.Tensor) -> torch.Tensor:
+    """On the device and in the type that ComfyUI passes between nodes."""
+    return tensor.to(comfy.model_management.intermediate_device(), comfy.model_management.intermediate_dtype())

@@ -1,0 +1,49 @@
+"""Texts on a node while it works, and in ComfyUI's log."""
+
+import logging
+import re
+import sys
+from collections.abc import Sequence
+
+from comfy_execution.utils import get_executing_context
+from server import PromptServer
+
+from ...gan_core import ImageDataset
+from ...gan_core.errors import cleaned
+
+
+def say(text: str, node_id: str | None = None) -> None:
+    """Shows a text on a node, in as many lines as it has: on the one that is at work, where none is named."""
+    context = get_executing_context()
+    node_id = node_id or (context.node_id if context else None)
+    if node_id is not None:
+        PromptServer.instance.send_progress_text("\n".join(map(_plain, text.split("\n"))), node_id)
+
+
+def once(lines: Sequence[str]) -> list[str]:
+    """Those of some sentences that say more than the others; when a thing was seen is left out where it is said again
+    with what came of it."""
+    bare = [re.sub(r"^At [\d.]+ kimg: ", "", line) for line in lines]
+    return [
+        line
+        for place, line in enumerate(lines)
+        if not any(bare[place] in other for other in bare[:place])
+        and not any(bare[place] in other and bare[place] != other for other in bare[place + 1 :])
+    ]
+
+
+def log(text: str, level: int = logging.INFO) -> None:
+    """Writes a text into ComfyUI's log, as the console can print it: one redirected on Windows knows few characters."""
+    encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
+    logging.log(level, "GAN Studio: %s", cleaned(text).encode(encoding, "replace").decode(encoding))
+
+
+def report_skipped(dataset: ImageDataset) -> None:
+    """Names the files that could not be used, in ComfyUI's log."""
+    for file, reason in list(dataset.skipped.items())[:20]:
+        log(f"skipped {file}: {reason}", logging.WARNING)
+
+
+def _plain(line: str) -> str:
+    """A line that is read as it is where the page takes it for Markdown: a title could name an image to be loaded."""
+    return cleaned(line).replace("<", "‹").replace("](", "] (")
