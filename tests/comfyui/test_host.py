@@ -28,11 +28,8 @@ START = """
     sys.modules["pack"] = pack
     nodes = importlib.import_module("pack.nodes")
     types_ = importlib.import_module("pack.nodes.types")
-    consent, device, errors, image_folders, paths, previews, progress, saving, texts, version = (
-        importlib.import_module(f"pack.nodes.host.{name}") for name in (
-            "consent", "device", "errors", "image_folders", "paths", "previews", "progress", "saving", "texts", "version"
-        )
-    )
+    for name in ("consent", "image_folders", "paths", "previews", "progress", "saving", "texts", "version"):
+        globals()[name] = importlib.import_module(f"pack.nodes.host.{name}")
     Path, steering = paths.Path, paths.steering
     core = importlib.import_module("pack.gan_core")
     InputError = core.InputError
@@ -544,7 +541,8 @@ def test_a_linked_folder_of_images_is_listed_and_read(inside: Inside, linked: Pa
     names = inside("image_folders.image_folders()")
     assert {"input/far", "input/far/cats"} <= set(names)
     assert not [name for name in names if name.startswith("input/round")]
-    assert inside("str(image_folders.resolve_image_folder('input/far/cats'))") == str(inside.base / "input" / "far" / "cats")
+    cats = inside("str(image_folders.resolve_image_folder('input/far/cats'))")
+    assert cats == str(inside.base / "input" / "far" / "cats")
 
 
 def test_generators_are_saved_in_linked_folders(inside: Inside, linked: Path) -> None:
@@ -777,7 +775,8 @@ def test_a_folder_or_an_archive_of_input_is_read_and_its_classes_are_said(inside
             dataset, = call("LoadGANImageFolder", folder=name, **inputs)
             found.append([dataset.name, list(dataset.class_names), dataset.labels.tolist(), said[-1]])
         names = ["input/../packed.zip", "input/animals/../packed.zip", "input/none.zip", "packed.zip"]
-        [found, image_folders.image_archives(), [refusal(image_folders.resolve_images, name) is not None for name in names]]
+        refused = [refusal(image_folders.resolve_images, name) is not None for name in names]
+        [found, image_folders.image_archives(), refused]
         """
     )
     found, archives, refused = value

@@ -115,7 +115,7 @@ def test_a_prefix_that_names_no_file_is_not_queued(comfy: Comfy, prefix: str) ->
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"kimg": 0.0, "minutes": 0.0}, "Training needs an end: give a budget in kimg (thousand images), in minutes, or"),
+        ({"kimg": 0.0, "minutes": 0.0}, "Training needs an end: give a budget in kimg (thousand images), in minutes"),
         ({"kimg": float("nan")}, "A budget is more than 0 kimg or minutes, not nan."),
     ],
     ids=["no end", "nan"],
