@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 
 import gan_core
-from gan_core import ImageDataset, TrainConfig, charts
+from gan_core import ImageDataset, TrainConfig
+from gan_core.cli.charts import line_chart
 from gan_core.media import image as pictures
 from gan_core.metrics.coverage import density_and_coverage
 from gan_core.metrics.features import Extractor, efficientnet_lite0
@@ -74,7 +75,7 @@ def run(
     }
     figures |= _verdict(curves, [*(presets or PRESETS[data])])
     if chart is not None:
-        charts.line_chart(_lines(curves), chart, f"{data}, {minutes:g} minutes of one thread", "CPU seconds", ["KID"])
+        line_chart(_lines(curves), chart, f"{data}, {minutes:g} minutes of one thread", "CPU seconds", ["KID"])
         print(f"Drawn: {chart}")
     return figures
 

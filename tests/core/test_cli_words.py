@@ -113,10 +113,10 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def refused(*_: object, **__: object) -> None:
         raise gan_core.InputError("Not here.")
 
-    monkeypatch.setattr("gan_core.cli.reading", read)
-    monkeypatch.setattr("gan_core.cli.pictures.save_png", saved)
-    for name in ("train", "hub.fetching", "hub.publishing"):
-        monkeypatch.setattr(f"gan_core.cli.{name}", refused)
+    monkeypatch.setattr("gan_core.cli.datasets.reading", read)
+    monkeypatch.setattr("gan_core.media.image.save_png", saved)
+    for name in ("cli.train.train", "hub.fetching", "hub.publishing"):
+        monkeypatch.setattr(f"gan_core.{name}", refused)
     return folder
 
 

@@ -8,7 +8,7 @@ import torch
 from PIL import Image, ImageFont
 
 from gan_core import InputError
-from gan_core.charts import line_chart, loss_chart
+from gan_core.cli.charts import line_chart, loss_chart
 from gan_core.media.image import GAP, contact_sheet, grid, save_png, table, to_pictures, to_pixels
 from gan_core.training.history import Record
 

@@ -267,7 +267,7 @@ def test_who_stops_before_the_first_step_is_not_told_that_anything_is_kept(photo
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gan_core.cli.train", interrupted)
+    monkeypatch.setattr("gan_core.cli.train.train", interrupted)
     command = ["train", str(photos), "--out", str(tmp_path / "run"), "--size", "16", "--kimg", "0.01"]
     result = CliRunner().invoke(main, command)
     assert (result.exit_code, result.stderr.splitlines()[-1]) == (130, "Stopped before anything was learned.")

@@ -1,11 +1,11 @@
-"""Charts of a run, for people."""
+"""Charts of a run as PNG files. They need matplotlib, which ComfyUI does not have."""
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from .errors import InputError
-from .files import replacing
-from .training.history import Panels, Record
+from ..errors import InputError
+from ..files import replacing
+from ..training.history import Panels, Record
 
 Lines = Mapping[str, Sequence[tuple[float, float]]]
 """What each line is called, and its points."""

@@ -1,0 +1,89 @@
+"""Commands that measure a generator against a folder of images: measure, likelihood."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+from tqdm import tqdm
+
+from ..data.images import CHANNELS
+from ..generator import load
+from ..losses.reconstruction import LIKELIHOODS
+from ..metrics import measuring
+from ..metrics.likelihood import elbo, importance_weighted
+from ..names import called
+from ..training.devices import best_device
+from .datasets import fit_option, read_dataset
+from .paths import Place
+from .printing import say_json
+
+
+@click.command("measure")
+@click.argument("weights", type=Place())
+@click.argument("data", type=Place())
+@click.option(
+    "--count", type=int, default=2000, show_default=True, help="Images made, and read at most: 10 to 10,000 of each."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the first picture; the others follow.")
+@click.option("--labels", is_flag=True, help="Read classes, as train does, and make them in their proportions.")
+@fit_option
+@click.option("--save", is_flag=True, help="Write the figures into the card of the file WEIGHTS too.")
+def measure_command(weights: Path, data: Path, count: int, seed: int, labels: bool, fit: str, save: bool) -> None:
+    """Says how near the pictures of the generator in the file WEIGHTS come to the images in the folder DATA, as JSON.
+
+    kid is a distance, 0 at best; coverage and recall say how much of the images it makes, precision and density how
+    good its pictures are. They count by the features of a network, which a sentence says how to install. Images that it
+    has not learned from are the ones to ask about.
+    """
+    generator = load(weights)
+    channels = {count: name for name, count in CHANNELS.items()}[generator.config.channels]
+    dataset = read_dataset(data, size=generator.size, channels=channels, fit=fit, labels=labels)
+    device = best_device()
+    generator.module.to(device)
+    steps = measuring(generator, dataset, count, seed, device)
+    step = next(steps)  # what cannot begin is said before a bar is drawn
+    with tqdm(total=step.total, desc=f"measuring {called(weights)}", unit="image", leave=False, delay=1) as bar:
+        for step in steps:
+            bar.update(step.done - bar.n)
+    report = step.report
+    assert report is not None
+    if save:
+        generator.module.to("cpu")
+        report.on(generator).save(weights)
+    say_json(asdict(report))
+
+
+@click.command("likelihood")
+@click.argument("weights", type=Place())
+@click.argument("data", type=Place())
+@click.option(
+    "--likelihood",
+    type=click.Choice(list(LIKELIHOODS)),
+    default=next(iter(LIKELIHOODS)),
+    show_default=True,
+    help="How grey levels are counted: as odds of black and white, or with normal or Laplace noise.",
+)
+@click.option(
+    "--samples", type=int, default=0, show_default=True, help="Draws for each image of a tighter estimate; 0: none."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Decides the draws.")
+@fit_option
+def likelihood_command(weights: Path, data: Path, likelihood: str, samples: int, seed: int, fit: str) -> None:
+    """Says how likely the VAE in the file WEIGHTS finds the images in the folder DATA, as JSON.
+
+    nats is a bound on -log p of an image, which training brings down; importance_weighted_nats comes nearer to it with
+    every sample. Images that it has not learned from are the ones to ask about.
+    """
+    generator = load(weights)
+    channels = {count: name for name, count in CHANNELS.items()}[generator.config.channels]
+    images = read_dataset(data, size=generator.size, channels=channels, fit=fit).images
+    bound = elbo(generator, images, likelihood, seed)
+    facts = asdict(bound)
+    del facts["of_each"]
+    if samples:
+        scale = None if LIKELIHOODS[likelihood].binary else bound.scale
+        estimate = importance_weighted(generator, images, samples, likelihood, seed, scale)
+        facts |= {"importance_weighted_nats": float(estimate.mean()), "samples": samples}
+    say_json({"images": len(images), "likelihood": likelihood, **facts})

@@ -1,0 +1,32 @@
+"""What a command prints: lines and JSON that no file's title can turn into codes for the terminal."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from ..errors import cleaned
+
+
+def say(text: str, err: bool = False) -> None:
+    """Prints lines, without what in a file's title or a name would command the terminal."""
+    click.echo("\n".join(map(cleaned, text.split("\n"))), err=err)
+
+
+def say_json(facts: object) -> None:
+    """Prints a value as JSON, with escapes for what should not or cannot be printed."""
+    text = json.dumps(facts, indent=2, ensure_ascii=False)
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(facts, indent=2)
+    click.echo("".join(sign if sign == "\n" or cleaned(sign) == sign else f"\\u{ord(sign):04x}" for sign in text))
+
+
+def say_where(folder: Path, *names: str) -> None:
+    """Says where files are; of what could not be written, that has been said."""
+    for name in filter(lambda name: (folder / name).exists(), names):
+        say(f"{name:24} {folder / name}")
