@@ -96,3 +96,11 @@ def _ids(tree: ast.AST) -> set[str]:
         if isinstance(node, ast.Assign) and "NODE_CLASS_MAPPINGS" in map(ast.unparse, node.targets):
             found |= set(node.value.keys) if isinstance(node.value, ast.Dict) else set()
     return {each.value for each in found if isinstance(each, ast.Constant) and isinstance(each.value, str)}
+
+
+def test_only_the_host_imports_comfyuis_own_modules() -> None:
+    own = re.compile(
+        r"^(?:from|import) (?:comfy|comfy_execution|comfyui_version|folder_paths|server|execution)\b", re.M
+    )
+    found = {path.relative_to(ROOT / "nodes") for path in SOURCES if own.search(path.read_text(encoding="utf-8"))}
+    assert found and {path.parts[0] for path in found} == {"host"}
