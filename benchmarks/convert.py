@@ -89,5 +89,5 @@ def _first(path: Path) -> dict[str, Tensor]:
         return _read(file, next(foreign.candidates(file)))
 
 
-def _read(file: torch_files.TorchFile, found: foreign.Weights) -> dict[str, Tensor]:
+def _read(file: torch_files.TorchFile, found: foreign.Candidate) -> dict[str, Tensor]:
     return {name: file.tensor(stored) for name, stored in found.tensors.items()}

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from gan_core.architectures import stylegan2
+from gan_core.foreign.layouts import nvidia_stylegan2
 
 from .measure import Figures, interleaved, ratio, spread
 
@@ -74,7 +75,7 @@ def _ours(side: int, base: int, theirs: Any) -> Any:
     config = stylegan2.StyleGAN2Config(side, 3, stylegan2.widths(side, base))
     network = stylegan2.StyleGAN2Generator(config).eval().requires_grad_(False)
     if theirs is not None:
-        network.load_state_dict(stylegan2.from_original(theirs.state_dict()))
+        network.load_state_dict(nvidia_stylegan2.LAYOUT.convert(theirs.state_dict()))
     return network
 
 

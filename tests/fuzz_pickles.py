@@ -15,7 +15,7 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "core"),
 
 import torch  # noqa: E402, F401 - before the instrumentation, which is for our own code
 
-with atheris.instrument_imports(include=["gan_core.weights"]):
+with atheris.instrument_imports(include=["gan_core.foreign"]):
     from gan_core.foreign import state_dicts as foreign
     from gan_core.foreign import torch_files
 

@@ -1,7 +1,7 @@
 """The network families. A new one is one new file, and one line here."""
 
 from ..errors import InputError
-from .architecture import Architecture, Shapes, proportions, size_of, start_for
+from .architecture import Architecture, Shapes, has_tensors, proportions, size_of, start_for
 from .autoencoder_kl import ARCHITECTURE as AUTOENCODER_KL
 from .conv_vae import ARCHITECTURE as CONV_VAE
 from .dcgan import ARCHITECTURE as DCGAN
@@ -12,7 +12,17 @@ from .stylegan2 import ARCHITECTURE as STYLEGAN2
 from .stylegan3 import ARCHITECTURE as STYLEGAN3
 from .taesd_vae import ARCHITECTURE as TAESD_VAE
 
-__all__ = ["ARCHITECTURES", "Architecture", "Shapes", "by_name", "detect", "proportions", "size_of", "start_for"]
+__all__ = [
+    "ARCHITECTURES",
+    "Architecture",
+    "Shapes",
+    "by_name",
+    "detect",
+    "has_tensors",
+    "proportions",
+    "size_of",
+    "start_for",
+]
 
 ARCHITECTURES = (DCGAN, STYLEGAN2, STYLEGAN3, R3GAN, FASTGAN, LIGHTWEIGHT_GAN, CONV_VAE, TAESD_VAE, AUTOENCODER_KL)
 

@@ -70,6 +70,15 @@ class Architecture:
     """What its synthesis takes besides styles: "noise", "transform"."""
 
 
+def has_tensors(shapes: Shapes, required: Mapping[str, int], optional: Mapping[str, int] | None = None) -> bool:
+    """Whether a state dict has all the required tensors, each with that number of dimensions.
+
+    Those of the optional ones that it has need theirs too.
+    """
+    present = {name: number for name, number in (optional or {}).items() if name in shapes}
+    return all(len(shapes.get(name, ())) == number for name, number in {**required, **present}.items())
+
+
 SMALLEST_START, LARGEST_START = 2, 16
 """Of the height and width of the first block of features."""
 

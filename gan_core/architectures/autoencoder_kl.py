@@ -7,17 +7,14 @@ value. It is opened, used, and has its decoder tuned here; from scratch it is a 
 Latents are as the network has them: what a diffusion model multiplies them by is that model's.
 """
 
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TypeVar
 
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import InputError
-from .architecture import Architecture, Shapes, padded
+from .architecture import Architecture, Shapes, has_tensors, padded
 from .taesd_vae import SIDE_OF_A_BARE_FILE
 
 WIDEST = 2**12
@@ -265,91 +262,22 @@ class Double(nn.Module):
         return self.conv(functional.interpolate(x, scale_factor=2.0, mode="nearest"))
 
 
-Value = TypeVar("Value")
-
-PREFIXES = ("", "first_stage_model.", "vae.")
-"""What stands before the VAE's names: in its own file, in a checkpoint of Stable Diffusion, among other models."""
-
-_BESIDES = ("loss.", "model_ema.")
-"""Where a VAE's training checkpoint has other networks."""
-
-_PLACES = (
-    (r"encoder\.down\.([0-9]+)\.block\.([0-9]+)\.", r"encoder.down_blocks.\1.resnets.\2."),
-    (r"encoder\.down\.([0-9]+)\.downsample\.", r"encoder.down_blocks.\1.downsamplers.0."),
-    (r"decoder\.up\.([0-9]+)\.block\.([0-9]+)\.", r"decoder.up_blocks.\1.resnets.\2."),
-    (r"decoder\.up\.([0-9]+)\.upsample\.", r"decoder.up_blocks.\1.upsamplers.0."),
-    (r"(en|de)coder\.mid\.block_1\.", r"\1coder.mid_block.resnets.0."),
-    (r"(en|de)coder\.mid\.block_2\.", r"\1coder.mid_block.resnets.1."),
-    (r"(en|de)coder\.mid\.attn_1\.", r"\1coder.mid_block.attentions.0."),
-    (r"(en|de)coder\.norm_out\.", r"\1coder.conv_norm_out."),
-)
-"""What the beginning of a name in latent-diffusion's layout is in ours."""
-
-_LAYERS = {
-    "nin_shortcut": "conv_shortcut",
-    "norm": "group_norm",
-    **dict.fromkeys(("q", "query"), "to_q"),
-    **dict.fromkeys(("k", "key"), "to_k"),
-    **dict.fromkeys(("v", "value"), "to_v"),
-    **dict.fromkeys(("proj_out", "proj_attn"), "to_out.0"),
-}
-"""What the last layer in a name is: in latent-diffusion's layout, and in older files of diffusers."""
-
-
-def is_original(shapes: Shapes) -> bool:
-    """Whether a state dict has such a VAE under latent-diffusion's names, which most files carry, or under those of
-    older versions of diffusers; perhaps behind a prefix."""
-    renamed = _renamed(shapes)
-    query = renamed.get(_QUERY, ())
-    return not _detect(shapes) and _detect({**renamed, _QUERY: query[:2] if query[2:] in ((), (1, 1)) else query})
-
-
-def from_original(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state dict of a VAE in latent-diffusion's layout, or in that of older versions of diffusers, as ours.
-
-    What a checkpoint has besides its VAE is left out. Attention's 1x1 convolutions become the matrices that they are.
-    """
-    return {
-        name: tensor.flatten(1) if ".attentions.0.to_" in name and tensor.shape[2:] == (1, 1) else tensor
-        for name, tensor in _renamed(tensors).items()
-    }
-
-
-def _renamed(tensors: Mapping[str, Value]) -> dict[str, Value]:
-    """The VAE's tensors under our names, as far as they have one."""
-    prefix = next((prefix for prefix in PREFIXES if f"{prefix}decoder.conv_in.weight" in tensors), None)
-    if prefix is None:
-        return {}
-    parts = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-    parts = {name: tensor for name, tensor in parts.items() if not name.startswith(_BESIDES)}
-    numbers = [int(found[1]) for found in map(_UP_BLOCK.match, parts) if found]
-    return {_our_name(name, max(numbers, default=0)): tensor for name, tensor in parts.items()}
-
-
-def _our_name(name: str, last_up_block: int) -> str:
-    # latent-diffusion counts a decoder's blocks from the picture, diffusers in the order in which they are passed.
-    name = _UP_BLOCK.sub(lambda found: f"decoder.up.{last_up_block - int(found[1])}.", name)
-    for theirs, ours in _PLACES:
-        name = re.sub(f"^{theirs}", ours, name)
-    return re.sub(r"(?<=\.)\w+(?=\.(weight|bias)$)", lambda layer: _LAYERS.get(layer[0], layer[0]), name)
-
-
-_UP_BLOCK = re.compile(r"decoder\.up\.([0-9]|[1-9][0-9])\.")
-_QUERY = "encoder.mid_block.attentions.0.to_q.weight"
+QUERY = "encoder.mid_block.attentions.0.to_q.weight"
+"""A matrix here; older files keep it as a 1x1 convolution."""
 
 
 def _detect(shapes: Shapes) -> bool:
-    dimensions = {
+    required = {
         "encoder.conv_in.weight": 4,
         "encoder.conv_out.weight": 4,
         "encoder.down_blocks.0.resnets.0.conv1.weight": 4,
-        _QUERY: 2,
+        QUERY: 2,
         "decoder.conv_in.weight": 4,
         "decoder.conv_out.weight": 4,
         "decoder.up_blocks.0.resnets.0.conv1.weight": 4,
     }
     return (
-        all(len(shapes.get(name, ())) == number for name, number in dimensions.items())
+        has_tensors(shapes, required)
         # Otherwise its encoder says no variance: a VAE with a codebook is so.
         and shapes["encoder.conv_out.weight"][0] == 2 * shapes["decoder.conv_in.weight"][1]
     )

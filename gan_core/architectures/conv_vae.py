@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..platforms import in_order
-from .architecture import Architecture, Shapes, check_channels, check_proportions, size_of
+from .architecture import Architecture, Shapes, check_channels, check_proportions, has_tensors, size_of
 from .layers.mixture import GaussianMixture
 
 LARGEST_SIDE = 256
@@ -163,11 +163,11 @@ def _kernel_size(size: tuple[int, int]) -> tuple[int, int]:
 def _detect(shapes: Shapes) -> bool:
     halvings = _halvings(shapes)
     stages = len(halvings)
-    named = {f"encoder.{stages + 1}.weight": 2, "decoder.0.weight": 2, f"decoder.{stages + 1}.3.bias": 1}
+    required = {f"encoder.{stages + 1}.weight": 2, "decoder.0.weight": 2, f"decoder.{stages + 1}.3.bias": 1}
     return (
         1 <= stages <= MOST_STAGES
         and all(len(shape) == 4 and {*shape[2:]} <= {3, 4} for shape in halvings)
-        and all(len(shapes.get(name, ())) == dimensions for name, dimensions in named.items())
+        and has_tensors(shapes, required)
     )
 
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from ..errors import InputError
-from .architecture import Architecture, Shapes, check_channels, check_start, label_embedding, label_weights
+from .architecture import Architecture, Shapes, check_channels, check_start, has_tensors, label_embedding, label_weights
 from .layers.convolution import Conv2d
 from .layers.piecewise_linear import leaky_relu_
 
@@ -233,12 +233,11 @@ def _as_it_is(module: nn.Module) -> nn.Module:
 
 
 def _detect(shapes: Shapes) -> bool:
-    named = {"project.weight": 2, "norm.running_mean": 1, "stages.0.conv.weight": 4, "to_image.weight": 4}
+    required = {"project.weight": 2, "norm.running_mean": 1, "stages.0.conv.weight": 4, "to_image.weight": 4}
     convolutions = [shape for name, shape in shapes.items() if name.endswith(".conv.weight")]
     return (
-        all(len(shapes.get(name, ())) == dimensions for name, dimensions in named.items())
+        has_tensors(shapes, required, optional={"embed.weight": 2})
         and all(len(shape) == 4 for shape in convolutions)
-        and len(shapes.get("embed.weight", (0, 0))) == 2
         and len(convolutions) <= MOST_CONVOLUTIONS
     )
 

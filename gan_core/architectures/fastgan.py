@@ -9,21 +9,18 @@ Projected GAN's generator is the same with z at unit length, two convolutions in
 no tanh. With classes, the label's embedding sets the gain and bias of every batch norm in the stages.
 """
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import reduce
 from itertools import count, takewhile
-from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import InputError
-from .architecture import Architecture, Shapes, as_vectors, check_channels, check_start, label_embedding
+from .architecture import Architecture, Shapes, as_vectors, check_channels, check_start, has_tensors, label_embedding
 from .fastgan_discriminator import FastGANDiscriminator
-from .fastgan_layers import Excitation, Layer, Noise, gated, initialise
+from .layers.fastgan import Excitation, Layer, Noise, gated, initialise
 
 SIDES = (64, 128, 256, 512, 1024)
 """Of square images from a first block of 4x4, which is doubled four to eight times. With fewer doublings, no stage
@@ -184,179 +181,15 @@ class Stage(nn.Module):
         return x if self.excitation is None else x * self.excitation(small[self.index - 3])
 
 
-def is_original(shapes: Shapes) -> bool:
-    """Whether a state dict has the tensors of one of the public FastGAN or Projected GAN generators."""
-    names = {name.removesuffix("_orig"): shape for name, shape in _plainly_named(shapes).items()}
-    dimensions = {"init.init.0.weight": 4, "init.init.1.running_mean": 1, "se_64.main.1.weight": 4, "to_big.weight": 4}
-    return all(len(names.get(name, ())) == number for name, number in dimensions.items())
-
-
-def from_original(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state dict of a public FastGAN or Projected GAN generator as ours.
-
-    Theirs divide each weight by its spectral norm (Miyato et al. 2018) whenever it is used; ours hold the quotient.
-    What no image depends on is left out: the picture of 128x128 pixels that FastGAN makes besides, for its
-    discriminator, and the stage that a Projected GAN of 128x128 has but does not use.
-
-    Raises InputError for a tensor that does not belong, and where one is missing.
-    """
-    weights = _without_spectral_norm(_plainly_named(tensors))
-    unused = _unused(weights)
-    ours: dict[str, Tensor] = {}
-    for name, tensor in weights.items():
-        if name.startswith(unused):
-            continue
-        found = _our_names(name, two=f"{name.split('.')[0]}.5.weight" in weights)
-        if not found or not ours.keys().isdisjoint(found):
-            raise InputError(f"It is like a FastGAN, but has {name}, which belongs to none that is known here.")
-        ours |= {place: tensor.clone() for place in found} if len(found) > 1 else {found[0]: tensor}
-    check_complete(ours, ARCHITECTURE, "a FastGAN")
-    return ours
-
-
-# Three spellings are known: that of FastGAN's authors (odegeasslbc/FastGAN-pytorch), which Projected GAN's repeat
-# (autonomousvision/projected-gan), and that of another implementation (by silentz), from which the fastgan-few-shot
-# models of the HugGAN sprint come; all of the last make 1024x1024 pixels.
-_SPELLINGS = (
-    (re.compile(r"^module\."), ""),
-    (re.compile(r"^synthesis\."), ""),
-    (re.compile(r"^_init\._layers\."), "init.init."),
-    (re.compile(r"^_upsample_(\d{1,4})\._layers\."), r"feat_\1."),
-    (re.compile(r"^_sle_(\d{1,4})\._layers\."), r"se_\1.main."),
-    (re.compile(r"^_out_1024\.0\."), "to_big."),
-    (re.compile(r"^_out_128\.0\."), "to_128."),
-    (re.compile(r"\._conv\."), "."),
-    (re.compile(r"\._weight$"), ".weight"),
-)
-
-Value = TypeVar("Value")
-
-
-def _plainly_named(values: Mapping[str, Value]) -> dict[str, Value]:
-    """By the names that FastGAN's authors give."""
-    return {
-        reduce(lambda name, spelling: spelling[0].sub(spelling[1], name), _SPELLINGS, name): value
-        for name, value in values.items()
-    }
-
-
-def _without_spectral_norm(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    folded = {}
-    for name, tensor in tensors.items():
-        if name.endswith("weight_orig"):
-            plain = name.removesuffix("_orig")
-            u, v = tensors.get(f"{plain}_u"), tensors.get(f"{plain}_v")
-            if u is None or v is None:
-                raise InputError(f"It has {name} but no {plain}_u or {plain}_v, so that its spectral norm is unknown.")
-            # A transposed convolution has its outputs second.
-            folded[plain] = over_spectral_norm(name, tensor, u, v, outputs=1 if name.startswith("init.") else 0)
-        elif not (name.endswith(("weight_u", "weight_v")) and f"{name[:-2]}_orig" in tensors):
-            folded[name] = tensor
-    return folded
-
-
-def over_spectral_norm(name: str, weight: Tensor, u: Tensor, v: Tensor, outputs: int) -> Tensor:
-    """weight / (u^T W v), as torch computes it in evaluation. W is the weight as a matrix with a row for each output.
-
-    weight: of any shape, its outputs in the dimension `outputs`; u, v: as torch.nn.utils.spectral_norm keeps them.
-
-    Raises InputError where they do not fit together.
-    """
-    fits = weight.ndim >= 2 and u.ndim == v.ndim == 1 and len(u) == weight.shape[outputs]
-    if not fits or len(u) * len(v) != weight.numel():
-        raise InputError(
-            f"Its {name} of shape {list(weight.shape)} does not fit the vectors of its spectral norm, of shapes "
-            f"{list(u.shape)} and {list(v.shape)}."
-        )
-    try:
-        matrix = weight.float().transpose(0, outputs).flatten(1)
-        norm = torch.dot(u.float(), torch.mv(matrix, v.float()))
-        if not norm.isfinite() or norm == 0:
-            raise InputError(f"Its {name} has a spectral norm of {norm.item()}, by which nothing can be divided.")
-        return weight.float() / norm
-    except RuntimeError as error:
-        raise InputError(f"Its {name} cannot be computed with ({error}).") from None
-
-
-def _unused(weights: Mapping[str, Tensor]) -> tuple[str, ...]:
-    """Beginnings of the names that no image depends on."""
-    inputs = weights["to_big.weight"].shape[1:2] if "to_big.weight" in weights else ()
-    excited = {
-        side: weights[f"se_{side}.main.3.weight"].shape[:1] for side in SIDES if f"se_{side}.main.3.weight" in weights
-    }
-    if 512 not in excited and inputs == excited.get(128) != excited.get(256):
-        return "to_128.", "feat_256.", "se_256."
-    return ("to_128.",)
-
-
-_OUTSIDE_STAGES = {"init.init.0.": "project.", "init.init.1.": "norm.", "to_big.": "to_image.", "embed.": "embed."}
-_EXCITATION = {"main.1.weight": "squeeze.weight", "main.3.weight": "excite.weight"}
-_STAGE_OF_ONE = {"1.": "0.conv.", "2.": "0.norm."}
-_STAGE_OF_TWO = {
-    **{"1.": "0.conv.", "2.weight": "0.noise.strength", "3.": "0.norm."},
-    **{"5.": "1.conv.", "6.weight": "1.noise.strength", "7.": "1.norm."},
-}
-_LABELLED_STAGE = {
-    **{"conv.": "0.conv.", "bn.stored_": "0.norm.running_", "bn.": "0.norm."},
-    **{"conv1.": "0.conv.", "bn1.stored_": "0.norm.running_", "bn1.": "0.norm."},
-    **{"conv2.": "1.conv.", "bn2.stored_": "1.norm.running_", "bn2.": "1.norm."},
-}
-
-
-def _our_names(name: str, two: bool) -> list[str]:
-    """What one of their tensors is called here; nothing for one that is not known. two: of a stage of two convolutions
-    in a row."""
-    for theirs, ours in _OUTSIDE_STAGES.items():
-        if name.startswith(theirs):
-            return [ours + name.removeprefix(theirs)]
-    found = re.fullmatch(r"(feat|se)_(8|16|32|64|128|256|512|1024)\.(.+)", name)
-    if not found:
-        return []
-    kind, side, rest = found.groups()
-    stage = f"stages.{int(side).bit_length() - 4}."
-    if kind == "se":
-        return [f"{stage}excitation.{_EXCITATION[rest]}"] if rest in _EXCITATION else []
-    if rest == "noise.weight":
-        return [f"{stage}layers.{layer}.noise.strength" for layer in (0, 1)]  # which share it
-    for theirs, ours in {**(_STAGE_OF_TWO if two else _STAGE_OF_ONE), **_LABELLED_STAGE}.items():
-        if rest.startswith(theirs):
-            return [f"{stage}layers.{ours}{rest.removeprefix(theirs)}"]
-    return []
-
-
-def check_complete(tensors: Mapping[str, Tensor], architecture: Architecture, like: str) -> None:
-    """Raises InputError unless a translated state dict has just the tensors of one of the family's generators.
-
-    like: what the state dict is like, for people.
-    """
-    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    if not architecture.detect(shapes):
-        raise InputError(f"It is like {like}, but its first or last layers are missing.")
-    try:
-        config = architecture.config_from(shapes)
-    except InputError as error:
-        raise InputError(f"It is like {like}, but of a shape that cannot be: {error}") from None
-    with torch.device("meta"):
-        expected = architecture.generator(config).state_dict()
-    for name in expected:
-        if name not in tensors:
-            raise InputError(f"It is like {like}, but what would be {name} here is missing.")
-    for name in tensors:
-        if name not in expected:
-            raise InputError(f"It is like {like}, but has what would be {name} here, and none has that.")
-
-
 def _detect(shapes: Shapes) -> bool:
-    dimensions = {
+    required = {
         "project.weight": 4,
         "norm.running_mean": 1,
         "stages.0.layers.0.conv.weight": 4,
         "stages.3.excitation.squeeze.weight": 4,
         "to_image.weight": 4,
     }
-    return all(len(shapes.get(name, ())) == number for name, number in dimensions.items()) and (
-        len(shapes.get("embed.weight", (0, 0))) == 2
-    )
+    return has_tensors(shapes, required, optional={"embed.weight": 2})
 
 
 def _config_from(shapes: Shapes) -> FastGANConfig:

@@ -29,7 +29,7 @@ from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
 from .architecture import label_weights
-from .fastgan_layers import Excitation, Layer, initialise
+from .layers.fastgan import Excitation, Layer, initialise
 
 if TYPE_CHECKING:
     from .fastgan import FastGANConfig

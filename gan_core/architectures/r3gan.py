@@ -11,7 +11,6 @@ With classes, the label's embedding joins the noise, and the discriminator says 
 """
 
 import math
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import TypeVar
@@ -29,9 +28,11 @@ from .architecture import (
     Shapes,
     as_vectors,
     check_channels,
+    has_tensors,
 )
 from .layers.convolution import Conv2d, convolution, transposed_convolution
 from .layers.piecewise_linear import leaky_relu_
+from .layers.resampling import SMOOTH
 
 MOST_DOUBLINGS = 10
 """Of the first block; of 4x4 features it makes images of 4096x4096."""
@@ -237,10 +238,6 @@ class Block(nn.Module):
         return x + self.contract(y)
 
 
-# The filter [1, 3, 3, 1] / 4 along one side: what zeros between samples become is twice the neighbours' mean.
-_SMOOTH = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 4
-
-
 def doubled(x: Tensor) -> Tensor:
     """Features at twice the side, bilinearly; beyond the edges there are zeros. [N, C, H, W] -> [N, C, 2H, 2W]."""
     x, kernel, of = _filtered(x, gain=1.0)
@@ -261,7 +258,7 @@ def _filtered(x: Tensor, gain: float) -> tuple[Tensor, Tensor, torch.dtype]:
     """Features, a filter of each channel by itself, and the precision that the result is wanted in."""
     # In bfloat16 the CPU does this twenty times more slowly than in float32.
     precise = x.float() if x.device.type == "cpu" and x.dtype == torch.bfloat16 else x
-    kernel = (gain * torch.outer(_SMOOTH, _SMOOTH)).to(precise).expand(x.shape[1], 1, 4, 4)
+    kernel = (gain * torch.outer(SMOOTH, SMOOTH)).to(precise).expand(x.shape[1], 1, 4, 4)
     return precise, kernel, x.dtype
 
 
@@ -316,76 +313,9 @@ def first_gain(blocks: int) -> float:
     return math.sqrt(2 / (1 + 0.2**2)) * blocks**-0.25
 
 
-def is_original(shapes: Shapes) -> bool:
-    """Whether a state dict has the names that the authors' code gives a generator's tensors."""
-    return _BASIS in shapes and _detect({ours: shapes[name] for name, ours in _original_names() if name in shapes})
-
-
-def from_original(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A state dict of the authors' generator under the names that its tensors have here; the tensors stay as they are.
-
-    Raises InputError where something is missing or too many, or filtered by another filter than ours.
-    """
-    ours = dict(_original_names())
-    theirs = {name: original for original, name in ours.items()}
-    state = {ours[name]: tensor for name, tensor in tensors.items() if name in ours}
-    config = _config_from({name: tuple(tensor.shape) for name, tensor in state.items()})
-    with torch.device("meta"):
-        expected = {name: tuple(tensor.shape) for name, tensor in R3GANGenerator(config).state_dict().items()}
-    filters = [f"Model.MainLayers.{stage}.Layers.0.Resampler.Kernel" for stage in range(1, len(config.widths))]
-    missing = [*(theirs[name] for name in expected if name not in state), *(f for f in filters if f not in tensors)]
-    extra = tensors.keys() - filters - {theirs[name] for name in expected}
-    wrong = [name for name in expected.keys() & state.keys() if state[name].shape != expected[name]]
-    if missing:
-        raise InputError(f"its {missing[0]} is missing.")
-    if extra:
-        raise InputError(f"it has {min(extra)}, which is no part of an R3GAN generator.")
-    if wrong:
-        name = min(wrong)
-        raise InputError(
-            f"its {theirs[name]} has shape {list(state[name].shape)} where {list(expected[name])} belongs."
-        )
-    for name in filters:
-        if not _is_ours(tensors[name]):
-            raise InputError(f"its {name} is not the filter [1, 3, 3, 1], and no other is known here.")
-    return state
-
-
-def _is_ours(kernel: Tensor) -> bool:
-    """Whether a filter of the authors' is the one that `doubled` applies, but for its gain of 4."""
-    usual = torch.outer(_SMOOTH, _SMOOTH) / 4
-    try:
-        return kernel.shape == usual.shape and torch.allclose(kernel.cpu().float(), usual, rtol=0, atol=1e-6)
-    except RuntimeError:  # a kind of tensor that has no such numbers
-        return False
-
-
-_BASIS = "Model.MainLayers.0.Layers.0.Basis"
-
-
-def _original_names() -> Iterator[tuple[str, str]]:
-    """What the authors' code calls each tensor of the largest network there can be, and what it is called here."""
-    yield "Model.EmbeddingLayer.weight", "embed.weight"
-    yield _BASIS, "basis"
-    yield "Model.MainLayers.0.Layers.0.LinearLayer.weight", "project.weight"
-    for stage in range(MOST_DOUBLINGS + 1):
-        layers = f"Model.MainLayers.{stage}.Layers"
-        yield f"{layers}.0.LinearLayer.Layer.weight", f"stages.{stage}.resize.weight"
-        for block in range(MOST_BLOCKS):
-            yield f"{layers}.{block + 1}.LinearLayer1.Layer.weight", f"stages.{stage}.blocks.{block}.expand.weight"
-            yield f"{layers}.{block + 1}.NonLinearity1.Bias", f"stages.{stage}.blocks.{block}.expand.bias"
-            yield f"{layers}.{block + 1}.LinearLayer2.Layer.weight", f"stages.{stage}.blocks.{block}.mix.weight"
-            yield f"{layers}.{block + 1}.NonLinearity2.Bias", f"stages.{stage}.blocks.{block}.mix.bias"
-            yield f"{layers}.{block + 1}.LinearLayer3.Layer.weight", f"stages.{stage}.blocks.{block}.contract.weight"
-    yield "Model.AggregationLayer.Layer.weight", "to_image.weight"
-
-
 def _detect(shapes: Shapes) -> bool:
-    dimensions = {"basis": 3, "project.weight": 2, "stages.0.blocks.0.mix.weight": 4, "to_image.weight": 4}
-    return (
-        all(len(shapes.get(name, ())) == count for name, count in dimensions.items())
-        and len(shapes.get("embed.weight", (0, 0))) == 2
-    )
+    required = {"basis": 3, "project.weight": 2, "stages.0.blocks.0.mix.weight": 4, "to_image.weight": 4}
+    return has_tensors(shapes, required, optional={"embed.weight": 2})
 
 
 def _config_from(shapes: Shapes) -> R3GANConfig:

@@ -13,8 +13,6 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +20,10 @@ from torch.nn import functional
 
 from ..errors import InputError
 from ..platforms import full_precision, in_order, memory_format
-from .architecture import Architecture, Shapes, as_vectors, check_channels, check_start, size_of
+from .architecture import Architecture, Shapes, check_channels, check_start, has_tensors, size_of
+from .layers.resampling import doubled, smoothed
+from .layers.style import Linear, Mapping
+from .stylegan2_discriminator import StyleGAN2Discriminator
 
 SMALLEST_SIDE, LARGEST_SIDE = 8, 4096
 """Of the height and width of an image."""
@@ -30,17 +31,8 @@ SMALLEST_SIDE, LARGEST_SIDE = 8, 4096
 LARGEST = 2**16
 """Of every number in a config but the side, so that one from a file cannot ask for a network beyond all bounds."""
 
-MAPPING_RATE = 0.01
-"""Learning rate of the mapping network relative to the rest, built into its weights (Karras et al. 2019, app. C)."""
-
 MIXING = 0.9
 """Of the images in training, the share that is made of two styles (Karras et al. 2019, sec. 3.1)."""
-
-W_AVG_HALF_LIFE = 11_000
-"""Images after which a style's share of w_avg has halved: 0.998 for each batch of 32, as the authors' own has it."""
-
-GROUP = 4
-"""Images whose differences the discriminator is told (Karras et al. 2020a, app. B)."""
 
 
 @dataclass(frozen=True)
@@ -175,37 +167,6 @@ class StyleGAN2Generator(nn.Module):
         return [torch.randn(count, 1, *size, generator=random, device=random.device) for size in self.noise_sizes]
 
 
-class Mapping(nn.Module):
-    """z, and the label, to w. StyleGAN3's is the same."""
-
-    w_avg: Tensor
-
-    def __init__(self, latent_size: int, w_dim: int, classes: int, layers: int):
-        super().__init__()
-        self.classes, self.layers = classes, layers
-        self.embed = Linear(classes, w_dim) if classes else None
-        inputs = latent_size + (w_dim if classes else 0)
-        for i in range(layers):
-            self.add_module(f"fc{i}", Linear(inputs if i == 0 else w_dim, w_dim, rate=MAPPING_RATE))
-        # The running mean of w over training, which truncation draws towards.
-        self.register_buffer("w_avg", torch.zeros(w_dim))
-
-    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """z: [N, latent_size], labels: [N] or [N, classes]. Returns w, [N, w_dim]."""
-        x = normalised(z)
-        if self.embed is not None:
-            assert labels is not None
-            x = torch.cat([x, normalised(self.embed(as_vectors(labels, self.classes)))], dim=1)
-        for i in range(self.layers):
-            x = functional.leaky_relu(self.get_submodule(f"fc{i}")(x), 0.2) * math.sqrt(2)
-        return x
-
-    @torch.no_grad()
-    def observe(self, w: Tensor) -> None:
-        """Moves w_avg towards the mean of new styles [N, w_dim]."""
-        self.w_avg.lerp_(w.mean(dim=0), 1 - 0.5 ** (len(w) / W_AVG_HALF_LIFE))
-
-
 class Synthesis(nn.Module):
     def __init__(self, config: StyleGAN2Config):
         super().__init__()
@@ -319,121 +280,6 @@ class ToRGB(nn.Module):
         return image.clamp(-self.clamp, self.clamp) if self.clamp else image
 
 
-class Linear(nn.Module):
-    """A dense layer with an equalised learning rate: weights are kept at unit scale (Karras et al. 2018).
-
-    It computes in full precision under autocast too: styles are few numbers, and each of them counts.
-    """
-
-    def __init__(self, inputs: int, outputs: int, bias: float = 0.0, rate: float = 1.0):
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(outputs, inputs) / rate)
-        self.bias = nn.Parameter(torch.full([outputs], bias / rate))
-        self.rate = rate
-
-    def forward(self, x: Tensor) -> Tensor:
-        weight = self.weight * (self.rate / math.sqrt(self.weight.shape[1]))
-        with full_precision(x.device):
-            return functional.linear(x.to(weight.dtype), weight, self.bias * self.rate)
-
-
-class StyleGAN2Discriminator(nn.Module):
-    """Residual blocks that halve the image (Karras et al. 2020a, sec. 4.1), and the deviation within small groups of
-    images, which shows where a generator makes them all alike (Karras et al. 2018, sec. 3).
-
-    So a logit depends on the images beside its own. The gradient of the sum of the logits, by which R1 and R2 measure
-    an image, then holds what the image does to its neighbours' logits too: that is what the authors penalise.
-    """
-
-    def __init__(self, config: StyleGAN2Config, normalisation: str = "none"):
-        """normalisation: "none", as the equalised learning rate stands in for it."""
-        super().__init__()
-        assert normalisation == "none", normalisation
-        self.classes = config.classes
-        widths = config.widths[::-1]
-        first = config.sizes[0]
-        self.from_image = EqualisedConv(config.channels, widths[0], 1, gain=math.sqrt(2))
-        self.blocks = nn.ModuleList(HalveSide(narrow, wide) for narrow, wide in pairwise(widths))
-        self.conv = EqualisedConv(widths[-1] + 1, widths[-1], 3, gain=math.sqrt(2))
-        self.dense = Linear(widths[-1] * first[0] * first[1], widths[-1])
-        self.head = Linear(widths[-1], 1)
-        self.embed = Linear(config.classes, widths[-1]) if config.classes else None
-
-    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """images: [N, C, H, W] in [-1, 1], labels: [N] class numbers or [N, classes]. Returns logits [N] in float32."""
-        x = functional.leaky_relu_(self.from_image(images), 0.2)
-        for block in self.blocks:
-            x = block(x)
-        with full_precision(x.device):
-            x = x.to(self.head.weight.dtype)
-            deviation = minibatch_deviation(x)[:, None, None, None].expand(-1, 1, *x.shape[2:])
-            x = functional.leaky_relu_(self.conv(torch.cat([x, deviation], dim=1)), 0.2)
-            x = functional.leaky_relu_(self.dense(x.flatten(1)), 0.2) * math.sqrt(2)  # [N, widths[-1]]
-            logits = self.head(x).squeeze(1)
-            if self.embed is not None:
-                assert labels is not None
-                # How well its features agree with the label (projection: Miyato & Koyama 2018), at unit scale.
-                agreement = self.embed(as_vectors(labels, self.classes).to(x.dtype)) * math.sqrt(self.classes) * x
-                logits = logits + agreement.sum(dim=1) / math.sqrt(x.shape[1])
-            return logits
-
-
-class HalveSide(nn.Module):
-    """A residual block to half the height and width, each of whose branches adds half of the output's variance."""
-
-    def __init__(self, inputs: int, outputs: int):
-        super().__init__()
-        self.conv0 = EqualisedConv(inputs, inputs, 3, gain=math.sqrt(2))
-        self.conv1 = EqualisedConv(inputs, outputs, 3, gain=1.0)  # sqrt 2 of the leaky ReLU, sqrt 1/2 of the sum
-        self.skip = EqualisedConv(inputs, outputs, 1, gain=math.sqrt(0.5), bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x: [N, inputs, 2H, 2W]. Returns [N, outputs, H, W]."""
-        y = functional.leaky_relu_(self.conv0(x), 0.2)
-        y = functional.leaky_relu_(self.conv1(blurred(y, padding=2), stride=2, padding=0), 0.2)
-        return y + self.skip(blurred(x, padding=1, stride=2))
-
-
-class EqualisedConv(nn.Module):
-    """A convolution with an equalised learning rate: weights are kept at unit scale (Karras et al. 2018)."""
-
-    def __init__(self, inputs: int, outputs: int, kernel: int, gain: float, bias: bool = True):
-        """gain: of all that comes out, such as a leaky ReLU's behind it."""
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
-        self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
-        self.gain = gain
-
-    def forward(self, x: Tensor, stride: int = 1, padding: int | None = None) -> Tensor:
-        """padding: None keeps height and width, but for the stride."""
-        kernel = self.weight.shape[2]
-        weight = self.weight * (self.gain / math.sqrt(self.weight[0].numel()))
-        bias = None if self.bias is None else self.bias * self.gain
-        return functional.conv2d(x, weight, bias, stride, kernel // 2 if padding is None else padding)
-
-
-def minibatch_deviation(x: Tensor) -> Tensor:
-    """How far the features of the images in a group lie apart: their standard deviation, averaged over all places.
-
-    Groups are of GROUP neighbours in the batch, or fewer where it cannot be divided so; an image alone has next to 0.
-
-    x: [N, C, H, W]. Returns [N], the same number for all of a group.
-    """
-    count = len(x)
-    groups = math.ceil(count / GROUP)
-    group = torch.arange(count, device=x.device) * groups // count  # of sizes that differ by 1 at most
-    together = (group[:, None] == group).to(x.dtype)
-    mean = together / together.sum(dim=1, keepdim=True)  # [N, N], times values: their group's mean
-    values = x.flatten(1)
-    variance = mean @ (values - mean @ values).square()
-    return (variance + 1e-8).sqrt().mean(dim=1)
-
-
-def normalised(x: Tensor) -> Tensor:
-    """Rows of [N, C] with a mean square of 1."""
-    return x * (x.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
-
-
 def demodulation(weight: Tensor, style: Tensor) -> Tensor:
     """What keeps the outputs of a modulated convolution at unit variance (Karras et al. 2020a, eq. 3).
 
@@ -444,64 +290,6 @@ def demodulation(weight: Tensor, style: Tensor) -> Tensor:
         return (style.square() @ torch.einsum("oik,oik->io", weight, weight) + 1e-8).rsqrt()
 
 
-# The filter [1, 3, 3, 1] / 4 along one side: what zeros between samples become is twice the neighbours' mean.
-_SMOOTH = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 4
-
-
-def smoothed(x: Tensor, bias: Tensor | None) -> Tensor:
-    """The filter [1, 3, 3, 1] along both sides, with a gain of 4. x: [N, C, H + 1, W + 1]. Returns [N, C, H, W]."""
-    return functional.conv2d(x, _kernel(x), bias, padding=1, groups=x.shape[1])
-
-
-def doubled(image: Tensor) -> Tensor:
-    """An image at twice the side. [N, C, H, W] -> [N, C, 2H, 2W]."""
-    with full_precision(image.device):
-        return functional.conv_transpose2d(image, _kernel(image), stride=2, padding=1, groups=image.shape[1])
-
-
-def blurred(x: Tensor, padding: int, stride: int = 1) -> Tensor:
-    """The filter [1, 3, 3, 1] along both sides, with a gain of 1, which leaves nothing that fewer samples cannot hold.
-
-    x: [N, C, H, W]. Returns [N, C, H + 2 padding - 3, W + 2 padding - 3], or every stride-th of it.
-    """
-    if stride > 1 and x.device.type == "cpu" and x.dtype == torch.bfloat16:
-        x = x.float()  # the gradient of such a convolution is ten times as slow in bfloat16 there
-    with full_precision(x.device):
-        return functional.conv2d(x, _kernel(x) / 4, stride=stride, padding=padding, groups=x.shape[1])
-
-
-def _kernel(x: Tensor) -> Tensor:
-    """The filter [1, 3, 3, 1] along both sides for each channel of x, with a gain of 4: [C, 1, 4, 4], as x is."""
-    return _smooth(x.device, x.dtype).expand(x.shape[1], 1, 4, 4)
-
-
-@cache
-def _smooth(device: torch.device, dtype: torch.dtype) -> Tensor:
-    """It alone, [4, 4]. Kept, because a GPU waits whenever numbers are sent to it."""
-    # One that was made where a host computes without gradients would be of no use in a training.
-    with torch.inference_mode(False):
-        return torch.outer(_SMOOTH, _SMOOTH).to(device, dtype)
-
-
-def is_original(shapes: Shapes) -> bool:
-    """Whether a state dict has the tensors of NVIDIA's own, which are ours and constant filters."""
-    return not _detect(shapes) and _detect(_without_filters(shapes))
-
-
-def _without_filters(shapes: Shapes) -> dict[str, tuple[int, ...]]:
-    return {name: shape for name, shape in shapes.items() if not name.endswith("resample_filter")}
-
-
-def from_original(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A state dict of NVIDIA's as ours. Raises InputError where a layer is filtered by another filter than ours."""
-    for name, tensor in tensors.items():
-        if name.endswith("resample_filter"):
-            usual = torch.outer(_SMOOTH, _SMOOTH) / 4
-            if tensor.shape != usual.shape or not torch.allclose(tensor.float(), usual, atol=1e-4):
-                raise InputError(f"Its {name} is not the filter [1, 3, 3, 1], and no other is known here.")
-    return {name: tensor for name, tensor in tensors.items() if not name.endswith("resample_filter")}
-
-
 _BLOCK = re.compile(r"synthesis\.b(\d{1,5})\.torgb\.weight")
 
 
@@ -510,11 +298,10 @@ def _sides(shapes: Shapes) -> list[int]:
 
 
 def _detect(shapes: Shapes) -> bool:
-    dimensions = {"mapping.fc0.weight": 2, "mapping.w_avg": 1, "synthesis.b4.const": 3, "synthesis.b4.conv1.weight": 4}
+    required = {"mapping.fc0.weight": 2, "mapping.w_avg": 1, "synthesis.b4.const": 3, "synthesis.b4.conv1.weight": 4}
     return (
         not any(name.endswith("resample_filter") for name in shapes)
-        and all(len(shapes.get(name, ())) == count for name, count in dimensions.items())
-        and len(shapes.get("mapping.embed.weight", (0, 0))) == 2
+        and has_tensors(shapes, required, optional={"mapping.embed.weight": 2})
         and len(_sides(shapes)) > 1
     )
 

@@ -10,10 +10,8 @@ twins (`twin`).
 """
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -38,9 +36,6 @@ SIDE_OF_A_BARE_FILE = 512
 
 FIRST_LOG_VARIANCE = -4.0
 """Of the posterior, before training: latents begin with a variance of about 1."""
-
-LOG_VARIANCE_OF_A_POINT = -30.0
-"""Of a foreign encoder, which knows no variance. The smallest that Stable Diffusion's VAE can say."""
 
 
 @dataclass(frozen=True)
@@ -206,70 +201,18 @@ def twin(name: str) -> str | None:
 
 
 _OURS = re.compile(r"taesd_(encoder|decoder)\.([0-9]|[1-9][0-9])\.(.+)")
-_DIFFUSERS = re.compile(r"(encoder|decoder)\.layers\.([0-9]|[1-9][0-9])\.(.+)")
-
-Value = TypeVar("Value")
 
 
-def is_original(shapes: Shapes) -> bool:
-    """Whether a state dict is a TAESD, under ComfyUI's names or those of diffusers' AutoencoderTiny, without what only
-    ours have."""
-    return "log_variance" not in shapes and _complete(_renamed(shapes))
-
-
-def from_original(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state dict of a TAESD as ours.
-
-    Its encoder says one point for a picture, and so the posterior gets next to no variance. A scale and shift of
-    latents, which ComfyUI's files may have, are kept.
-
-    Raises InputError for a tensor that does not belong, and for a scale or shift that cannot be computed with.
-    """
-    renamed = _renamed(tensors)
-    expected = _networks(renamed["taesd_decoder.1.weight"].shape[1])
-    channels = expected["taesd_decoder.1.weight"][1]
-    numbers = {"vae_scale": torch.tensor(1.0), "vae_shift": torch.tensor(0.0)}
-    extra = sorted(renamed.keys() - expected.keys() - numbers.keys())
-    if extra:
-        raise InputError(f"it has {extra[0]}, which a TAESD does not.")
-    for name in numbers:
-        if name in renamed:
-            if renamed[name].numel() != 1 or not torch.isfinite(renamed[name].float()).all():
-                raise InputError(f"its {name} is not a number.")
-            numbers[name] = renamed[name].reshape(()).float()
-    if numbers["vae_scale"] == 0:
-        raise InputError("its vae_scale is 0, by which no latent can be divided.")
-    return {
-        **{name: renamed[name] for name in expected},
-        **numbers,
-        "log_variance": torch.full((channels,), LOG_VARIANCE_OF_A_POINT),
-    }
-
-
-def _renamed(tensors: Mapping[str, Value]) -> dict[str, Value]:
-    """Under ComfyUI's names; where a file has both, those count."""
-    renamed = {}
-    for name, tensor in tensors.items():
-        found = _DIFFUSERS.fullmatch(name)
-        if found is None:
-            renamed[name] = tensor
-        else:
-            part, number, rest = found.groups()
-            ours = f"taesd_{part}.{int(number) + (part == 'decoder')}.{rest}"
-            renamed[ours] = tensors.get(ours, tensor)
-    return renamed
-
-
-def _complete(shapes: Shapes) -> bool:
+def is_complete(shapes: Shapes) -> bool:
     """Whether the networks' tensors are there as they must be, under our names."""
     first = shapes.get("taesd_decoder.1.weight", ())
     if len(first) != 4 or not 1 <= first[1] <= MOST_LATENT_CHANNELS:
         return False
-    return all(shapes.get(name) == shape for name, shape in _networks(first[1]).items())
+    return all(shapes.get(name) == shape for name, shape in network_shapes(first[1]).items())
 
 
 @cache
-def _networks(latent_channels: int) -> dict[str, tuple[int, ...]]:
+def network_shapes(latent_channels: int) -> dict[str, tuple[int, ...]]:
     """Names and shapes of the encoder's and the decoder's tensors."""
     with torch.device("meta"):
         networks = {"taesd_encoder": encoder(latent_channels), "taesd_decoder": decoder(latent_channels)}
@@ -281,7 +224,7 @@ def _networks(latent_channels: int) -> dict[str, tuple[int, ...]]:
 
 
 def _detect(shapes: Shapes) -> bool:
-    return "log_variance" in shapes and _complete(shapes)
+    return "log_variance" in shapes and is_complete(shapes)
 
 
 def _config_from(shapes: Shapes) -> TAESDVAEConfig:

@@ -50,7 +50,7 @@ LARGEST_FACT = 1 << 53
 
 
 @dataclass(frozen=True)
-class Weights:
+class Candidate:
     """A state dict, its tensors still in the file, and what else the file tells of its network."""
 
     tensors: Mapping[str, StoredTensor]
@@ -74,7 +74,7 @@ class Rank(IntEnum):
     """Of a network, perhaps: no more than names that begin alike."""
 
 
-def candidates(file: TorchFile) -> Iterator[Weights]:
+def candidates(file: TorchFile) -> Iterator[Candidate]:
     """Every state dict in the file that may be a generator's, averaged (EMA) weights first, each made when it is asked
     for. None is a discriminator's, as far as names tell.
 
@@ -85,7 +85,7 @@ def candidates(file: TorchFile) -> Iterator[Weights]:
             yield found
 
 
-def searching(file: TorchFile) -> Iterator[Weights | None]:
+def searching(file: TorchFile) -> Iterator[Candidate | None]:
     """The same, and None now and then, so that whoever searches can stop."""
     work = Work(file.name, MOST_SEARCHED)
     places: list[_Place] = []
@@ -95,7 +95,7 @@ def searching(file: TorchFile) -> Iterator[Weights | None]:
         else:
             places.append(place)
     dicts = [place for place in places if type(place.value) is dict]
-    ways: list[tuple[Rank, Iterator[Weights | None]]] = []
+    ways: list[tuple[Rank, Iterator[Candidate | None]]] = []
     for place in places:
         if type(place.value) is list:
             if place.rank == Rank.AVERAGED:
@@ -109,6 +109,17 @@ def searching(file: TorchFile) -> Iterator[Weights | None]:
                 ways.append((place.rank, _averages_alone(place, dicts, work)))
     for _, way in sorted(ways, key=lambda way: way[0]):  # stable: those further out come first
         yield from way
+
+
+def names_of_candidates(file: str, names: Iterable[str]) -> Iterator[dict[str, str]]:
+    """The candidates of a safetensors file, the most likely first: a tensor's name in the candidate -> in the file.
+
+    file: what it is called, for messages. names: those of all its tensors. Raises InputError as `candidates` does.
+    """
+    work = Work(file, MOST_SEARCHED)
+    for part in prefixes(names, Rank.UNKNOWN, work):
+        work.charge(ITEMS_OF_A_CANDIDATE + ITEMS_OF_A_TENSOR * len(part.names))
+        yield {name.removeprefix(part.text): name for name in part.names}
 
 
 def discriminator_in(file: TorchFile) -> str | None:
@@ -261,24 +272,24 @@ def _children(value: Any, work: Work) -> list[tuple[str, Any]]:
     return _items(value, work)
 
 
-def _state_dict(name: str, place: _Place, work: Work) -> Weights:
+def _state_dict(name: str, place: _Place, work: Work) -> Candidate:
     tensors = place.value
     if len(tensors) > MOST_TENSORS:
         raise InputError(f"{name} has {len(tensors):,} tensors, far more than any generator.")
     for key in tensors:
         _check_name(name, key)
-    return Weights(tensors, f'a state dict, under "{place.path[:200]}"' if place.path else "a state dict")
+    return Candidate(tensors, f'a state dict, under "{place.path[:200]}"' if place.path else "a state dict")
 
 
-def _part(found: Weights, prefix: Prefix, work: Work) -> Iterator[Weights]:
+def _part(found: Candidate, prefix: Prefix, work: Work) -> Iterator[Candidate]:
     """The state dict of the network whose names begin so."""
     work.charge(ITEMS_OF_A_CANDIDATE + ITEMS_OF_A_TENSOR * len(prefix.names))
     if prefix.names:
         kind = f'{found.kind}, names beginning with "{prefix.text[:100]}"' if prefix.text else found.kind
-        yield Weights({key[len(prefix.text) :]: found.tensors[key] for key in prefix.names}, kind, found.attributes)
+        yield Candidate({key[len(prefix.text) :]: found.tensors[key] for key in prefix.names}, kind, found.attributes)
 
 
-def _listed_averages(place: _Place, dicts: list[_Place], work: Work) -> Iterator[Weights | None]:
+def _listed_averages(place: _Place, dicts: list[_Place], work: Work) -> Iterator[Candidate | None]:
     """Averages that are kept as a bare list, in the order of the weights: by FastGAN and by torch_ema."""
     for other in dicts:
         work.charge(1 + len(other.value))
@@ -290,7 +301,7 @@ def _listed_averages(place: _Place, dicts: list[_Place], work: Work) -> Iterator
             yield from _averaged({**other.value, **averages}, place, work)
 
 
-def _averages_alone(place: _Place, dicts: list[_Place], work: Work) -> Iterator[Weights | None]:
+def _averages_alone(place: _Place, dicts: list[_Place], work: Work) -> Iterator[Candidate | None]:
     """Averages of what was learned, beside a state dict that has all the rest, such as batch norm's."""
     for other in dicts:
         work.charge(1)
@@ -306,8 +317,8 @@ def _fit(averages: dict[str, StoredTensor], weights: dict[str, StoredTensor]) ->
     return all(name in weights and weights[name].shape == average.shape for name, average in averages.items())
 
 
-def _averaged(tensors: dict[str, StoredTensor], place: _Place, work: Work) -> Iterator[Weights]:
-    found = Weights(tensors, f'a state dict, under "{place.path[:200]}"')
+def _averaged(tensors: dict[str, StoredTensor], place: _Place, work: Work) -> Iterator[Candidate]:
+    found = Candidate(tensors, f'a state dict, under "{place.path[:200]}"')
     for prefix in prefixes(tensors, Rank.AVERAGED, work):
         yield from _part(found, prefix, work)
 
@@ -318,7 +329,7 @@ def _is_network(value: Any) -> bool:
     return state is not None and any(type(state.get(group)) is dict for group in groups)
 
 
-def _network(name: str, place: _Place, work: Work) -> Iterator[Weights | None]:
+def _network(name: str, place: _Place, work: Work) -> Iterator[Candidate | None]:
     """The state dict of a whole network, as its own state_dict() would give it, and of networks within it."""
     tensors: dict[str, StoredTensor] = {}
     attributes: dict[str, set[Any]] = {}
@@ -347,7 +358,7 @@ def _network(name: str, place: _Place, work: Work) -> Iterator[Weights | None]:
                 _check_name(name, prefix + key[: LONGEST_NAME + 1])
                 open_modules.append((f"{prefix}{key}.", child, depth + 1))
     kind = f"a pickled network of the class {_class_of(place.value)}"
-    found = Weights(tensors, kind, {key: frozenset(values) for key, values in attributes.items()})
+    found = Candidate(tensors, kind, {key: frozenset(values) for key, values in attributes.items()})
     for part in prefixes(tensors, place.rank, work):
         yield from _part(found, part, work)
 

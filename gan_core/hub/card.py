@@ -11,7 +11,7 @@ from typing import Any
 
 from ..architectures import ARCHITECTURES
 from ..errors import InputError
-from ..foreign.import_generator import LAYOUTS
+from ..foreign.layouts import LAYOUTS
 from ..generator import Generator
 from .names import HubId
 from .redaction import WORDS, stripped, without_tokens

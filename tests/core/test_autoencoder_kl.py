@@ -14,12 +14,10 @@ from vae_layouts import in_latent_diffusion, in_older_diffusers
 from gan_core import InputError
 from gan_core.architectures.autoencoder_kl import (
     ARCHITECTURE,
-    PREFIXES,
     AutoencoderKL,
     AutoencoderKLConfig,
-    from_original,
-    is_original,
 )
+from gan_core.foreign.layouts.latent_diffusion import LAYOUT, PREFIXES
 
 CASES = golden.cases("autoencoder_kl")
 EVERY_CASE = pytest.mark.parametrize(
@@ -81,7 +79,7 @@ def test_a_file_of_diffusers_says_its_family_and_config(case):
     assert ARCHITECTURE.detect(shapes)
     assert ARCHITECTURE.config_from(shapes) == config_of(case)
     assert shapes == shapes_of(meta(config_of(case)).state_dict())
-    assert not is_original(shapes), "these are our names: nothing has to be translated"
+    assert not LAYOUT.detect(shapes), "these are our names: nothing has to be translated"
 
 
 @pytest.mark.parametrize("config", PUBLISHED, ids=["Stable Diffusion 1", "Stable Diffusion 3"])
@@ -100,9 +98,9 @@ def test_other_names_are_translated(case, layout, prefix):
     tensors = weights_of(case)
     theirs = {prefix + name: tensor for name, tensor in layout(tensors).items()}
     assert theirs.keys() != tensors.keys()
-    assert is_original(shapes_of(theirs))
+    assert LAYOUT.detect(shapes_of(theirs))
     assert not ARCHITECTURE.detect(shapes_of(theirs))
-    ours = from_original(theirs)
+    ours = LAYOUT.convert(theirs)
     assert ours.keys() == tensors.keys()
     assert all(torch.equal(ours[name], tensor) for name, tensor in tensors.items())
 
@@ -133,13 +131,13 @@ def test_what_a_checkpoint_has_besides_is_left_out(prefix):
         theirs["model.diffusion_model.out.0.weight"] = theirs["cond_stage_model.logit_scale"] = torch.zeros(1)
     else:
         theirs["loss.discriminator.main.0.weight"] = theirs["model_ema.num_updates"] = torch.zeros(1)
-    assert is_original(shapes_of(theirs))
-    assert from_original(theirs).keys() == tensors.keys()
+    assert LAYOUT.detect(shapes_of(theirs))
+    assert LAYOUT.convert(theirs).keys() == tensors.keys()
 
 
 def test_a_tensor_of_unknown_meaning_is_kept_for_the_check_that_refuses_it():
     theirs = {**in_latent_diffusion(weights_of(CASES[0])), "bn.running_mean": torch.zeros(1)}
-    assert "bn.running_mean" in from_original(theirs)
+    assert "bn.running_mean" in LAYOUT.convert(theirs)
 
 
 @pytest.mark.parametrize(
@@ -154,8 +152,8 @@ def test_a_tensor_of_unknown_meaning_is_kept_for_the_check_that_refuses_it():
 )
 def test_other_networks_are_not_taken_for_one(wrong):
     shapes = shapes_of(in_latent_diffusion(weights_of(CASES[0])))
-    assert is_original(shapes)
-    assert not is_original({**shapes, **wrong})
+    assert LAYOUT.detect(shapes)
+    assert not LAYOUT.detect({**shapes, **wrong})
 
 
 @pytest.mark.parametrize("side", [8, 28, 75])
@@ -228,7 +226,7 @@ NAMES = st.sampled_from(
 )
 def test_any_shapes_are_a_config_or_a_sentence(start, changed, missing):
     shapes = {name: shape for name, shape in {**start, **changed}.items() if name not in missing}
-    assert not (is_original(shapes) and ARCHITECTURE.detect(shapes))
+    assert not (LAYOUT.detect(shapes) and ARCHITECTURE.detect(shapes))
     if ARCHITECTURE.detect(shapes):
         try:
             config = ARCHITECTURE.config_from(shapes)

@@ -11,7 +11,7 @@ from torch import nn
 
 from gan_core import InputError
 from gan_core.architectures.dcgan import ARCHITECTURE, SIDES, DCGANConfig, DCGANDiscriminator, DCGANGenerator
-from gan_core.foreign.layouts.dcgan import from_original, is_original
+from gan_core.foreign.layouts.dcgan import LAYOUT
 
 # Kernel, stride and padding of each layer, and features in multiples of the last hidden ones.
 DOUBLING = (4, 2, 1)
@@ -56,7 +56,7 @@ def shapes_of(tensors):
 
 
 def translated(tensors):
-    ours = from_original(tensors)
+    ours = LAYOUT.convert(tensors)
     generator = DCGANGenerator(ARCHITECTURE.config_from(shapes_of(ours))).eval()
     generator.load_state_dict(ours)
     return generator
@@ -79,29 +79,29 @@ def test_a_translated_generator_makes_the_same_images(side, bias):
 @pytest.mark.parametrize("side", SIDES)
 def test_a_generator_is_recognised_whatever_it_is_called_in(side, prefix):
     tensors = named(example(side), prefix)
-    assert is_original(shapes_of(tensors))
+    assert LAYOUT.detect(shapes_of(tensors))
     assert not ARCHITECTURE.detect(shapes_of(tensors))
-    config = ARCHITECTURE.config_from(shapes_of(from_original(tensors)))
+    config = ARCHITECTURE.config_from(shapes_of(LAYOUT.convert(tensors)))
     assert config == DCGANConfig(side, 3, latent_size=7, width=5)
 
 
 def test_the_layers_are_taken_in_the_order_of_their_numbers():
     tensors = named(example(64))
     backwards = dict(sorted(tensors.items(), reverse=True))
-    expected, found = from_original(tensors), from_original(backwards)
+    expected, found = LAYOUT.convert(tensors), LAYOUT.convert(backwards)
     assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
 def test_a_file_from_before_batches_were_counted_opens():
     tensors = {name: tensor for name, tensor in named(example(64)).items() if "num_batches" not in name}
-    assert is_original(shapes_of(tensors))
+    assert LAYOUT.detect(shapes_of(tensors))
     translated(tensors)
 
 
 def test_the_example_s_own_size_is_known():
     with torch.device("meta"):
         network = sequence(side=64, width=64, latent_size=100)
-    assert is_original(shapes_of(network.state_dict()))
+    assert LAYOUT.detect(shapes_of(network.state_dict()))
 
 
 def discriminator():
@@ -134,9 +134,9 @@ OTHERS = {
 
 @pytest.mark.parametrize("other", OTHERS)
 def test_what_cannot_be_ours_is_not_recognised_and_refused(other):
-    assert not is_original(shapes_of(OTHERS[other]))
+    assert not LAYOUT.detect(shapes_of(OTHERS[other]))
     with pytest.raises(InputError, match="not a DCGAN generator"):
-        from_original(OTHERS[other])
+        LAYOUT.convert(OTHERS[other])
 
 
 SHAPES = st.lists(st.sampled_from((0, 1, 2, 3, 4, 7, 20, 2**31, 2**63 - 1)), max_size=5).map(tuple)
@@ -154,12 +154,12 @@ def test_a_dcgan_is_recognised_by_all_of_its_shapes_and_by_no_others(data):
     shapes.update(data.draw(st.dictionaries(st.text(max_size=12), SHAPES, max_size=2)))
     # None of the other shapes fits any DCGAN, and only the counts of batches may be missing.
     required = {name: shape for name, shape in EXAMPLE_SHAPES.items() if "num_batches" not in name}
-    assert is_original(shapes) == (required.items() <= shapes.items() <= EXAMPLE_SHAPES.items())
+    assert LAYOUT.detect(shapes) == (required.items() <= shapes.items() <= EXAMPLE_SHAPES.items())
 
 
 @given(st.dictionaries(st.one_of(st.text(max_size=8), st.from_regex(r"\A[a-z]{0,3}\.?[0-9]{1,5}\.weight\Z")), SHAPES))
 def test_numbered_layers_without_norms_are_no_dcgan(shapes):
-    assert not is_original(shapes)
+    assert not LAYOUT.detect(shapes)
 
 
 @given(st.data())
@@ -175,9 +175,9 @@ def test_whatever_tensors_a_file_has_they_are_translated_or_refused(data):
     dispensable = [f"main.{layer}.bias" for layer in (0, 3, 6)]
     if missing is not None and missing not in dispensable and "num_batches" not in missing:
         with pytest.raises(InputError, match="not a DCGAN generator"):
-            from_original(tensors)
+            LAYOUT.convert(tensors)
     else:
-        ours = from_original(tensors)
+        ours = LAYOUT.convert(tensors)
         assert ARCHITECTURE.config_from(shapes_of(ours)) == DCGANConfig(16, 3, latent_size=7, width=5)
         weight = tensors["main.0.weight"].permute(1, 2, 3, 0).reshape(-1, 7)
         assert torch.equal(ours["project.weight"], weight)
@@ -195,5 +195,5 @@ def test_whatever_tensors_a_file_has_they_are_translated_or_refused(data):
 def test_any_size_is_read_from_names_and_shapes(side, width, latent_size, channels):
     with torch.device("meta"):
         tensors = sequence(side, width, channels, latent_size).state_dict()
-        ours = from_original(tensors)
+        ours = LAYOUT.convert(tensors)
     assert ARCHITECTURE.config_from(shapes_of(ours)) == DCGANConfig(side, channels, 0, latent_size, width)

@@ -12,8 +12,9 @@ from torch import nn
 
 from gan_core import InputError
 from gan_core.architectures import dcgan, fastgan, size_of
-from gan_core.architectures.fastgan import ARCHITECTURE, SIDES, FastGANConfig, FastGANGenerator, from_original
-from gan_core.architectures.fastgan_layers import Noise, fixed_noise, gated
+from gan_core.architectures.fastgan import ARCHITECTURE, SIDES, FastGANConfig, FastGANGenerator
+from gan_core.architectures.layers.fastgan import Noise, fixed_noise, gated
+from gan_core.foreign.layouts.fastgan import LAYOUT, over_spectral_norm
 
 CASES = golden.cases("fastgan")
 TOLERANCE = 3e-4
@@ -79,7 +80,7 @@ def inputs(config, count=3):
 
 @EVERY_CASE
 def test_an_original_gives_the_images_that_the_public_code_gives(case):
-    tensors = from_original(originals(case))
+    tensors = LAYOUT.convert(originals(case))
     config = ARCHITECTURE.config_from({name: tuple(tensor.shape) for name, tensor in tensors.items()})
     assert dataclasses.asdict(config) == {
         **{name: tuple(value) if isinstance(value, list) else value for name, value in case["config"].items()},
@@ -95,14 +96,14 @@ def test_an_original_gives_the_images_that_the_public_code_gives(case):
 
 @EVERY_CASE
 def test_what_shared_a_tensor_has_one_of_its_own(case):
-    tensors = from_original(originals(case)).values()
+    tensors = LAYOUT.convert(originals(case)).values()
     assert len({tensor.data_ptr() for tensor in tensors}) == len(tensors), "or it could not be saved"
 
 
 @EVERY_CASE
 def test_an_original_is_recognised_as_one_and_not_as_ours(case):
     shapes = {name: tuple(shape) for name, shape in case["shapes"].items()}
-    assert fastgan.is_original(shapes)
+    assert LAYOUT.detect(shapes)
     assert not ARCHITECTURE.detect(shapes)
     assert not dcgan.ARCHITECTURE.detect(shapes)
 
@@ -111,8 +112,8 @@ def test_an_original_is_recognised_as_one_and_not_as_ours(case):
 def test_an_original_of_several_devices_is_the_same(case):
     tensors = originals(case)
     parallel = {f"module.{name}": tensor for name, tensor in tensors.items()}
-    assert fastgan.is_original({name: tuple(tensor.shape) for name, tensor in parallel.items()})
-    found, expected = from_original(parallel), from_original(tensors)
+    assert LAYOUT.detect({name: tuple(tensor.shape) for name, tensor in parallel.items()})
+    found, expected = LAYOUT.convert(parallel), LAYOUT.convert(tensors)
     assert found.keys() == expected.keys()
     assert all(torch.equal(found[name], expected[name]) for name in found)
 
@@ -122,20 +123,20 @@ def test_an_original_without_the_vectors_of_a_spectral_norm_is_refused(vector):
     tensors = originals(CASES[0])
     del tensors[f"feat_8.1.weight_{vector}"]
     with pytest.raises(InputError, match=r"feat_8\.1\.weight_orig but no"):
-        from_original(tensors)
+        LAYOUT.convert(tensors)
 
 
 @pytest.mark.parametrize("wrong", [torch.zeros(7), torch.zeros(2, 2), torch.zeros([])])
 def test_vectors_of_another_spectral_norm_are_refused(wrong):
     with pytest.raises(InputError, match=r"feat_8\.1\.weight_orig of shape .* does not fit"):
-        from_original({**originals(CASES[0]), "feat_8.1.weight_u": wrong})
+        LAYOUT.convert({**originals(CASES[0]), "feat_8.1.weight_u": wrong})
 
 
 @pytest.mark.parametrize("norm", [0.0, float("nan"), float("inf")])
 def test_a_spectral_norm_that_nothing_can_be_divided_by_is_refused(norm):
     tensors = originals(CASES[0])
     with pytest.raises(InputError, match=r"feat_8\.1\.weight_orig has a spectral norm of"):
-        from_original({**tensors, "feat_8.1.weight_u": tensors["feat_8.1.weight_u"] * norm})
+        LAYOUT.convert({**tensors, "feat_8.1.weight_u": tensors["feat_8.1.weight_u"] * norm})
 
 
 @EVERY_CASE
@@ -144,12 +145,12 @@ def test_a_spectral_norm_that_nothing_can_be_divided_by_is_refused(norm):
 )
 def test_a_tensor_that_does_not_belong_is_refused_by_name(case, extra):
     with pytest.raises(InputError, match="which belongs to none"):
-        from_original({**originals(case), extra: torch.zeros(2, 2, 1, 1)})
+        LAYOUT.convert({**originals(case), extra: torch.zeros(2, 2, 1, 1)})
 
 
 def test_two_tensors_for_one_place_are_refused():
     with pytest.raises(InputError, match="belongs to none"):
-        from_original({**originals(CASES[0]), "feat_8.conv1.weight": torch.zeros(2, 2, 3, 3)})
+        LAYOUT.convert({**originals(CASES[0]), "feat_8.conv1.weight": torch.zeros(2, 2, 3, 3)})
 
 
 @EVERY_CASE
@@ -157,7 +158,7 @@ def test_a_missing_tensor_is_refused(case):
     tensors = originals(case)
     for missing in [name for name in tensors if "feat_32" in name and not name.endswith(("_u", "_v"))]:
         with pytest.raises(InputError, match=r"It is like a FastGAN|It has \S+ but no"):
-            from_original({name: tensor for name, tensor in tensors.items() if name != missing})
+            LAYOUT.convert({name: tensor for name, tensor in tensors.items() if name != missing})
 
 
 @pytest.mark.parametrize(
@@ -172,7 +173,7 @@ def test_a_weight_over_its_spectral_norm_is_what_torch_makes_of_it_in_evaluation
     layer.eval()(torch.randn(size))
     stored = layer.state_dict()
     outputs = 1 if isinstance(layer, nn.ConvTranspose2d) else 0
-    weight = fastgan.over_spectral_norm("", *(stored[f"weight_{part}"] for part in ("orig", "u", "v")), outputs)
+    weight = over_spectral_norm("", *(stored[f"weight_{part}"] for part in ("orig", "u", "v")), outputs)
     assert torch.equal(weight, layer.weight)
 
 
@@ -189,7 +190,7 @@ def test_a_bare_state_dict_says_its_family_and_config(config):
         shapes = shapes_of(FastGANGenerator(config))
     assert ARCHITECTURE.detect(shapes)
     assert ARCHITECTURE.config_from(shapes) == config
-    assert not fastgan.is_original(shapes)
+    assert not LAYOUT.detect(shapes)
     assert not dcgan.ARCHITECTURE.detect(shapes)
 
 
@@ -231,7 +232,7 @@ def test_whatever_shapes_a_file_has_it_is_recognised_or_refused(data):
     for name in data.draw(st.lists(st.sampled_from(sorted(shapes)), max_size=4)):
         shapes.pop(name, None)
     shapes.update(data.draw(st.dictionaries(st.text(max_size=12), SHAPES, max_size=2)))
-    fastgan.is_original(shapes)
+    LAYOUT.detect(shapes)
     if ARCHITECTURE.detect(shapes):
         with suppress(InputError):
             ARCHITECTURE.config_from(shapes)
@@ -240,7 +241,7 @@ def test_whatever_shapes_a_file_has_it_is_recognised_or_refused(data):
 @given(st.dictionaries(st.text(max_size=20), SHAPES, max_size=5))
 def test_shapes_of_nothing_in_particular_are_not_recognised(shapes):
     assert not ARCHITECTURE.detect(shapes)
-    assert not fastgan.is_original(shapes)
+    assert not LAYOUT.detect(shapes)
 
 
 @given(HOSTILE)
@@ -260,7 +261,7 @@ def test_whatever_tensors_a_file_has_they_are_translated_or_refused(data):
     for name in data.draw(st.lists(st.text(max_size=8), max_size=1)):
         tensors[name] = torch.ones(data.draw(small))
     with suppress(InputError):
-        from_original(tensors)
+        LAYOUT.convert(tensors)
 
 
 @pytest.mark.parametrize("config", [config for config in CONFIGS if config.side == 128], ids=repr)

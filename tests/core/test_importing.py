@@ -32,8 +32,9 @@ from torch import Tensor
 
 import gan_core
 from gan_core import Generator, InputError, sample_noise
-from gan_core.architectures import fastgan, lightweight_gan, r3gan, stylegan3
+from gan_core.architectures import stylegan3
 from gan_core.foreign.import_generator import importing
+from gan_core.foreign.layouts import fastgan, lightweight_gan, r3gan
 
 ATTRIBUTES = {"conv_clamp": 256, "activation": "lrelu", "architecture": "skip", "use_noise": True}
 """What the modules of a StyleGAN2 of NVIDIA's hold."""
@@ -125,7 +126,7 @@ def test_a_state_dict_of_every_family_is_imported(tmp_path: Path, family: str, n
     tensors = case_of(family, number)
     generator = imported(file_with(tmp_path, saved(tensors), "cats.pt"))
     assert generator.architecture.name == family
-    ours, theirs = generator.module.state_dict(), FAMILIES[family].from_original(tensors)
+    ours, theirs = generator.module.state_dict(), FAMILIES[family].LAYOUT.convert(tensors)
     assert ours.keys() == theirs.keys() and all(
         torch.equal(ours[name], theirs[name].to(ours[name].dtype)) for name in ours
     )
@@ -152,7 +153,7 @@ def test_an_r3gan_comes_out_of_its_authors_pickle(tmp_path: Path) -> None:
     config = case["config"]
     facts = {"z_dim": config["latent_size"], "c_dim": config["classes"], "img_resolution": config["side"]}
     generator = imported(file_with(tmp_path, r3gan_pickle(tensors, **facts)))
-    expected = r3gan.from_original(tensors)
+    expected = r3gan.LAYOUT.convert(tensors)
     assert all(torch.equal(expected[name], each) for name, each in generator.module.state_dict().items())
     assert "class R3GAN.Networks.Generator" in generator.card["imported"]["from"]
     wrong = file_with(tmp_path, r3gan_pickle(tensors, **{**facts, "c_dim": 0}), "wrong.pkl")

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from gan_core import Generator, InputError
 from gan_core.architectures import stylegan3
-from gan_core.foreign.import_generator import LAYOUTS, importing
+from gan_core.foreign.import_generator import importing
+from gan_core.foreign.layouts import LAYOUTS
 
 
 def imported(folder: Path, data: bytes, name: str = "cats.pt") -> Generator:

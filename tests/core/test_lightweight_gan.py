@@ -17,8 +17,9 @@ from gan_core.architectures.lightweight_gan import (
     SIDES,
     LightweightGANConfig,
     LightweightGANGenerator,
-    from_original,
 )
+from gan_core.foreign.layouts import fastgan as fastgan_layout
+from gan_core.foreign.layouts.lightweight_gan import LAYOUT
 
 CASES = golden.cases("lightweight_gan")
 EVERY_CASE = pytest.mark.parametrize("case", CASES, ids=[case["made_by"] for case in CASES])
@@ -80,7 +81,7 @@ def inputs(config, count=3):
 
 @EVERY_CASE
 def test_an_original_gives_the_images_that_the_public_code_gives(case):
-    tensors = from_original(originals(case))
+    tensors = LAYOUT.convert(originals(case))
     config = ARCHITECTURE.config_from(shapes_of(tensors))
     assert dataclasses.asdict(config) == {
         name: tuple(value) if isinstance(value, list) else value for name, value in case["config"].items()
@@ -96,8 +97,8 @@ def test_an_original_gives_the_images_that_the_public_code_gives(case):
 @EVERY_CASE
 def test_an_original_is_recognised_as_one_and_not_as_another_s(case):
     shapes = {name: tuple(shape) for name, shape in case["shapes"].items()}
-    assert lightweight_gan.is_original(shapes)
-    assert not fastgan.is_original(shapes)
+    assert LAYOUT.detect(shapes)
+    assert not fastgan_layout.LAYOUT.detect(shapes)
     assert not ARCHITECTURE.detect(shapes)
     assert not fastgan.ARCHITECTURE.detect(shapes)
     assert not dcgan.ARCHITECTURE.detect(shapes)
@@ -113,19 +114,19 @@ def test_of_a_whole_network_the_averaged_generator_is_taken(case):
         **judge,
         **{f"GE.{name}": tensor for name, tensor in averaged.items()},
     }
-    assert lightweight_gan.is_original(shapes_of(whole))
-    found, expected = from_original(whole), from_original(averaged)
+    assert LAYOUT.detect(shapes_of(whole))
+    found, expected = LAYOUT.convert(whole), LAYOUT.convert(averaged)
     assert found.keys() == expected.keys()
     assert all(torch.equal(found[name], expected[name]) for name in found)
     without = {name: tensor for name, tensor in whole.items() if not name.startswith("GE.")}
-    assert torch.equal(from_original(without)["to_image.bias"], other["out_conv.bias"])
+    assert torch.equal(LAYOUT.convert(without)["to_image.bias"], other["out_conv.bias"])
 
 
 @EVERY_CASE
 @pytest.mark.parametrize("extra", ["layers.0.0.7.weight", "layers.0.2.g", "layers.12.0.2.weight", "mapping.0.weight"])
 def test_a_tensor_that_does_not_belong_is_refused_by_name(case, extra):
     with pytest.raises(InputError, match="lightweight-gan, but has"):
-        from_original({**originals(case), extra: torch.zeros(2, 2, 1, 1)})
+        LAYOUT.convert({**originals(case), extra: torch.zeros(2, 2, 1, 1)})
 
 
 @EVERY_CASE
@@ -133,17 +134,17 @@ def test_a_missing_tensor_is_refused(case):
     tensors = originals(case)
     for missing in [name for name in tensors if "dct_weights" not in name and not name.endswith(".f")]:
         with pytest.raises(InputError, match="It is like a lightweight-gan, but"):
-            from_original({name: tensor for name, tensor in tensors.items() if name != missing})
+            LAYOUT.convert({name: tensor for name, tensor in tensors.items() if name != missing})
 
 
 def test_releases_that_are_not_known_are_refused_by_name():
     early = originals(next(case for case in CASES if case["config"]["design"] == 1))
     with pytest.raises(InputError, match=r"from 0\.21\.0 to 0\.21\.2"):
-        from_original({**early, "layers.0.0.3.weight": torch.zeros(1)})
+        LAYOUT.convert({**early, "layers.0.0.3.weight": torch.zeros(1)})
     late = originals(next(case for case in CASES if case["config"]["design"] == 3))
     outputs = late["layers.0.0.2.1.weight"].shape[0] // 2
     with pytest.raises(InputError, match=r"release 1\.0 of"):
-        from_original({**late, "layers.0.0.2.1.weight": torch.zeros(2 * outputs, outputs + 1, 4, 4)})
+        LAYOUT.convert({**late, "layers.0.0.2.1.weight": torch.zeros(2 * outputs, outputs + 1, 4, 4)})
 
 
 @EVERY_CONFIG
@@ -159,7 +160,7 @@ def test_a_bare_state_dict_says_its_family_and_config(config):
         shapes = shapes_of(LightweightGANGenerator(config).state_dict())
     assert ARCHITECTURE.detect(shapes)
     assert ARCHITECTURE.config_from(shapes) == config
-    assert not lightweight_gan.is_original(shapes)
+    assert not LAYOUT.detect(shapes)
     assert not dcgan.ARCHITECTURE.detect(shapes)
     assert not fastgan.ARCHITECTURE.detect(shapes)
 
@@ -207,7 +208,7 @@ def test_whatever_shapes_a_file_has_it_is_recognised_or_refused(data):
     for name in data.draw(st.lists(st.sampled_from(sorted(shapes)), max_size=4)):
         shapes.pop(name, None)
     shapes.update(data.draw(st.dictionaries(st.text(max_size=12), SHAPES, max_size=2)))
-    lightweight_gan.is_original(shapes)
+    LAYOUT.detect(shapes)
     if ARCHITECTURE.detect(shapes):
         with suppress(InputError):
             ARCHITECTURE.config_from(shapes)
@@ -216,7 +217,7 @@ def test_whatever_shapes_a_file_has_it_is_recognised_or_refused(data):
 @given(st.dictionaries(st.text(max_size=20), SHAPES, max_size=5))
 def test_shapes_of_nothing_in_particular_are_not_recognised(shapes):
     assert not ARCHITECTURE.detect(shapes)
-    assert not lightweight_gan.is_original(shapes)
+    assert not LAYOUT.detect(shapes)
 
 
 @given(st.data())
@@ -232,7 +233,7 @@ def test_whatever_tensors_a_file_has_they_are_translated_or_refused(data):
     for name in data.draw(st.lists(st.text(max_size=8), max_size=1)):
         tensors[name] = torch.ones(data.draw(small))
     with suppress(InputError):
-        from_original(tensors)
+        LAYOUT.convert(tensors)
 
 
 @pytest.mark.parametrize("config", [config for config in CONFIGS if config.side == 128], ids=repr)

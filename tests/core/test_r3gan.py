@@ -23,10 +23,9 @@ from gan_core.architectures.r3gan import (
     R3GANGenerator,
     design,
     doubled,
-    from_original,
     halved,
-    is_original,
 )
+from gan_core.foreign.layouts.r3gan import LAYOUT
 from gan_core.losses.gradient_penalties import gradient_penalty, image_gradients
 from gan_core.training.presets import GAN_PRESETS
 
@@ -128,7 +127,7 @@ HOSTILE_SHAPES = st.lists(SIZES, max_size=5).map(tuple)
 def test_images_are_those_of_the_authors_network(case):
     config = config_of(case)
     generator = R3GANGenerator(config).eval()
-    generator.load_state_dict(from_original(original(case)))
+    generator.load_state_dict(LAYOUT.convert(original(case)))
     labels = torch.tensor(case["labels"]) if config.classes else None
     with torch.no_grad():
         images = generator(golden.noise(case["z_seeds"], config.latent_size), labels)
@@ -138,10 +137,10 @@ def test_images_are_those_of_the_authors_network(case):
 @EVERY_CASE
 def test_the_authors_state_dict_says_its_config(case):
     shapes = {name: tuple(shape) for name, shape in case["shapes"].items()}
-    assert is_original(shapes)
+    assert LAYOUT.detect(shapes)
     assert not ARCHITECTURE.detect(shapes)
-    renamed = {name: tuple(tensor.shape) for name, tensor in from_original(original(case)).items()}
-    assert ARCHITECTURE.detect(renamed) and not is_original(renamed)
+    renamed = {name: tuple(tensor.shape) for name, tensor in LAYOUT.convert(original(case)).items()}
+    assert ARCHITECTURE.detect(renamed) and not LAYOUT.detect(renamed)
     assert ARCHITECTURE.config_from(renamed) == config_of(case)
 
 
@@ -154,10 +153,10 @@ def test_the_authors_state_dict_is_refused_where_a_part_is_missing_or_misshapen(
     tensors = original(CONDITIONAL)
     tensor = tensors.pop(name)
     with pytest.raises(InputError, match=r"\.$"):
-        from_original(tensors)
+        LAYOUT.convert(tensors)
     for wrong in (tensor[None], torch.cat([tensor, tensor])):
         with pytest.raises(InputError, match=r"\.$"):
-            from_original({**tensors, name: wrong})
+            LAYOUT.convert({**tensors, name: wrong})
 
 
 @pytest.mark.parametrize(
@@ -176,7 +175,7 @@ def test_what_is_left_over_is_refused_by_name(name):
     tensors = original(CASES[0])
     assert name not in tensors
     with pytest.raises(InputError, match=f"it has {re.escape(name)}, which is no part"):
-        from_original({**tensors, name: torch.zeros(4, 4)})
+        LAYOUT.convert({**tensors, name: torch.zeros(4, 4)})
 
 
 def test_another_filter_is_refused():
@@ -186,15 +185,15 @@ def test_another_filter_is_refused():
     others = [usual * 4, usual.flip(0) * 1.01, torch.full((4, 4), 1 / 16), usual[:3, :3], usual[None], usual * math.nan]
     for other in [*others, usual.to("meta"), usual.to_sparse(), usual.bool()]:
         with pytest.raises(InputError, match="Kernel is not the filter"):
-            from_original({**tensors, name: other})
+            LAYOUT.convert({**tensors, name: other})
     for same in (usual.double(), usual.bfloat16(), torch.nn.Parameter(usual)):
-        assert from_original({**tensors, name: same}).keys() == from_original(tensors).keys()
+        assert LAYOUT.convert({**tensors, name: same}).keys() == LAYOUT.convert(tensors).keys()
 
 
 def test_renaming_changes_no_tensor_and_draws_no_number():
     tensors = original(CASES[1])
     before = torch.get_rng_state()
-    renamed = from_original(tensors)
+    renamed = LAYOUT.convert(tensors)
     assert torch.equal(before, torch.get_rng_state())
     assert {id(tensor) for tensor in renamed.values()} < {id(tensor) for tensor in tensors.values()}
 
@@ -210,7 +209,7 @@ def test_any_tensors_are_renamed_or_refused_in_a_sentence(data):
         if shape is not None:
             tensors[name] = torch.empty(shape, device="meta")
     with pytest.raises(InputError, match=r"\.$"):  # tensors without numbers are no filter, if nothing else is amiss
-        from_original(tensors)
+        LAYOUT.convert(tensors)
 
 
 @given(configs())
@@ -261,7 +260,7 @@ def test_a_shape_of_any_kind_is_refused_in_a_sentence_or_gives_a_config(config, 
 
 @given(st.dictionaries(st.sampled_from([*shapes_of(planned(SMALL))]) | st.text(max_size=9), HOSTILE_SHAPES))
 def test_shapes_at_random_raise_nothing_but_a_refusal(shapes):
-    is_original(shapes)
+    LAYOUT.detect(shapes)
     ARCHITECTURE.detect(shapes)
     with pytest.raises(InputError):
         ARCHITECTURE.config_from(shapes)

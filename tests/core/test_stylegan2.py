@@ -14,6 +14,7 @@ from stylegan2_networks import SMALL, generator_of, original, shapes_of
 from gan_core import InputError, Latent, sample_noise
 from gan_core.architectures import detect, stylegan2
 from gan_core.architectures.stylegan2 import ARCHITECTURE, StyleGAN2Config, StyleGAN2Generator
+from gan_core.foreign.layouts.nvidia_stylegan2 import LAYOUT
 
 # The reference's numbers.
 
@@ -99,7 +100,7 @@ NAMES = st.sampled_from([*shapes_of(StyleGAN2Generator(SMALL)), "synthesis.b9999
 @given(st.dictionaries(NAMES, st.lists(st.integers(0, 2**40), max_size=5).map(tuple), max_size=30))
 def test_any_shapes_are_taken_or_refused_in_a_sentence(changes: dict[str, tuple[int, ...]]) -> None:
     shapes = {**shapes_of(StyleGAN2Generator(SMALL)), **changes}
-    stylegan2.is_original(shapes)
+    LAYOUT.detect(shapes)
     if ARCHITECTURE.detect(shapes):
         with contextlib.suppress(InputError):
             assert isinstance(ARCHITECTURE.config_from(shapes), StyleGAN2Config)
@@ -187,8 +188,8 @@ def test_the_gradient_is_that_of_the_function() -> None:
 def test_filters_are_known_and_left_out() -> None:
     weights = original(SMALL)
     shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
-    assert stylegan2.is_original(shapes) and not ARCHITECTURE.detect(shapes)
-    ours = stylegan2.from_original(weights)
+    assert LAYOUT.detect(shapes) and not ARCHITECTURE.detect(shapes)
+    ours = LAYOUT.convert(weights)
     assert set(ours) == set(shapes_of(StyleGAN2Generator(SMALL)))
 
 
@@ -197,7 +198,7 @@ def test_another_filter_is_refused() -> None:
     name = next(name for name in weights if name.endswith("resample_filter"))
     weights[name] = torch.ones(4, 4) / 16
     with pytest.raises(InputError, match="is not the filter"):
-        stylegan2.from_original(weights)
+        LAYOUT.convert(weights)
 
 
 # Latents in w.

@@ -15,19 +15,15 @@ from stylegan2_networks import SMALL, generator_of
 
 import gan_core
 from gan_core import ImageDataset, InputError, TrainConfig, train
-from gan_core.architectures import stylegan2
 from gan_core.architectures.architecture import size_of
-from gan_core.architectures.stylegan2 import (
-    ARCHITECTURE,
-    W_AVG_HALF_LIFE,
+from gan_core.architectures.layers import resampling
+from gan_core.architectures.layers.resampling import blurred
+from gan_core.architectures.layers.style import W_AVG_HALF_LIFE, Linear, Mapping
+from gan_core.architectures.stylegan2 import ARCHITECTURE, StyleGAN2Config, StyleGAN2Generator
+from gan_core.architectures.stylegan2_discriminator import (
     EqualisedConv,
     HalveSide,
-    Linear,
-    Mapping,
-    StyleGAN2Config,
     StyleGAN2Discriminator,
-    StyleGAN2Generator,
-    blurred,
     minibatch_deviation,
 )
 from gan_core.training import presets as recipes
@@ -282,7 +278,7 @@ def test_a_design_counts_widths_from_the_first_block_on() -> None:
 def test_a_network_that_was_sampled_without_gradients_can_be_trained() -> None:
     module, discriminator = StyleGAN2Generator(SMALL).double(), StyleGAN2Discriminator(SMALL).double()
     z = torch.randn(2, 5, dtype=torch.float64)
-    stylegan2._smooth.cache_clear()
+    resampling._smooth.cache_clear()
     with torch.inference_mode():
         discriminator(module(z))
     discriminator(module(z)).sum().backward()

@@ -17,14 +17,12 @@ from gan_core.architectures.architecture import padded
 from gan_core.architectures.taesd_vae import (
     ARCHITECTURE,
     FIRST_LOG_VARIANCE,
-    LOG_VARIANCE_OF_A_POINT,
     SIDE_OF_A_BARE_FILE,
     TAESDVAE,
     TAESDVAEConfig,
-    from_original,
-    is_original,
     twin,
 )
+from gan_core.foreign.layouts.taesd import LAYOUT, LOG_VARIANCE_OF_A_POINT
 
 CASES = golden.cases("taesd_vae")
 EVERY_CASE = pytest.mark.parametrize(
@@ -61,7 +59,7 @@ def trained(case: dict) -> tuple[TAESDVAE, dict[str, torch.Tensor]]:
         name: tensor * (case["gain"] * tensor[0].numel() ** -0.5) if tensor.ndim == 4 else tensor
         for name, tensor in tensors.items()
     }
-    network.load_state_dict(from_original(tensors))
+    network.load_state_dict(LAYOUT.convert(tensors))
     return network, tensors
 
 
@@ -214,7 +212,7 @@ def test_a_bare_state_dict_says_its_family_and_config(config):
         module = TAESDVAE(config)
     assert ARCHITECTURE.detect(shapes_of(module.state_dict()))
     assert ARCHITECTURE.config_from(shapes_of(module.state_dict())) == config
-    assert not is_original(shapes_of(module.state_dict()))
+    assert not LAYOUT.detect(shapes_of(module.state_dict()))
 
 
 def test_the_side_of_a_bare_file_with_a_mixture_is_that_with_its_padding():
@@ -231,12 +229,12 @@ def test_no_tensor_of_a_mixture_is_there_without_one():
 @EVERY_CASE
 def test_a_foreign_file_is_recognised_under_either_names_and_both(case):
     _, theirs = trained(case)
-    comfyui = {name: tensor for name, tensor in from_original(theirs).items() if name.startswith("taesd_")}
+    comfyui = {name: tensor for name, tensor in LAYOUT.convert(theirs).items() if name.startswith("taesd_")}
     scales = {"vae_scale": torch.tensor(0.18215), "vae_shift": torch.tensor(0.1)}
     for tensors in (theirs, comfyui, {**theirs, **comfyui}, {**comfyui, **scales}):
-        assert is_original(shapes_of(tensors))
+        assert LAYOUT.detect(shapes_of(tensors))
         assert not ARCHITECTURE.detect(shapes_of(tensors))
-        ours = from_original(tensors)
+        ours = LAYOUT.convert(tensors)
         assert ARCHITECTURE.config_from(shapes_of(ours)).latent_channels == case["config"]["latent_channels"]
         assert shapes_of(ours) == shapes_of(trained(case)[0].state_dict())
         assert all(torch.equal(ours[name], tensor) for name, tensor in comfyui.items())
@@ -248,11 +246,11 @@ def test_a_foreign_file_is_recognised_under_either_names_and_both(case):
 def test_where_both_names_of_a_tensor_are_there_ours_counts():
     ours = {"taesd_encoder.0.bias": torch.full((64,), 7.0)}
     for tensors in ({**ours, **ORIGINAL}, {**ORIGINAL, **ours}):
-        assert (from_original(tensors)["taesd_encoder.0.bias"] == 7).all()
+        assert (LAYOUT.convert(tensors)["taesd_encoder.0.bias"] == 7).all()
 
 
 def test_a_scale_of_one_element_in_half_precision_is_a_number_too():
-    ours = from_original({**ORIGINAL, "vae_scale": torch.tensor([0.5], dtype=torch.float16)})
+    ours = LAYOUT.convert({**ORIGINAL, "vae_scale": torch.tensor([0.5], dtype=torch.float16)})
     assert ours["vae_scale"].shape == ()
     assert ours["vae_scale"] == 0.5
 
@@ -271,7 +269,7 @@ def test_a_scale_of_one_element_in_half_precision_is_a_number_too():
 )
 def test_a_foreign_file_that_would_compute_otherwise_is_refused(extra, message):
     with pytest.raises(InputError, match=message):
-        from_original({**ORIGINAL, **extra})
+        LAYOUT.convert({**ORIGINAL, **extra})
 
 
 @pytest.mark.parametrize(
@@ -286,13 +284,13 @@ def test_a_foreign_file_that_would_compute_otherwise_is_refused(extra, message):
     ],
 )
 def test_other_shapes_are_not_taken_for_a_taesd(wrong):
-    assert not is_original({**shapes_of(ORIGINAL), **wrong})
+    assert not LAYOUT.detect({**shapes_of(ORIGINAL), **wrong})
 
 
 @pytest.mark.parametrize("part", ["encoder", "decoder"])
 def test_half_a_file_is_not_taken_for_a_taesd(part):
     half = {name: shape for name, shape in shapes_of(ORIGINAL).items() if name.startswith(part)}
-    assert not is_original(half)
+    assert not LAYOUT.detect(half)
     assert not ARCHITECTURE.detect(half)
 
 
@@ -308,7 +306,7 @@ def test_any_shapes_are_a_config_or_a_sentence(changed, missing):
     networks = {name: shape for name, shape in OURS.items() if name.startswith("taesd_")}
     whole = networks.items() <= shapes.items()
     assert ARCHITECTURE.detect(shapes) == (whole and "log_variance" in shapes)
-    assert is_original(shapes) == (whole and "log_variance" not in shapes)
+    assert LAYOUT.detect(shapes) == (whole and "log_variance" not in shapes)
     if not whole:
         return
     mixture = {name: shape for name, shape in shapes.items() if name in ("mixture.centre", "mixture.means")}

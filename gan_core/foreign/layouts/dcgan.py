@@ -15,23 +15,24 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from ...architectures.architecture import Shapes
-from ...architectures.dcgan import SIDES, DCGANConfig, kernel_size
+from ...architectures import Shapes
+from ...architectures.dcgan import ARCHITECTURE, SIDES, DCGANConfig, kernel_size
 from ...errors import InputError
+from .layout import Layout
 
 MOST_LAYERS = 11
 """With tensors: six transposed convolutions for 128x128 pixels, and batch norm after five."""
 
 
-def is_original(shapes: Shapes) -> bool:
+def detect(shapes: Shapes) -> bool:
     """Whether a state dict is a DCGAN generator that ours can be, number for number."""
     return _layers(shapes) is not None
 
 
-def from_original(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def convert(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The state dict of such a DCGAN generator as ours.
 
-    Raises InputError for anything but what is_original recognises.
+    Raises InputError for anything but what `detect` recognises.
     """
     layers = _layers({name: tuple(tensor.shape) for name, tensor in tensors.items()})
     if layers is None:
@@ -103,3 +104,6 @@ def _fits(shapes: Shapes, layers: _Layers, side: int) -> bool:
         required |= {f"{norm}.{part}": (width,) for part in ("weight", "bias", "running_mean", "running_var")}
         optional[f"{norm}.num_batches_tracked"] = ()
     return required.items() <= shapes.items() <= (required | optional).items()
+
+
+LAYOUT = Layout(name="a DCGAN", architecture=ARCHITECTURE, detect=detect, convert=convert)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..platforms import average_pooled
+from ...platforms import average_pooled
 
 
 class Layer(nn.Module):

@@ -1,0 +1,70 @@
+"""From noise to a style w: the mapping network that StyleGAN2 and StyleGAN3 share (Karras et al. 2019, 2020a)."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ...platforms import full_precision
+from ..architecture import as_vectors
+
+MAPPING_RATE = 0.01
+"""Learning rate of the mapping network relative to the rest, built into its weights (Karras et al. 2019, app. C)."""
+
+W_AVG_HALF_LIFE = 11_000
+"""Images after which a style's share of w_avg has halved: 0.998 for each batch of 32, as the authors' own has it."""
+
+
+class Mapping(nn.Module):
+    """z, and the label, to w. StyleGAN3's is the same."""
+
+    w_avg: Tensor
+
+    def __init__(self, latent_size: int, w_dim: int, classes: int, layers: int):
+        super().__init__()
+        self.classes, self.layers = classes, layers
+        self.embed = Linear(classes, w_dim) if classes else None
+        inputs = latent_size + (w_dim if classes else 0)
+        for i in range(layers):
+            self.add_module(f"fc{i}", Linear(inputs if i == 0 else w_dim, w_dim, rate=MAPPING_RATE))
+        # The running mean of w over training, which truncation draws towards.
+        self.register_buffer("w_avg", torch.zeros(w_dim))
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """z: [N, latent_size], labels: [N] or [N, classes]. Returns w, [N, w_dim]."""
+        x = normalised(z)
+        if self.embed is not None:
+            assert labels is not None
+            x = torch.cat([x, normalised(self.embed(as_vectors(labels, self.classes)))], dim=1)
+        for i in range(self.layers):
+            x = functional.leaky_relu(self.get_submodule(f"fc{i}")(x), 0.2) * math.sqrt(2)
+        return x
+
+    @torch.no_grad()
+    def observe(self, w: Tensor) -> None:
+        """Moves w_avg towards the mean of new styles [N, w_dim]."""
+        self.w_avg.lerp_(w.mean(dim=0), 1 - 0.5 ** (len(w) / W_AVG_HALF_LIFE))
+
+
+class Linear(nn.Module):
+    """A dense layer with an equalised learning rate: weights are kept at unit scale (Karras et al. 2018).
+
+    It computes in full precision under autocast too: styles are few numbers, and each of them counts.
+    """
+
+    def __init__(self, inputs: int, outputs: int, bias: float = 0.0, rate: float = 1.0):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs) / rate)
+        self.bias = nn.Parameter(torch.full([outputs], bias / rate))
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.weight * (self.rate / math.sqrt(self.weight.shape[1]))
+        with full_precision(x.device):
+            return functional.linear(x.to(weight.dtype), weight, self.bias * self.rate)
+
+
+def normalised(x: Tensor) -> Tensor:
+    """Rows of [N, C] with a mean square of 1."""
+    return x * (x.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()

@@ -1,0 +1,27 @@
+"""Files that people have and that are no generators known here: recognised, and refused in a sentence."""
+
+import re
+from collections.abc import Iterable
+
+STRANGERS = {
+    r"conv\.modulation\.weight": "a StyleGAN2 of rosinality's code",
+    r"style\.\d+\.weight": "a StyleGAN of rosinality's code",
+    r"lora_(up|down|A|B)\b": "a LoRA",
+    r"model\.diffusion_model\.": "a checkpoint of a diffusion model",
+    r"first_stage_model\.|(de|en)coder\.conv_in\.weight": "a VAE of another kind",
+    r"text_model\.|transformer_blocks\.": "a part of a diffusion model",
+    r"^embed_tokens|\.self_attn\.": "a language model",
+    r"synthesis\.(superres|early_layers)|mapping\.embed_proj": "a StyleGAN-XL",
+    r"^params|body\.\d+\.(rdb|conv)|conv_first\.weight": "an upscaler",
+    r"^(layer1|features)\.0\.": "a classifier",
+}
+"""What a file is, by a pattern that is found in the name of one of its tensors."""
+
+
+def stranger(names: Iterable[str]) -> str | None:
+    """What a file with tensors of these names is, for a sentence; None where nobody knows."""
+    for name in names:
+        for pattern, what in STRANGERS.items():
+            if re.search(pattern, name):
+                return f"{what} (it has {name}), which cannot be opened here"
+    return None
