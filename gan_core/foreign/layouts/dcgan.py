@@ -51,9 +51,9 @@ def convert(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     places = ["norm", *(f"stages.{index}.norm" for index in range(len(stages)))]
     for place, norm, convolution in zip(places, layers.norms, layers.convolutions, strict=False):
         ours |= {f"{place}.{part}": tensors[f"{norm}.{part}"] for part in ("weight", "bias", "running_var")}
-        mean, bias = tensors[f"{norm}.running_mean"], tensors.get(f"{convolution}.bias")
+        mean, bias = tensors[f"{norm}.running_mean"].float(), tensors.get(f"{convolution}.bias")
         # What is added before a batch norm only moves the mean that it takes away.
-        ours[f"{place}.running_mean"] = mean if bias is None else mean.float() - bias.float()
+        ours[f"{place}.running_mean"] = mean if bias is None else mean - bias.float()
         # Files from before PyTorch 0.4.1 do not have it, and no image depends on it.
         ours[f"{place}.num_batches_tracked"] = tensors.get(f"{norm}.num_batches_tracked", torch.tensor(0))
     return ours
