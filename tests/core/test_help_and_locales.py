@@ -11,6 +11,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +182,109 @@ def test_menus_and_sockets_have_names(language: str) -> None:
 def test_no_text_has_a_character_that_the_frontend_interprets(language: str, file: str) -> None:
     # In vue-i18n's messages braces are places for values, @ refers to other messages, and | separates plurals.
     assert [text for text in texts(locale(language, file)) if not text.strip() or re.search(r"[{}@|]", text)] == []
+
+
+CORE_NAMES = json.loads((Path(__file__).parent / "core_names_zh.json").read_text(encoding="utf-8"))
+"""Nodes of ComfyUI that Chinese texts speak of, by their names in its Chinese interface, and the labels that they are
+said to have. tests/comfyui asks the frontend whether it still calls them so."""
+
+
+def notes() -> dict[str, tuple[str, set[str]]]:
+    """The note of each template, and the ids of the nodes around it."""
+    found = {}
+    for path in sorted((ROOT / "workflows").glob("*.json")):
+        nodes = json.loads(path.read_text(encoding="utf-8"))["nodes"]
+        (note,) = (node["widgets_values"][0] for node in nodes if node["type"] == "MarkdownNote")
+        found[path.stem] = note, {node["type"] for node in nodes}
+    return found
+
+
+NOTES = notes()
+of_every_note = pytest.mark.parametrize("template", NOTES)
+
+
+@cache
+def labels(node: str) -> set[str]:
+    """What a node's inputs and outputs are called in Chinese."""
+    entry = locale("zh", "nodeDefs")[node]
+    return {each["name"] for part in ("inputs", "outputs") for each in entry.get(part, {}).values()}
+
+
+DISPLAY_NAMES = {entry["display_name"]: node for node, entry in locale("zh", "nodeDefs").items()}
+
+
+def chinese_half(template: str) -> str:
+    return NOTES[template][0].split("\n\n### ")[1]
+
+
+def chinese_texts() -> Iterator[tuple[str, str]]:
+    """Where it stands, and every Chinese text that people read inside ComfyUI."""
+    for node in NODES.values():
+        yield f"{node.id}/zh.md", page(node, "zh")
+        for text in texts(locale("zh", "nodeDefs")[node.id]):
+            yield f"locales/zh, {node.id}", text
+    for template in NOTES:
+        yield f"note of {template}", chinese_half(template)
+
+
+def _misnamed(text: str, labels_here: set[str]) -> list[str]:
+    """Bold Chinese names that are no node and no label of the nodes here or of those in the same line."""
+    wrong = []
+    beginning_of_an_item = re.compile(r"^(- |\d+\. )?\*\*[^*]+\*\*(?=[：，（ ])", re.MULTILINE)
+    for line in beginning_of_an_item.sub("", text).splitlines():
+        known = labels_here | set(DISPLAY_NAMES)
+        for name, node in DISPLAY_NAMES.items():
+            known |= labels(node) if name in line else set()
+        for name, core in CORE_NAMES.items():
+            known |= set(core) if f"“{name}”" in line else set()
+        wrong += [name for name in re.findall(r"\*\*([^*]+)\*\*", line) if is_chinese(name) and name not in known]
+    return wrong
+
+
+@of_every_node
+def test_bold_chinese_names_are_labels_of_the_node_that_is_spoken_of(node: Node) -> None:
+    assert _misnamed(page(node, "zh"), labels(node.id)) == []
+
+
+@of_every_note
+def test_bold_chinese_names_in_notes_are_labels_of_the_nodes_around_them(template: str) -> None:
+    around = {label for node in NOTES[template][1] & set(NODES) for label in labels(node)}
+    assert _misnamed(chinese_half(template), around | {"运行"}) == []  # 运行 is the button
+
+
+def test_quoted_chinese_names_are_nodes_or_labels() -> None:
+    known = {*DISPLAY_NAMES, *CORE_NAMES} | {label for node in NODES for label in labels(node)}
+    said = [(place, name) for place, text in chinese_texts() for name in re.findall("“([^”]*)”", text)]
+    assert said and [each for each in said if each[1] not in known] == []
+
+
+@of_every_note
+def test_notes_speak_both_languages(template: str) -> None:
+    english, *chinese = NOTES[template][0].split("\n\n### ")
+    assert english.startswith("### ") and len(chinese) == 1
+    assert is_chinese(chinese[0]) and not is_chinese(english)
+
+
+NOT_CHINESE = re.compile(
+    "背下来|死记硬背|免费比特|附加组件|模式坍塌|后验坍|训练目标|左右镜像|自带的|画(出|得|成|图|的)|说出|告诉|看过|这么多千张|拉向|白用"
+)
+"""What the project once said word for word after its English, and no Chinese engineer says."""
+
+
+def test_chinese_texts_use_the_words_of_the_field() -> None:
+    said = [(place, word.group()) for place, text in chinese_texts() for word in NOT_CHINESE.finditer(text)]
+    assert said == []
+
+
+def test_chinese_texts_are_set_as_chinese_is() -> None:
+    """Curved quotation marks, full-width punctuation, and a space between Chinese and Latin letters or digits."""
+    wrong = re.compile(r"[「」]|[\u4e00-\u9fff][,;:?!]|[\u4e00-\u9fff][A-Za-z0-9]|[A-Za-z0-9][\u4e00-\u9fff]")
+    names_of_core = "|".join(rf"\*\*{label}\*\*" for label in chain.from_iterable(CORE_NAMES.values()))
+    found = []
+    for place, text in chinese_texts():
+        prose = re.sub(f"`[^`]*`|“[^”]*”|{names_of_core}", "“”", text).replace("**", "")
+        found += [(place, prose[max(0, hit.start() - 8) : hit.end() + 8]) for hit in wrong.finditer(prose)]
+    assert found == []
 
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *PAGES.rglob("*.md")])
