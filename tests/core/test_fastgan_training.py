@@ -17,7 +17,7 @@ import gan_core
 from gan_core import ImageDataset, InputError, TrainConfig, train
 from gan_core.architectures import fastgan, size_of
 from gan_core.architectures.fastgan import ARCHITECTURE, FastGANConfig, FastGANGenerator
-from gan_core.architectures.fastgan_discriminator import FastGANDiscriminator, distance, quarter
+from gan_core.architectures.fastgan.discriminator import FastGANDiscriminator, distance, quarter
 from gan_core.training import devices
 from gan_core.training import presets as recipes
 

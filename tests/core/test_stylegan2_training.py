@@ -20,7 +20,7 @@ from gan_core.architectures.layers import resampling
 from gan_core.architectures.layers.resampling import blurred
 from gan_core.architectures.layers.style import W_AVG_HALF_LIFE, Linear, Mapping
 from gan_core.architectures.stylegan2 import ARCHITECTURE, StyleGAN2Config, StyleGAN2Generator
-from gan_core.architectures.stylegan2_discriminator import (
+from gan_core.architectures.stylegan2.discriminator import (
     EqualisedConv,
     HalveSide,
     StyleGAN2Discriminator,

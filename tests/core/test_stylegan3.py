@@ -13,14 +13,15 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from gan_core import Generator, InputError, Latent
-from gan_core.architectures import dcgan, stylegan2, stylegan3, stylegan3_signals
+from gan_core.architectures import dcgan, stylegan2, stylegan3
 from gan_core.architectures.stylegan3 import (
     ARCHITECTURE,
     StyleGAN3Config,
     StyleGAN3Generator,
+    signals,
     transform,
 )
-from gan_core.architectures.stylegan3_signals import filtered_leaky_relu
+from gan_core.architectures.stylegan3.signals import filtered_leaky_relu
 
 CASES = golden.cases("stylegan3")
 EVERY_CASE = pytest.mark.parametrize("case", CASES, ids=[case["made_by"] for case in CASES])
@@ -155,7 +156,7 @@ def test_planes_that_are_too_many_at_once_are_filtered_in_turns(
     module = network(replace(SMALL, conv_kernel=conv_kernel))
     styles = styles_for(module, [0, 1, 2])
     together = module.synthesis(styles)
-    monkeypatch.setattr(stylegan3_signals, "SAMPLES_PER_CORE", 1)
+    monkeypatch.setattr(signals, "SAMPLES_PER_CORE", 1)
     torch.testing.assert_close(module.synthesis(styles), together, rtol=0, atol=1e-6)
 
 

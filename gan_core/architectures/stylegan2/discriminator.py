@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..platforms import full_precision
-from .architecture import as_vectors
-from .layers.resampling import blurred
-from .layers.style import Linear
-
-if TYPE_CHECKING:
-    from .stylegan2 import StyleGAN2Config
+from ...platforms import full_precision
+from ..architecture import as_vectors
+from ..layers.resampling import blurred
+from ..layers.style import Linear
+from .config import StyleGAN2Config
 
 GROUP = 4
 """Images whose differences the discriminator is told (Karras et al. 2020a, app. B)."""

@@ -21,18 +21,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
-from .architecture import label_weights
-from .layers.fastgan import Excitation, Layer, initialise
-
-if TYPE_CHECKING:
-    from .fastgan import FastGANConfig
+from ..architecture import label_weights
+from ..layers.fastgan import Excitation, Layer, initialise
+from .config import FastGANConfig
 
 SKIPPED = 3
 """Halvings between a block of features and the one whose channels it weighs."""

@@ -1,132 +1,19 @@
-"""StyleGAN2: a generator whose every layer is told its style (Karras et al. 2020a, and 2020b for ADA).
-
-A mapping network turns noise z into a style w, and the synthesis network grows a learned 4x4 block into an image. Each
-of its convolutions is modulated by a style: input channels are scaled by it, and outputs rescaled to unit variance.
-Small noise maps add what is random in a picture, such as where each hair lies; every resolution adds to the image
-through a 1x1 convolution of its own. The discriminator walks back in residual blocks, and is told at its end how much
-the images beside one another differ.
-
-The generator's tensors have the names that NVIDIA's networks give them, since that is how they are known and shared.
-"""
+"""StyleGAN2's generator (Karras et al. 2020a)."""
 
 import math
-import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..errors import InputError
-from ..platforms import full_precision, in_order, memory_format
-from .architecture import Architecture, Shapes, check_channels, check_start, has_tensors, size_of
-from .layers.resampling import doubled, smoothed
-from .layers.style import Linear, Mapping
-from .stylegan2_discriminator import StyleGAN2Discriminator
-
-SMALLEST_SIDE, LARGEST_SIDE = 8, 4096
-"""Of the height and width of an image."""
-
-LARGEST = 2**16
-"""Of every number in a config but the side, so that one from a file cannot ask for a network beyond all bounds."""
+from ...platforms import full_precision, in_order, memory_format
+from ..layers.resampling import doubled, smoothed
+from ..layers.style import Linear, Mapping
+from .config import StyleGAN2Config
 
 MIXING = 0.9
 """Of the images in training, the share that is made of two styles (Karras et al. 2019, sec. 3.1)."""
-
-
-@dataclass(frozen=True)
-class StyleGAN2Config:
-    side: int
-    """Height of the images, from 8 to 4096: that of the first block, doubled again and again."""
-    channels: int
-    """1 grey, 3 RGB, 4 RGBA."""
-    widths: tuple[int, ...]
-    """Features of the first block, of that with twice its side and so on up to the image's."""
-    classes: int = 0
-    """Number of class labels; 0 for a generator without."""
-    latent_size: int = 512
-    """Length of z."""
-    w_dim: int = 512
-    """Length of a style w."""
-    mapping_layers: int = 8
-    clamp: int = 256
-    """Features are kept within plus and minus this, for half precision's sake; 0 for no bounds."""
-    start: tuple[int, int] = (4, 4)
-    """Height and width of the first block."""
-
-    def __post_init__(self) -> None:
-        check_start("stylegan2", self.side, self.start)
-        height, width = size_of(self)
-        if not (min(height, width) >= SMALLEST_SIDE and max(height, width) <= LARGEST_SIDE):
-            raise InputError(
-                f"stylegan2 makes images of {SMALLEST_SIDE} to {LARGEST_SIDE} pixels in height and width, not "
-                f"{width}x{height}."
-            )
-        check_channels("stylegan2", self.channels)
-        if len(self.widths) != len(self.sizes) or not all(1 <= width <= LARGEST for width in self.widths):
-            raise InputError(
-                f"stylegan2 needs a width of 1 to {LARGEST} for each of the {len(self.sizes)} heights from "
-                f"{self.start[0]} to {self.side}, not {list(self.widths)[:65]}."
-            )
-        if not (1 <= self.latent_size <= LARGEST and 1 <= self.w_dim <= LARGEST and 0 <= self.classes <= LARGEST):
-            raise InputError(
-                f"stylegan2 needs a latent size and a w_dim of 1 to {LARGEST} and at most {LARGEST} classes, not "
-                f"{self.latent_size}, {self.w_dim} and {self.classes}."
-            )
-        if not (1 <= self.mapping_layers <= 32 and 0 <= self.clamp <= LARGEST):
-            raise InputError(
-                f"stylegan2 needs 1 to 32 mapping layers and a clamp of 0 to {LARGEST}, not {self.mapping_layers} "
-                f"and {self.clamp}."
-            )
-
-    @property
-    def sizes(self) -> list[tuple[int, int]]:
-        """Height and width of the blocks, from the first to the image's."""
-        height, width = self.start
-        doublings = (self.side // height).bit_length()
-        return [(height * 2**power, width * 2**power) for power in range(doublings)]
-
-    @property
-    def names(self) -> list[str]:
-        """Of the blocks: b4, b8 and so on, after the sides that they have where the first is 4x4."""
-        return [f"b{4 * 2**power}" for power in range(len(self.sizes))]
-
-    @property
-    def num_ws(self) -> int:
-        """Number of styles: one for each convolution, and one for the last block's image."""
-        return 2 * len(self.sizes)
-
-    @property
-    def noise_sizes(self) -> list[tuple[int, int]]:
-        """Height and width of each convolution's noise map, in order."""
-        return [self.sizes[0], *(size for size in self.sizes[1:] for _ in range(2))]
-
-
-def widths(side: int, base: int = 32768, largest: int = 512) -> tuple[int, ...]:
-    """Features for each side as NVIDIA's tools count them: base / side, and no more than `largest`."""
-    return tuple(min(base // 2**power, largest) for power in range(2, side.bit_length()))
-
-
-def design(
-    side: int,
-    start: tuple[int, int],
-    channels: int,
-    classes: int,
-    base: int = 32768,
-    largest: int = 512,
-    latent_size: int = 512,
-    w_dim: int = 512,
-    mapping_layers: int = 8,
-) -> StyleGAN2Config:
-    """The networks for images of some size. base, largest: as for `widths`; a first block of any shape counts as 4x4.
-
-    Raises InputError for a size that a first block of that shape does not grow to.
-    """
-    check_start("stylegan2", side, start)
-    features = widths(4 * side // start[0], base, largest)
-    # No bounds: they are for float16, and training here computes in bfloat16, whose numbers go as far as float32's.
-    return StyleGAN2Config(side, channels, features, classes, latent_size, w_dim, mapping_layers, clamp=0, start=start)
 
 
 class StyleGAN2Generator(nn.Module):
@@ -288,56 +175,3 @@ def demodulation(weight: Tensor, style: Tensor) -> Tensor:
     weight = weight.flatten(2)
     with full_precision(style.device):
         return (style.square() @ torch.einsum("oik,oik->io", weight, weight) + 1e-8).rsqrt()
-
-
-_BLOCK = re.compile(r"synthesis\.b(\d{1,5})\.torgb\.weight")
-
-
-def _sides(shapes: Shapes) -> list[int]:
-    return sorted(int(found[1]) for found in map(_BLOCK.fullmatch, shapes) if found)
-
-
-def _detect(shapes: Shapes) -> bool:
-    required = {"mapping.fc0.weight": 2, "mapping.w_avg": 1, "synthesis.b4.const": 3, "synthesis.b4.conv1.weight": 4}
-    return (
-        not any(name.endswith("resample_filter") for name in shapes)
-        and has_tensors(shapes, required, optional={"mapping.embed.weight": 2})
-        and len(_sides(shapes)) > 1
-    )
-
-
-def _config_from(shapes: Shapes) -> StyleGAN2Config:
-    sides = _sides(shapes)
-    if sides != [4 * 2**power for power in range(len(sides))]:
-        raise InputError("its blocks do not double their side from one to the next.")
-    convolutions = [shapes.get(f"synthesis.b{side}.conv1.weight", ()) for side in sides]
-    height, width = shapes["synthesis.b4.const"][1:]
-    to_image = shapes[f"synthesis.b{sides[-1]}.torgb.weight"]
-    if any(len(shape) != 4 for shape in (*convolutions, to_image)):
-        raise InputError("its blocks are not those of a StyleGAN2 with images added up over the resolutions.")
-    w_dim, inputs = shapes["mapping.fc0.weight"]
-    embedding = shapes.get("mapping.embed.weight", (0, 0))
-    return StyleGAN2Config(
-        side=height * sides[-1] // 4,
-        channels=to_image[0],
-        widths=tuple(shape[0] for shape in convolutions),
-        classes=embedding[1],
-        latent_size=inputs - embedding[0],
-        w_dim=w_dim,
-        mapping_layers=sum(bool(re.fullmatch(r"mapping\.fc\d+\.weight", name)) for name in shapes),
-        start=(height, width),
-    )
-
-
-ARCHITECTURE = Architecture(
-    name="stylegan2",
-    config=StyleGAN2Config,
-    generator=StyleGAN2Generator,
-    discriminator=StyleGAN2Discriminator,
-    detect=_detect,
-    config_from=_config_from,
-    design=design,
-    draws=True,
-    styles=lambda config: (config.w_dim, config.num_ws),
-    controls=frozenset({"noise"}),
-)

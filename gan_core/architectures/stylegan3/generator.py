@@ -1,29 +1,16 @@
-"""StyleGAN3: a generator whose pictures can be moved and turned, details and all (Karras et al. 2021).
-
-Every block of features is treated as a continuous signal that happens to be sampled on a grid. It begins as plane
-waves, whose coordinates can be shifted and rotated at will. Each layer's leaky ReLU acts on a finer grid, between two
-low-pass filters, so that no detail can cling to the pixels. Grids are a margin wider than the picture, and the layers'
-bands widen step by step from two cycles a picture to its full resolution.
-
-Of its two kinds, T follows translations, with 3x3 convolutions, and R rotations too, with 1x1 convolutions and filters
-that are the same in every direction.
-
-The tensors have the names that NVIDIA's networks give them, since that is how such generators are known and shared.
-"""
+"""StyleGAN3's generator (Karras et al. 2021)."""
 
 import math
-import re
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..errors import InputError
-from .architecture import Architecture, Shapes, check_channels, has_tensors
-from .layers.style import Linear, Mapping
-from .stylegan3_signals import (
+from ...errors import InputError
+from ..layers.style import Linear, Mapping
+from .config import LARGEST, StyleGAN3Config
+from .signals import (
     CLAMP,
     CRITICAL_LAYERS,
     Band,
@@ -33,11 +20,6 @@ from .stylegan3_signals import (
     radial_low_pass,
 )
 
-SIDES = tuple(2**power for power in range(4, 13))
-
-LARGEST = 2**16
-"""Of every number in a config but the side, so that one from a file cannot ask for a network beyond all bounds."""
-
 FINER = 2
 """How many times as fine as a layer's finer grid the leaky ReLU's is."""
 
@@ -46,57 +28,6 @@ TAPS = 6
 
 BRIGHTNESS = 0.25
 """What the last layer's output is multiplied by."""
-
-
-@dataclass(frozen=True)
-class StyleGAN3Config:
-    side: int
-    """Height and width of the images: a power of two from 16 to 4096."""
-    channels: int
-    """1 grey, 3 RGB, 4 RGBA."""
-    widths: tuple[int, ...]
-    """Features of every layer but the last, which makes the image; NVIDIA's networks have 14 of them."""
-    classes: int = 0
-    """Number of class labels; 0 for a generator without."""
-    latent_size: int = 512
-    """Length of z."""
-    w_dim: int = 512
-    """Length of a style w."""
-    mapping_layers: int = 2
-    conv_kernel: int = 3
-    """3 for StyleGAN3-T; 1 for StyleGAN3-R."""
-
-    def __post_init__(self) -> None:
-        if self.side not in SIDES:
-            raise InputError(
-                f"stylegan3 makes images whose side is a power of two from {SIDES[0]} to {SIDES[-1]} pixels, "
-                f"not {self.side}."
-            )
-        check_channels("stylegan3", self.channels)
-        if not 3 <= len(self.widths) <= 64 or not all(1 <= width <= LARGEST for width in self.widths):
-            raise InputError(f"stylegan3 needs 3 to 64 widths of 1 to {LARGEST}, not {list(self.widths)[:65]}.")
-        if not (1 <= self.latent_size <= LARGEST and 1 <= self.w_dim <= LARGEST and 0 <= self.classes <= LARGEST):
-            raise InputError(
-                f"stylegan3 needs a latent size and a w_dim of 1 to {LARGEST} and at most {LARGEST} classes, not "
-                f"{self.latent_size}, {self.w_dim} and {self.classes}."
-            )
-        if not 1 <= self.mapping_layers <= 32:
-            raise InputError(f"stylegan3 needs 1 to 32 mapping layers, not {self.mapping_layers}.")
-        if self.conv_kernel not in (1, 3):
-            raise InputError(f"stylegan3 has convolutions of 3x3 (T) or 1x1 (R), not of {self.conv_kernel}.")
-
-    @property
-    def num_ws(self) -> int:
-        """Number of styles: one for the plane waves, one for each layer, the last included."""
-        return len(self.widths) + 2
-
-
-def widths(side: int, base: int = 32768, largest: int = 512, layers: int = 14) -> tuple[int, ...]:
-    """Features of the layers as NVIDIA's tools count them: less as bands widen, and no more than `largest`.
-
-    For R, whose layers are cheaper, base and largest are usually twice as much.
-    """
-    return tuple(round(min(base / 2 / band.cutoff, largest)) for band in bands(side, layers)[:-1])
 
 
 def transform(translate_x: float = 0.0, translate_y: float = 0.0, rotation: float = 0.0, scale: float = 1.0) -> Tensor:
@@ -280,47 +211,3 @@ def convolved(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 def _stacked(rows: list[list[Tensor]]) -> Tensor:
     """A matrix of vectors [N] as N matrices, [N, rows, columns]."""
     return torch.stack([torch.stack(row, dim=1) for row in rows], dim=1)
-
-
-_LAYER = re.compile(r"synthesis\.L(\d{1,3})_(\d{1,5})_\d{1,6}\.weight")
-
-
-def _layers(shapes: Shapes) -> list[tuple[int, int, tuple[int, ...]]]:
-    """Number, size and weight's shape of every layer, in order."""
-    found = ((_LAYER.fullmatch(name), shape) for name, shape in shapes.items())
-    return sorted((int(name[1]), int(name[2]), shape) for name, shape in found if name)
-
-
-def _detect(shapes: Shapes) -> bool:
-    required = {"mapping.fc0.weight": 2, "mapping.w_avg": 1, "synthesis.input.weight": 2, "synthesis.input.freqs": 2}
-    return has_tensors(shapes, required, optional={"mapping.embed.weight": 2}) and len(_layers(shapes)) > 1
-
-
-def _config_from(shapes: Shapes) -> StyleGAN3Config:
-    layers = _layers(shapes)
-    if any(len(shape) != 4 for _, _, shape in layers):
-        raise InputError("its layers are not those of a StyleGAN3.")
-    w_dim, inputs = shapes["mapping.fc0.weight"]
-    embedding = shapes.get("mapping.embed.weight", (0, 0))
-    *hidden, (_, side, to_image) = layers
-    return StyleGAN3Config(
-        side=side,
-        channels=to_image[0],
-        widths=tuple(shape[0] for _, _, shape in hidden),
-        classes=embedding[1],
-        latent_size=inputs - embedding[0],
-        w_dim=w_dim,
-        mapping_layers=sum(bool(re.fullmatch(r"mapping\.fc\d+\.weight", name)) for name in shapes),
-        conv_kernel=hidden[0][2][3],
-    )
-
-
-ARCHITECTURE = Architecture(
-    name="stylegan3",
-    config=StyleGAN3Config,
-    generator=StyleGAN3Generator,
-    detect=_detect,
-    config_from=_config_from,
-    styles=lambda config: (config.w_dim, config.num_ws),
-    controls=frozenset({"transform"}),
-)
