@@ -40,7 +40,7 @@ small network, and below the third that of a large one (Karras et al. 2020, fig.
 again early with 10,000 images and fewer)."""
 
 SMALL_SIDE, LARGE_SIDE = 32, 128
-"""Below the first, deep networks have no room for their stages; beyond the second, dcgan does not go."""
+"""Below the first, deep networks have no room for their stages; beyond the second, `auto` takes no plain DCGAN."""
 
 
 @dataclass(frozen=True)
