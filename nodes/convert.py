@@ -79,7 +79,8 @@ class VAEToGenerator(io.ComfyNode):
                 io.Combo.Input(
                     "name",
                     options=paths.vae_names(),
-                    tooltip="A .safetensors, .pt, .ckpt or .bin file in models/vae; put yours there and press R.",
+                    tooltip="A .safetensors, .sft, .pt, .pth, .ckpt or .bin file in models/vae; put yours there "
+                    "and press R.",
                 ),
             ],
             outputs=[
