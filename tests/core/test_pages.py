@@ -73,6 +73,15 @@ def test_no_image_is_larger_than_a_page_may_load(readme):
     assert {name for name in names if (ROOT / name).stat().st_size > 1_500_000} == set()
 
 
+def test_every_image_is_shown_and_its_origin_told():
+    pages = "".join(path.read_text(encoding="utf-8") for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+    pages += text("pyproject.toml")
+    images = [path for path in (ROOT / "docs" / "images").iterdir() if path.suffix != ".md"]
+    assert [path.name for path in images if f"images/{path.name}" not in pages] == []
+    origins = re.findall(r"`([\w.*-]+)`", text("docs/images/README.md"))
+    assert [path.name for path in images if not any(path.match(origin) for origin in origins)] == []
+
+
 def test_the_readme_moves():
     from PIL import Image
 
