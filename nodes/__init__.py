@@ -3,7 +3,7 @@
 from comfy_api.latest import ComfyExtension, io
 from typing_extensions import override
 
-from . import convert, dataset, directions, evaluate, generate, hub, latent, project, train
+from . import convert, dataset, directions, evaluate, files, generate, hub, latent, project, sheets, train, transform
 from .host.paths import register_folders
 from .host.version import check_version
 
@@ -15,9 +15,10 @@ class GANStudio(ComfyExtension):
 
     @override
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        steering = [*latent.NODES, *directions.NODES, *project.NODES]
-        pages = [*dataset.NODES, *train.NODES, *generate.NODES, *steering, *convert.NODES]
-        return [*pages, *evaluate.NODES, *hub.NODES]
+        pages = (
+            dataset, train, files, generate, latent, transform, directions, sheets, project, convert, evaluate, hub,
+        )  # fmt: skip
+        return [node for page in pages for node in page.NODES]
 
 
 async def comfy_entrypoint() -> GANStudio:

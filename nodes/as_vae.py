@@ -33,8 +33,8 @@ class GeneratorAsVAE:
 
     latent_dim = 2
 
-    def __init__(self, generator: Generator, label: int | None = None):
-        """label: the class of all that is decoded, for a generator that has classes."""
+    def __init__(self, generator: Generator, label: int | Tensor | None = None):
+        """label: the class of all that is decoded, or weights of several, for a generator that has classes."""
         self.generator, self.label = generator, label
         self.latent_channels, self.output_channels = generator.latent_shape[0], generator.config.channels
         self.upscale_ratio = _pixels_of_a_place(generator)

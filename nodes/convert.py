@@ -7,10 +7,10 @@ from comfy_api.latest import io
 from ..gan_core import Generator
 from ..gan_core.foreign.import_generator import importing
 from .as_vae import GeneratorAsVAE
-from .generate import ANY_CLASS, class_of
 from .host import paths, saving
 from .host.errors import refusal, says_errors
 from .host.progress import NodeProgress
+from .optional import LABEL
 from .types import GENERATOR
 
 CATEGORY = "GAN/convert"
@@ -122,14 +122,9 @@ class GeneratorToVAE(io.ComfyNode):
             search_aliases=["VAE", "adapter", "VAE decode", "VAE encode", "tiled decode", "use as VAE"],
             inputs=[
                 GENERATOR.Input("generator", tooltip="A VAE that was trained here, or any other generator."),
-                io.Int.Input(
-                    "label",
-                    default=ANY_CLASS,
-                    min=ANY_CLASS,
-                    max=100_000,
-                    optional=True,
-                    tooltip="For a generator with classes: the class of all that is decoded, as core's nodes do not "
-                    "pass on a latent's own. -1: none.",
+                LABEL.input(
+                    tooltip="For a generator with classes: the class of all that is decoded, by name or number, as "
+                    "core's nodes do not pass on a latent's own.",
                 ),
             ],
             outputs=[io.Vae.Output(display_name="vae", tooltip="For core's nodes that take a VAE.")],
@@ -137,8 +132,8 @@ class GeneratorToVAE(io.ComfyNode):
 
     @classmethod
     @says_errors
-    def execute(cls, generator, label=ANY_CLASS) -> io.NodeOutput:
-        return io.NodeOutput(GeneratorAsVAE(generator, class_of(generator, label)))
+    def execute(cls, generator, label=None) -> io.NodeOutput:
+        return io.NodeOutput(GeneratorAsVAE(generator, LABEL.read_mixture(generator, label)))
 
 
 def _read(path: Path, bar: NodeProgress) -> Generator:

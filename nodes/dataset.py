@@ -6,58 +6,57 @@ from ..gan_core import ImageDataset, InputError
 from ..gan_core.data.images import CHANNELS, fingerprint_of_folder, reading
 from ..gan_core.media.image_files import FITS
 from .host import image_folders
-from .host.errors import says_errors
+from .host.errors import refusal, says_errors
 from .host.progress import NodeProgress
 from .host.texts import report_skipped
+from .optional import OptionalInt
 from .types import IMAGE_DATASET
 
 CATEGORY = "GAN/data"
 
 
-def _shaping_inputs() -> list[io.Input]:
-    """What both nodes ask about how images come to one size."""
+WIDTH = OptionalInt("width", unset="square", min=8, max=1024)
+
+
+def _shape_inputs() -> list[io.Input]:
+    """How images come to one size, for both nodes."""
     return [
         io.Int.Input(
             "size",
             default=64,
             min=8,
             max=1024,
-            tooltip="Height of the images in pixels, and their width too where width is 0. Smaller is faster.",
-        ),
-        io.Combo.Input(
-            "channels",
-            options=list(CHANNELS),
-            default="auto",
-            tooltip="Colours to learn. auto: RGBA where images are transparent somewhere, grey where all are grey, "
-            "else RGB.",
+            tooltip="Height of the images in pixels, and their width unless width is set. Smaller is faster.",
         ),
         io.Combo.Input(
             "fit",
             options=list(FITS),
             default="crop",
-            tooltip="How an image of other proportions is fitted: crop its middle, pad it with white "
-            "(with nothing, for RGBA), or stretch it.",
+            tooltip="How an image of other proportions is fitted: crop its middle, pad it with white (with transparent "
+            "pixels, for RGBA), or stretch it.",
         ),
         io.Boolean.Input(
             "mirror",
             default=False,
-            tooltip="Also learn from every image left-right reversed. Right for faces and landscapes, wrong for text.",
+            tooltip="Learn from every image horizontally flipped too. Right for faces and landscapes, wrong for text.",
         ),
     ]
 
 
-def _width_input() -> list[io.Input]:
-    """What both ask last: the width of images that are no squares."""
+def _further_inputs() -> list[io.Input]:
+    """What both nodes ask last, as few people need it."""
     return [
-        io.Int.Input(
-            "width",
-            default=0,
-            min=0,
-            max=1024,
+        io.Combo.Input(
+            "channels",
+            options=list(CHANNELS),
+            default="auto",
             optional=True,
             advanced=True,
-            tooltip="Width of the images in pixels, for some that are no squares, such as 96 with a size of 64. "
-            "0: squares.",
+            tooltip="Colours to learn. auto: RGBA where images are transparent somewhere, grey where all are grey, "
+            "else RGB.",
+        ),
+        WIDTH.input(
+            tooltip="Width of the images in pixels, for non-square images, such as 96 with a size of 64.", advanced=True
         ),
     ]
 
@@ -81,18 +80,22 @@ class LoadGANImageFolder(io.ComfyNode):
                     "R. example/digits is 10,000 handwritten digits that come with the pack, and example/portraits "
                     "273 small drawings.",
                 ),
-                *_shaping_inputs(),
+                *_shape_inputs(),
                 io.Boolean.Input(
                     "labels",
                     default=False,
                     tooltip="Learn classes, so that the generator can be asked for one of them: those of a "
                     "dataset.json, else the sub-folders.",
                 ),
-                *_width_input(),
+                *_further_inputs(),
             ],
             outputs=[IMAGE_DATASET.Output(display_name="dataset", tooltip="The images, ready to train on.")],
             hidden=[io.Hidden.unique_id],
         )
+
+    @classmethod
+    def validate_inputs(cls, width=None) -> bool | str:
+        return refusal(WIDTH.reason(width))
 
     @classmethod
     def fingerprint_inputs(cls, folder=None, **settings) -> str:
@@ -106,9 +109,9 @@ class LoadGANImageFolder(io.ComfyNode):
 
     @classmethod
     @says_errors
-    def execute(cls, folder, size, channels, fit, mirror, labels, width=0) -> io.NodeOutput:
+    def execute(cls, folder, size, fit, mirror, labels, channels="auto", width=None) -> io.NodeOutput:
         bar = NodeProgress(cls.hidden.unique_id)
-        height_and_width = size, width or size
+        height_and_width = size, WIDTH.read(width) or size
         if folder in image_folders.EXAMPLE_FOLDERS:
             dataset = image_folders.EXAMPLE_FOLDERS[folder](height_and_width, channels, mirror, labels)
         else:
@@ -134,17 +137,21 @@ class ImagesToGANDataset(io.ComfyNode):
             search_aliases=["dataset", "training images", "batch to dataset"],
             inputs=[
                 io.Image.Input("images", tooltip="A batch of images: the more, the better; a few hundred is a start."),
-                *_shaping_inputs(),
-                *_width_input(),
+                *_shape_inputs(),
+                *_further_inputs(),
             ],
             outputs=[IMAGE_DATASET.Output(display_name="dataset", tooltip="The images, ready to train on.")],
             hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
+    def validate_inputs(cls, width=None) -> bool | str:
+        return refusal(WIDTH.reason(width))
+
+    @classmethod
     @says_errors
-    def execute(cls, images, size, channels, fit, mirror, width=0) -> io.NodeOutput:
-        dataset = ImageDataset.from_images(images, (size, width or size), channels, fit, mirror)
+    def execute(cls, images, size, fit, mirror, channels="auto", width=None) -> io.NodeOutput:
+        dataset = ImageDataset.from_images(images, (size, WIDTH.read(width) or size), channels, fit, mirror)
         NodeProgress(cls.hidden.unique_id).say(dataset.summary)
         return io.NodeOutput(dataset)
 

@@ -1,24 +1,21 @@
 """GAN / directions: ways through latent space that mean something."""
 
-from collections.abc import Iterator
-
 from comfy_api.latest import io
-from torch import Tensor
 
-from ..gan_core import InputError, Latent
-from ..gan_core.media import image as pictures
+from ..gan_core import InputError
 from ..gan_core.sampling import directions as steering
-from .generate import ALL_STYLES
-from .host import device, paths, previews, saving
+from .host import paths, saving
 from .host.errors import refusal, says_errors
 from .host.progress import NodeProgress
 from .host.texts import say
+from .optional import OptionalLayers
 from .types import GENERATOR, LATENT_DIRECTIONS, from_comfy, to_comfy
 
 CATEGORY = "GAN/directions"
 
-AS_FOUND = -1
-"""The layer that leaves the choice to the directions."""
+LAYERS = OptionalLayers("layers", unset="all")
+
+MOVED_LAYERS = OptionalLayers("layers", unset="as found")
 
 METHODS = ("sefa", "pca", "boundary")
 
@@ -46,26 +43,18 @@ class FindLatentDirections(io.ComfyNode):
                     "count", default=8, min=1, max=512, tooltip="How many, the strongest first. For sefa and pca."
                 ),
                 io.Int.Input(
-                    "first_layer",
-                    default=0,
-                    min=0,
-                    max=100,
-                    tooltip="For sefa of a style-based generator: the first layer whose weights are looked at and "
-                    "that the directions move. Low numbers are coarse: pose and shape.",
-                ),
-                io.Int.Input(
-                    "last_layer",
-                    default=ALL_STYLES,
-                    min=ALL_STYLES,
-                    max=100,
-                    tooltip="For sefa: the last such layer, that one too. -1: the very last.",
-                ),
-                io.Int.Input(
                     "samples",
                     default=4096,
                     min=2,
                     max=steering.MOST_SAMPLES,
+                    optional=True,
+                    advanced=True,
                     tooltip="For pca: how many random styles are looked at.",
+                ),
+                LAYERS.input(
+                    tooltip="For sefa of a style-based generator: the layers whose weights are looked at, and that the "
+                    "directions move, such as 2-5 or 4-last. Low numbers are coarse: pose and shape.",
+                    advanced=True,
                 ),
                 io.String.Input(
                     "name", default="boundary", tooltip="For boundary: what to call the direction, such as smile."
@@ -88,13 +77,17 @@ class FindLatentDirections(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, layers=None) -> bool | str:
+        return refusal(LAYERS.reason(layers))
+
+    @classmethod
     @says_errors
     def execute(
-        cls, generator, method, count, first_layer, last_layer, samples, name, positive=None, negative=None
+        cls, generator, method, count, name, positive=None, negative=None, samples=4096, layers=None
     ) -> io.NodeOutput:
-        last = None if last_layer == ALL_STYLES else last_layer
         if method == "sefa":
-            found = steering.sefa(generator, count, first_layer, last)
+            first, last = LAYERS.read(layers)
+            found = steering.sefa(generator, count, first or 0, last)
         elif method == "pca":
             say(f"looking at {samples:,} styles")
             found = steering.pca(generator, count, samples)
@@ -133,19 +126,10 @@ class ApplyLatentDirection(io.ComfyNode):
                     step=0.05,
                     tooltip="How far: 1 is as far as the generator's own latents mostly differ; below 0 the other way.",
                 ),
-                io.Int.Input(
-                    "first_layer",
-                    default=AS_FOUND,
-                    min=AS_FOUND,
-                    max=100,
-                    tooltip="The first layer that is moved, in a style-based generator. -1: as it was found.",
-                ),
-                io.Int.Input(
-                    "last_layer",
-                    default=AS_FOUND,
-                    min=AS_FOUND,
-                    max=100,
-                    tooltip="The last layer that is moved, that one too. -1: as it was found.",
+                MOVED_LAYERS.input(
+                    tooltip="Layers that are moved in a style-based generator, such as 2-5, 4-last or 3. as found: "
+                    "those that the direction was found in.",
+                    advanced=True,
                 ),
             ],
             outputs=[io.Latent.Output(display_name="latent", tooltip="The moved points, for Decode.")],
@@ -153,68 +137,16 @@ class ApplyLatentDirection(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, layers=None) -> bool | str:
+        return refusal(MOVED_LAYERS.reason(layers))
+
+    @classmethod
     @says_errors
-    def execute(cls, generator, latent, directions, direction, strength, first_layer, last_layer) -> io.NodeOutput:
+    def execute(cls, generator, latent, directions, direction, strength, layers=None) -> io.NodeOutput:
         points = from_comfy(generator, latent)
-        first, last = (None if layer == AS_FOUND else layer for layer in (first_layer, last_layer))
-        moved = steering.move(generator, points, directions, direction, strength, first, last)
-        _say_whose(cls, generator, directions)
+        moved = steering.move(generator, points, directions, direction, strength, *MOVED_LAYERS.read(layers))
+        say_whose(cls, generator, directions)
         return io.NodeOutput(to_comfy(moved))
-
-
-class LatentDirectionGrid(io.ComfyNode):
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="LatentDirectionGrid",
-            display_name="Latent Direction Grid",
-            category=CATEGORY,
-            description="Shows what directions do: a row for each, from one way to the other, as one picture with "
-            "names and strengths.",
-            search_aliases=["direction sheet", "explore directions", "semantic grid", "GANSpace grid"],
-            inputs=[
-                GENERATOR.Input("generator", tooltip="What makes the pictures."),
-                io.Latent.Input("latent", tooltip="The latent that is moved: the first of a batch."),
-                LATENT_DIRECTIONS.Input("directions", tooltip="From Find Latent Directions or Load Latent Directions."),
-                io.Int.Input("rows", default=8, min=1, max=64, tooltip="How many directions, from the first on."),
-                io.Int.Input("columns", default=7, min=2, max=33, tooltip="How many strengths, evenly spread."),
-                io.Float.Input(
-                    "strength",
-                    default=3.0,
-                    min=0.1,
-                    max=100.0,
-                    step=0.05,
-                    tooltip="The greatest strength, at the right; at the left it is as far the other way.",
-                ),
-                io.Int.Input(
-                    "cell_size", default=96, min=32, max=1024, tooltip="Side of each picture on the sheet, in pixels."
-                ),
-            ],
-            outputs=[io.Image.Output(display_name="sheet", tooltip="All of it as one picture.")],
-            hidden=[io.Hidden.unique_id],
-        )
-
-    @classmethod
-    @says_errors
-    def execute(cls, generator, latent, directions, rows, columns, strength, cell_size) -> io.NodeOutput:
-        steering.check_fit(generator, directions)
-        point = from_comfy(generator, latent)[:1]
-        labels = None if point.labels is None else point.labels.repeat_interleave(columns, 0)
-        points = Latent(point.samples.expand(columns, -1, -1, -1), point.space, labels)
-        strengths = [strength * (2 * i / (columns - 1) - 1) for i in range(columns)]
-        names = directions.names[:rows]
-        captions = [f"{each:+.3g}" if each else "0" for each in strengths]
-        bar = NodeProgress(cls.hidden.unique_id)
-
-        def drawn() -> Iterator[Tensor]:
-            for place, _ in enumerate(names):
-                bar.reading(place, len(names), "directions drawn")
-                yield generator.decode(steering.move(generator, points, directions, str(place + 1), strengths))
-
-        with device.on_device(generator):
-            sheet = pictures.table(drawn(), names, captions, cell_size)
-        _say_whose(cls, generator, directions)
-        return io.NodeOutput(device.to_intermediate(previews.as_image(sheet)))
 
 
 class SaveLatentDirections(io.ComfyNode):
@@ -293,10 +225,10 @@ class LoadLatentDirections(io.ComfyNode):
         return io.NodeOutput(directions)
 
 
-def _say_whose(node: type[io.ComfyNode], generator, directions) -> None:
+def say_whose(node: type[io.ComfyNode], generator, directions) -> None:
     """Directions of another generator fit where the spaces are as large, but may mean nothing."""
     if not directions.belong_to(generator):
         NodeProgress(node.hidden.unique_id).say(f"these were found in another generator: {directions.generator}")
 
 
-NODES = [FindLatentDirections, ApplyLatentDirection, LatentDirectionGrid, SaveLatentDirections, LoadLatentDirections]
+NODES = [FindLatentDirections, ApplyLatentDirection, SaveLatentDirections, LoadLatentDirections]

@@ -1,22 +1,22 @@
-"""GAN / latent: points in latent space, and where their pictures stand."""
-
-from collections.abc import Iterator
+"""GAN / latent: points in latent space."""
 
 from comfy_api.latest import io
-from torch import Tensor
 
-from ..gan_core import InputError, Transform, sample_noise
+from ..gan_core import sample_noise
 from ..gan_core.latents import parse_seeds, to_styles
-from ..gan_core.media import image as pictures
 from ..gan_core.sampling.mixing import drawn_towards, mix_grid, mix_styles
 from ..gan_core.sampling.walks import INTERPOLATIONS, walk
-from .generate import ALL_STYLES, ANY_CLASS, SPACES, class_of
-from .host import device, previews
-from .host.errors import says_errors
-from .host.progress import NodeProgress
-from .types import GENERATOR, TRANSFORM, from_comfy, to_comfy
+from .host.errors import refusal, says_errors
+from .optional import LABEL, OptionalInt, OptionalLayers
+from .types import GENERATOR, from_comfy, to_comfy
 
 CATEGORY = "GAN/latent"
+
+SPACES = ("auto", "z", "w")
+
+CUTOFF = OptionalInt("cutoff", unset="all", min=0, max=100)
+
+LAYERS = OptionalLayers("layers", unset="all")
 
 
 class MapLatent(io.ComfyNode):
@@ -40,83 +40,22 @@ class MapLatent(io.ComfyNode):
                     step=0.05,
                     tooltip="psi: 1 leaves the styles as they are, 0 makes all the average, below 0 the opposite.",
                 ),
-                io.Int.Input(
-                    "cutoff",
-                    default=ALL_STYLES,
-                    min=ALL_STYLES,
-                    max=100,
-                    tooltip="How many of the first layers, the coarse ones, truncation draws to the average. -1: all.",
+                CUTOFF.input(
+                    tooltip="Number of layers to truncate, counted from the first, the coarse ones.", advanced=True
                 ),
             ],
             outputs=[io.Latent.Output(display_name="latent", tooltip="The same points in w, a style for each layer.")],
         )
 
     @classmethod
+    def validate_inputs(cls, cutoff=None) -> bool | str:
+        return refusal(CUTOFF.reason(cutoff))
+
+    @classmethod
     @says_errors
-    def execute(cls, generator, latent, truncation, cutoff) -> io.NodeOutput:
+    def execute(cls, generator, latent, truncation, cutoff=None) -> io.NodeOutput:
         points = from_comfy(generator, latent)
-        return io.NodeOutput(
-            to_comfy(to_styles(generator, points, truncation, None if cutoff == ALL_STYLES else cutoff))
-        )
-
-
-class TransformStyleGAN3(io.ComfyNode):
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="TransformStyleGAN3",
-            display_name="Transform (StyleGAN3)",
-            category=CATEGORY,
-            description="Moves, turns and scales the pictures of a StyleGAN3, which it draws anew in their new place: "
-            "nothing is cut off or blurred. Connect it to Decode.",
-            search_aliases=["StyleGAN3", "translate", "rotate", "zoom", "transform", "pan"],
-            inputs=[
-                io.Float.Input(
-                    "translate_x",
-                    default=0.0,
-                    min=-10.0,
-                    max=10.0,
-                    step=0.01,
-                    tooltip="To the right, in widths of the picture; below 0 to the left.",
-                ),
-                io.Float.Input(
-                    "translate_y",
-                    default=0.0,
-                    min=-10.0,
-                    max=10.0,
-                    step=0.01,
-                    tooltip="Down, in heights of the picture; below 0 up.",
-                ),
-                io.Float.Input(
-                    "rotation",
-                    default=0.0,
-                    min=-3600.0,
-                    max=3600.0,
-                    step=0.5,
-                    tooltip="Anticlockwise, in degrees; below 0 clockwise.",
-                ),
-                io.Float.Input(
-                    "scale",
-                    default=1.0,
-                    min=0.1,
-                    max=10.0,
-                    step=0.05,
-                    tooltip="How many times as large; below 1 smaller, and more of what is around comes into view.",
-                ),
-                io.Boolean.Input(
-                    "animate",
-                    default=False,
-                    tooltip="Spread the motion over the batch: image i of n goes i/n of the way, so that a turn of 360 "
-                    "degrees becomes a loop.",
-                ),
-            ],
-            outputs=[TRANSFORM.Output(display_name="transform", tooltip="For Decode's input of the same name.")],
-        )
-
-    @classmethod
-    @says_errors
-    def execute(cls, translate_x, translate_y, rotation, scale, animate) -> io.NodeOutput:
-        return io.NodeOutput(Transform(translate_x, translate_y, rotation, scale, animate))
+        return io.NodeOutput(to_comfy(to_styles(generator, points, truncation, CUTOFF.read(cutoff))))
 
 
 class GANLatentWalk(io.ComfyNode):
@@ -149,24 +88,22 @@ class GANLatentWalk(io.ComfyNode):
                 io.Boolean.Input(
                     "closed", default=True, tooltip="Go on from the last stop to the first, so that a video loops."
                 ),
+                io.Latent.Input(
+                    "latent", optional=True, tooltip="Stops of your own, two or more in a batch, instead of seeds."
+                ),
                 io.Combo.Input(
                     "space",
                     options=list(SPACES),
                     default=SPACES[0],
+                    optional=True,
+                    advanced=True,
                     tooltip="Where to walk: w is the smoother one and needs a style-based generator, z is the noise. "
                     "auto: w where there is one. A latent in w+ stays there.",
                 ),
-                io.Latent.Input(
-                    "latent", optional=True, tooltip="Stops of your own, two or more in a batch, instead of seeds."
-                ),
-                io.Int.Input(
-                    "label",
-                    default=ANY_CLASS,
-                    min=ANY_CLASS,
-                    max=100_000,
-                    optional=True,
+                LABEL.input(
+                    tooltip="Class of the seeds by name or number, or a mixture such as cat:0.7, dog:0.3. Empty: drawn "
+                    "by each seed.",
                     advanced=True,
-                    tooltip="Which class the seeds are of, for a generator with labels; -1 lets the seeds draw theirs.",
                 ),
                 io.Float.Input(
                     "truncation",
@@ -185,10 +122,10 @@ class GANLatentWalk(io.ComfyNode):
     @classmethod
     @says_errors
     def execute(
-        cls, generator, seeds, frames, interpolation, closed, space, latent=None, label=ANY_CLASS, truncation=1.0
+        cls, generator, seeds, frames, interpolation, closed, latent=None, space=SPACES[0], label=None, truncation=1.0
     ) -> io.NodeOutput:
         if latent is None:
-            stops = sample_noise(generator, parse_seeds(seeds), truncation, class_of(generator, label))
+            stops = sample_noise(generator, parse_seeds(seeds), truncation, LABEL.read_mixture(generator, label))
         else:
             stops = from_comfy(generator, latent)
         where = None if space == SPACES[0] else space
@@ -212,19 +149,10 @@ class MixGANStyles(io.ComfyNode):
                 GENERATOR.Input("generator", tooltip="The style-based generator that both latents are for."),
                 io.Latent.Input("latent", tooltip="What is mixed into: it keeps all layers but those that are chosen."),
                 io.Latent.Input("styles", tooltip="Where the chosen layers come from."),
-                io.Int.Input(
-                    "first_layer",
-                    default=4,
-                    min=0,
-                    max=100,
-                    tooltip="The first layer that is taken from styles. Low numbers are coarse: pose and shape.",
-                ),
-                io.Int.Input(
-                    "last_layer",
-                    default=ALL_STYLES,
-                    min=ALL_STYLES,
-                    max=100,
-                    tooltip="The last layer that is taken, that one too. -1: the very last.",
+                LAYERS.input(
+                    tooltip="Layers that are taken from styles, such as 4-last, 2-5 or 3. Low numbers are coarse: pose "
+                    "and shape.",
+                    default="4-last",
                 ),
                 io.Combo.Input(
                     "mixing",
@@ -241,14 +169,18 @@ class MixGANStyles(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, layers=None) -> bool | str:
+        return refusal(LAYERS.reason(layers))
+
+    @classmethod
     @says_errors
-    def execute(cls, generator, latent, styles, first_layer, last_layer, mixing) -> io.NodeOutput:
+    def execute(cls, generator, latent, styles, mixing, layers="4-last") -> io.NodeOutput:
         points, sources = from_comfy(generator, latent), from_comfy(generator, styles)
-        last = None if last_layer == ALL_STYLES else last_layer
+        first, last = LAYERS.read(layers)
         if mixing == "pairs":
-            mixed = mix_styles(generator, points, sources, first_layer, last)
+            mixed = mix_styles(generator, points, sources, first or 0, last)
             return io.NodeOutput(to_comfy(mixed), len(mixed))
-        mixed = mix_grid(generator, points, sources, first_layer, last, sources=mixing == "grid with sources")
+        mixed = mix_grid(generator, points, sources, first or 0, last, sources=mixing == "grid with sources")
         return io.NodeOutput(to_comfy(mixed), len(sources) + (mixing == "grid with sources"))
 
 
@@ -273,13 +205,10 @@ class TruncateLatent(io.ComfyNode):
                     step=0.05,
                     tooltip="psi: 1 leaves all as it is, 0 makes all the same, below 0 the opposite.",
                 ),
-                io.Int.Input(
-                    "cutoff",
-                    default=ALL_STYLES,
-                    min=ALL_STYLES,
-                    max=100,
-                    tooltip="How many of the first layers, the coarse ones, are drawn, in a style-based generator. "
-                    "-1: all.",
+                CUTOFF.input(
+                    tooltip="Number of layers to truncate in a style-based generator, counted from the first, the "
+                    "coarse ones.",
+                    advanced=True,
                 ),
                 io.Latent.Input(
                     "target",
@@ -291,80 +220,15 @@ class TruncateLatent(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, cutoff=None) -> bool | str:
+        return refusal(CUTOFF.reason(cutoff))
+
+    @classmethod
     @says_errors
-    def execute(cls, generator, latent, truncation, cutoff, target=None) -> io.NodeOutput:
+    def execute(cls, generator, latent, truncation, target=None, cutoff=None) -> io.NodeOutput:
         points = from_comfy(generator, latent)
         goal = None if target is None else from_comfy(generator, target)
-        kept = None if cutoff == ALL_STYLES else cutoff
-        return io.NodeOutput(to_comfy(drawn_towards(generator, points, truncation, kept, goal)))
+        return io.NodeOutput(to_comfy(drawn_towards(generator, points, truncation, CUTOFF.read(cutoff), goal)))
 
 
-MOST_ON_A_SHEET = 1024
-
-AT_ONCE = 16
-"""Pictures that a sheet is given at a time: of large ones a thousand would not fit into memory."""
-
-
-class GANSeedGrid(io.ComfyNode):
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="GANSeedGrid",
-            display_name="GAN Seed Grid",
-            category=CATEGORY,
-            description="A contact sheet of seeds with their numbers, to choose from; and the latents of just those "
-            "seeds that you write down, in that order.",
-            search_aliases=["contact sheet", "seed list", "browse seeds", "seed browser", "choose seeds"],
-            inputs=[
-                GENERATOR.Input("generator", tooltip="What makes the pictures."),
-                io.String.Input("seeds", default="0-63", tooltip="Which seeds, such as 3, 17, 40-55."),
-                io.Float.Input(
-                    "truncation",
-                    default=1.0,
-                    min=0.0,
-                    max=2.0,
-                    step=0.05,
-                    tooltip="psi: 1 as it was learned; below 1 more typical and less varied, down to the average.",
-                ),
-                io.Int.Input(
-                    "label",
-                    default=ANY_CLASS,
-                    min=ANY_CLASS,
-                    max=100_000,
-                    tooltip="Which class, by the number that Load Generator shows, or by its name if that is a number; "
-                    "-1 lets the seed draw it.",
-                ),
-                io.Int.Input(
-                    "columns", default=0, min=0, max=100, tooltip="Pictures in a row of the sheet. 0: as many as rows."
-                ),
-                io.Int.Input(
-                    "cell_size", default=96, min=32, max=1024, tooltip="Side of each picture on the sheet, in pixels."
-                ),
-            ],
-            outputs=[
-                io.Image.Output(display_name="sheet", tooltip="All pictures on one, each with its seed below."),
-                io.Latent.Output(display_name="latent", tooltip="The seeds' points as a batch, in the order written."),
-            ],
-            hidden=[io.Hidden.unique_id],
-        )
-
-    @classmethod
-    @says_errors
-    def execute(cls, generator, seeds, truncation, label, columns, cell_size) -> io.NodeOutput:
-        wanted = parse_seeds(seeds)
-        if len(wanted) > MOST_ON_A_SHEET:
-            raise InputError(f"A sheet has at most {MOST_ON_A_SHEET} pictures, and these seeds are {len(wanted)}.")
-        latent = sample_noise(generator, wanted, truncation, class_of(generator, label))
-        bar = NodeProgress(cls.hidden.unique_id)
-
-        def drawn() -> Iterator[Tensor]:
-            for start in range(0, len(latent), AT_ONCE):
-                bar.reading(start, len(latent), "pictures made")
-                yield generator.decode(latent[start : start + AT_ONCE])
-
-        with device.on_device(generator):
-            sheet = pictures.contact_sheet(drawn(), [str(seed) for seed in wanted], columns or None, cell_size)
-        return io.NodeOutput(device.to_intermediate(previews.as_image(sheet)), to_comfy(latent))
-
-
-NODES = [MapLatent, TransformStyleGAN3, GANLatentWalk, MixGANStyles, TruncateLatent, GANSeedGrid]
+NODES = [MapLatent, GANLatentWalk, MixGANStyles, TruncateLatent]

@@ -9,10 +9,10 @@ from ..gan_core.latents import LAST_SEED
 from ..gan_core.media.image_files import FITS
 from ..gan_core.sampling.encoding import pictures_for
 from ..gan_core.sampling.projection import MOST_CANDIDATES, MOST_STEPS, ProjectionConfig, projecting
-from .generate import ANY_CLASS, class_of
 from .host import device
 from .host.errors import says_errors
 from .host.progress import NodeProgress
+from .optional import LABEL
 from .types import GENERATOR, to_comfy, to_image
 
 CATEGORY = "GAN/project"
@@ -37,13 +37,6 @@ class ProjectImageToLatent(io.ComfyNode):
                     tooltip="What is to make the picture. It is never changed. A VAE's encoder answers at once.",
                 ),
                 io.Image.Input("images", tooltip="The picture looked for; of a batch, one after another."),
-                io.Combo.Input(
-                    "space",
-                    options=list(SPACES),
-                    default=SPACES[0],
-                    tooltip="w: one style for all layers, easiest to steer; w+: one for each, which comes nearer; z "
-                    "where there are no styles. auto: w+, or z.",
-                ),
                 io.Int.Input(
                     "steps", default=300, min=0, max=MOST_STEPS, tooltip="For each picture; more come a little nearer."
                 ),
@@ -56,33 +49,44 @@ class ProjectImageToLatent(io.ComfyNode):
                     tooltip="Where it starts: the same seed finds the same latent.",
                 ),
                 io.Int.Input(
-                    "candidates",
-                    default=256,
-                    min=1,
-                    max=MOST_CANDIDATES,
-                    tooltip="The start is the best of so many random latents.",
-                ),
-                io.Int.Input(
-                    "label",
-                    default=ANY_CLASS,
-                    min=ANY_CLASS,
-                    max=100_000,
-                    tooltip="The picture's class, for a generator with labels; -1: that of the best random latent.",
-                ),
-                io.Combo.Input(
-                    "fit",
-                    options=list(FITS),
-                    default=next(iter(FITS)),
-                    tooltip="How a picture of other proportions is fitted: crop cuts off what is too long, pad adds "
-                    "bars, stretch changes its proportions.",
-                ),
-                io.Int.Input(
                     "tuning_steps",
                     default=0,
                     min=0,
                     max=MOST_STEPS,
                     tooltip="Afterwards, tune a copy of the generator to what is still missing (pivotal tuning): some "
                     "hundred steps. 0: leave it.",
+                ),
+                io.Combo.Input(
+                    "space",
+                    options=list(SPACES),
+                    default=SPACES[0],
+                    optional=True,
+                    advanced=True,
+                    tooltip="w: one style for all layers, easiest to steer; w+: one for each, which comes nearer; z "
+                    "where there are no styles. auto: w+, or z.",
+                ),
+                io.Int.Input(
+                    "candidates",
+                    default=256,
+                    min=1,
+                    max=MOST_CANDIDATES,
+                    optional=True,
+                    advanced=True,
+                    tooltip="The start is the best of so many random latents.",
+                ),
+                LABEL.input(
+                    tooltip="Class of the images, by name or number, for a generator with classes. Empty: that of the "
+                    "best random latent.",
+                    advanced=True,
+                ),
+                io.Combo.Input(
+                    "fit",
+                    options=list(FITS),
+                    default="crop",
+                    optional=True,
+                    advanced=True,
+                    tooltip="How a picture of other proportions is fitted: crop cuts off what is too long, pad adds "
+                    "bars, stretch changes its proportions.",
                 ),
             ],
             outputs=[
@@ -97,7 +101,18 @@ class ProjectImageToLatent(io.ComfyNode):
 
     @classmethod
     @says_errors
-    def execute(cls, generator, images, space, steps, seed, candidates, label, fit, tuning_steps) -> io.NodeOutput:
+    def execute(
+        cls,
+        generator,
+        images,
+        steps,
+        seed,
+        tuning_steps,
+        space=SPACES[0],
+        candidates=256,
+        label=None,
+        fit="crop",
+    ) -> io.NodeOutput:
         encoded = _encoded(generator, images, fit, tuning_steps)
         if encoded is not None:
             return encoded
@@ -105,7 +120,7 @@ class ProjectImageToLatent(io.ComfyNode):
             None if space == SPACES[0] else space,
             steps,
             candidates,
-            class_of(generator, label),
+            LABEL.read(generator, label),
             tuning_steps,
             seed,
         )

@@ -35,19 +35,20 @@ def to_comfy(latent: Latent) -> dict:
     return values
 
 
-def from_comfy(generator: Generator, values: dict, label: int | None = None) -> Latent:
+def from_comfy(generator: Generator, values: dict, label: int | torch.Tensor | None = None) -> Latent:
     """A LATENT socket's dict as a latent of a generator.
 
-    label: a class for the whole batch, whatever labels the dict has. Labels of a batch that core's nodes have cut,
-    repeated or computed with are matched; InputError where they no longer can be. A latent that was saved and loaded
-    by core's nodes has lost the name of its space, and is told by its shape.
+    label: a class for the whole batch, or weights [classes] of several, whatever labels the dict has. Labels of a
+    batch that core's nodes have cut, repeated or computed with are matched; InputError where they no longer can be. A
+    latent that was saved and loaded by core's nodes has lost the name of its space, and is told by its shape.
     """
     samples = values["samples"]
     styled = generator.style_shape is not None and tuple(samples.shape[1:]) == generator.style_shape
     space = values.get("space", "w+" if styled else "z")
     labels = None
     if label is not None and space == "z":
-        labels = torch.full((len(samples),), label, dtype=torch.int64)
+        one = label[None] if isinstance(label, torch.Tensor) else torch.tensor([label])
+        labels = one.repeat_interleave(len(samples), 0)
     elif "labels" in values:
         labels = _matched(values)
     return Latent(samples, space, labels)

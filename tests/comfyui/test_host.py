@@ -27,7 +27,7 @@ START = """
     pack.__path__ = [root]
     sys.modules["pack"] = pack
     nodes = importlib.import_module("pack.nodes")
-    types_ = importlib.import_module("pack.nodes.types")
+    types_, optional = (importlib.import_module(f"pack.nodes.{name}") for name in ("types", "optional"))
     for name in ("consent", "image_folders", "paths", "previews", "progress", "saving", "texts", "version"):
         globals()[name] = importlib.import_module(f"pack.nodes.host.{name}")
     Path, steering = paths.Path, paths.steering
@@ -391,15 +391,15 @@ def test_mixed_styles_say_how_many_are_in_a_row(inside: Inside, mixing: str, poi
         generator = core.load(core.examples.FOLDER / "stylegan2-digits.safetensors")
         rows = types_.to_comfy(core.sample_noise(generator, range({3 if mixing == "pairs" else 2}), labels=1))
         across = types_.to_comfy(core.sample_noise(generator, range(5, 8), labels=2))
-        latent, columns = call("MixGANStyles", generator=generator, latent=rows, styles=across, first_layer=1,
-                               last_layer=2, mixing={mixing!r})
+        latent, columns = call("MixGANStyles", generator=generator, latent=rows, styles=across, layers="1-2",
+                               mixing={mixing!r})
         [len(latent["samples"]), columns, latent["space"]]
         """
     )
     assert value == [points, columns, "w+"]
 
 
-def test_the_node_of_noise_takes_the_seeds_that_follow_and_leaves_what_is_minus_1_to_the_seed(inside: Inside) -> None:
+def test_the_node_of_noise_takes_the_seeds_that_follow_and_leaves_what_is_unset_to_the_seed(inside: Inside) -> None:
     value = inside(
         """
         generator = core.load(core.examples.FOLDER / "stylegan2-digits.safetensors")
@@ -408,13 +408,14 @@ def test_the_node_of_noise_takes_the_seeds_that_follow_and_leaves_what_is_minus_
             labels = theirs.labels is None or torch.equal(ours["labels"], theirs.labels)
             return torch.equal(ours["samples"], theirs.samples) and ours["space"] == theirs.space and labels
         one, = call("SampleNoise", generator=generator, seed=5, batch_size=3, truncation=1.0)
-        two, = call("SampleNoise", generator=generator, seed=5, batch_size=3, truncation=0.5, label=2, cutoff=2)
-        three, = call("SampleNoise", generator=generator, seed=5, batch_size=3, truncation=1.0, label=0, space="w")
+        two, = call("SampleNoise", generator=generator, seed=5, batch_size=3, truncation=0.5, label=" 2 ")
+        three, = call("SampleNoise", generator=generator, seed=5, batch_size=3, truncation=1.0, label=0)
+        three, = call("MapLatent", generator=generator, latent=three, truncation=1.0, cutoff=None)
         weights = "0:0.25, 3:0.75"
-        four, = call("SampleNoise", generator=generator, seed=0, batch_size=1, truncation=1.0, class_weights=weights)
+        four, = call("SampleNoise", generator=generator, seed=0, batch_size=1, truncation=1.0, label=weights)
         mixed = torch.tensor([0.25, 0, 0, 0.75] + [0.0] * (generator.classes - 4))
-        found = [same(one, range(5, 8)), same(two, range(5, 8), 0.5, 2, cutoff=2)]
-        found + [same(three, range(5, 8), labels=0, space="w"), same(four, [0], labels=mixed)]
+        found = [same(one, range(5, 8)), same(two, range(5, 8), 0.5, 2)]
+        found + [same({**three, "labels": None}, range(5, 8), labels=0, space="w"), same(four, [0], labels=mixed)]
         """
     )
     assert value == [True] * 4
@@ -581,6 +582,7 @@ def test_a_reason_is_given_for_its_own_input_alone(inside: Inside) -> None:
         """
         import inspect
         bad = dict(run_name="../x", name="../x", filename_prefix="../x", repo="no")
+        bad |= dict(width="7", cutoff="-1", layers="4-2", columns="0")
         def asked(node):
             takes = inspect.getfullargspec(node.validate_inputs)
             assert takes.varkw is None
@@ -595,7 +597,9 @@ def test_a_reason_is_given_for_its_own_input_alone(inside: Inside) -> None:
         "TrainGAN": "run_name", "TrainVAE": "run_name", "SaveGenerator": "filename_prefix",
         "SaveLatentDirections": "filename_prefix", "LoadGenerator": "name", "ImportGenerator": "name",
         "VAEToGenerator": "name", "LoadLatentDirections": "name", "LoadGeneratorFromHub": "repo",
-        "PublishGenerator": "repo",
+        "PublishGenerator": "repo", "LoadGANImageFolder": "width", "ImagesToGANDataset": "width",
+        "MapLatent": "cutoff", "TruncateLatent": "cutoff", "MixGANStyles": "layers", "FindLatentDirections": "layers",
+        "ApplyLatentDirection": "layers", "GANSeedGrid": "columns",
     }  # fmt: skip
     for _, refused, unknown in value.values():
         assert isinstance(refused, str) and refused.endswith(".") and unknown is True
@@ -755,6 +759,69 @@ def test_no_number_that_may_be_a_fraction_is_shown_without_one(inside: Inside) -
     assert value == []
 
 
+# Inputs that may be left unset.
+
+
+@pytest.mark.parametrize("value", ["", " ", "None", "all", " ALL "])
+def test_what_is_unset_is_unset(inside: Inside, value: str) -> None:
+    assert inside(f"optional.OptionalInt('n', 'all', 1, 9).read({None if value == 'None' else value!r})") is None
+    assert inside(f"optional.OptionalFloat('n', 'all', 0, 9).read({None if value == 'None' else value!r})") is None
+    assert inside(f"optional.OptionalLayers('n', 'all').read({None if value == 'None' else value!r})") == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "read"),
+    [
+        ("OptionalInt('n', 'all', 1, 9)", "4", 4), ("OptionalInt('n', 'all', 1, 9)", 9, 9),
+        ("OptionalInt('n', 'all', -5, 9)", " -5 ", -5),
+        ("OptionalFloat('n', 'preset', 0, 9)", "0.000002", 2e-6), ("OptionalFloat('n', 'preset', 0, 9)", 0, 0),
+        ("OptionalFloat('n', 'preset', 0, 9)", "1e-3", 0.001), ("OptionalFloat('n', 'preset', 0, 9)", 0.3, 0.3),
+        ("OptionalLayers('n', 'all')", "2-5", [2, 5]), ("OptionalLayers('n', 'all')", "4 - Last", [4, None]),
+        ("OptionalLayers('n', 'all')", 3, [3, 3]), ("OptionalLayers('n', 'all')", "0-0", [0, 0]),
+    ],
+)  # fmt: skip
+def test_a_number_is_what_was_written_or_linked(inside: Inside, kind: str, value: Any, read: Any) -> None:
+    assert inside(f"optional.{kind}.read({value!r})") == read
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "sentence"),
+    [
+        ("OptionalInt('n', 'all', 1, 9)", 0, 'n must be all or a whole number from 1 to 9 (got "0").'),
+        ("OptionalInt('n', 'all', 1, 9)", -1, 'n must be all or a whole number from 1 to 9 (got "-1").'),
+        ("OptionalInt('n', 'all', 1, 9)", "2.0", 'n must be all or a whole number from 1 to 9 (got "2.0").'),
+        ("OptionalInt('n', 'all', 1, 9)", "9" * 5000, "n must be all or a whole number from 1 to 9 (got "),
+        ("OptionalFloat('n', 'preset', 0, 9)", -1, 'n must be preset or a number from 0 to 9 (got "-1").'),
+        ("OptionalFloat('n', 'preset', 0, 9)", "nan", 'n must be preset or a number from 0 to 9 (got "nan").'),
+        ("OptionalFloat('n', 'preset', 0, 9)", {"a": 1}, "n must be preset or a number from 0 to 9 (got "),
+        (
+            "OptionalLayers('n', 'all')",
+            "5-2",
+            'n must be all or a range of layers, such as 2-5, 4-last or 3 (got "5-2").',
+        ),
+        (
+            "OptionalLayers('n', 'all')",
+            "-1",
+            'n must be all or a range of layers, such as 2-5, 4-last or 3 (got "-1").',
+        ),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_what_is_no_number_is_a_sentence(inside: Inside, kind: str, value: Any, sentence: str) -> None:
+    said = inside(f"[refusal(optional.{kind}.read, {value!r}), optional.{kind}.reason({value!r})]")
+    assert said[0] == said[1] and said[0].startswith(sentence) and len(said[0]) < 300
+
+
+def test_an_optional_number_takes_links_and_is_no_number_of_the_page(inside: Inside) -> None:
+    value = inside(
+        """
+        inputs = NODES["MapLatent"].INPUT_TYPES()
+        [inputs["optional"]["cutoff"][0], inputs["optional"]["cutoff"][1]["default"], "cutoff" in inputs["required"]]
+        """
+    )
+    assert value == ["STRING,INT", "all", False]
+
+
 # Data, and the classes in it.
 
 
@@ -794,14 +861,16 @@ def test_a_class_is_known_to_nodes_by_its_name(inside: Inside) -> None:
         named = {"tens": [str(10 * i) for i in range(10)], "words": [f"kind {i}" for i in range(10)]}
         named = {key: core.Generator(generator.architecture, generator.config, generator.module, {"class_names": names})
             for key, names in named.items()}
-        def labels(key, label=-1, **more):
+        def labels(key, label, mixed=False):
             inputs = dict(generator=named[key], seed=0, batch_size=1, truncation=1.0)
-            return call("SampleNoise", label=label, **inputs, **more)[0]["labels"].argmax().item() if more else (
-                call("SampleNoise", label=label, **inputs)[0]["labels"].item())
+            found = call("SampleNoise", label=label, **inputs)[0]["labels"]
+            return found.tolist()[0] if mixed else found.item()
         refused = refusal(labels, "tens", 1), refusal(labels, "words", 10)
-        [labels("tens", 90), labels("words", 9), labels("words", class_weights="kind 3"), refused]
+        mixture = labels("words", "kind 3:0.25, 4:0.75", mixed=True)
+        [labels("tens", 90), labels("words", "9"), labels("words", "Kind 3"), refused, mixture]
         """
     )
     assert value[:3] == [9, 9, 3]
     assert "no class 1." in value[3][0] and "the classes 0, 10, 20" in value[3][0]
     assert "no class 10." in value[3][1] and "the classes kind 0, kind 1" in value[3][1]
+    assert value[4] == [0.0, 0.0, 0.0, 0.25, 0.75, 0.0, 0.0, 0.0, 0.0, 0.0]

@@ -138,11 +138,11 @@ def test_what_is_no_generator_is_named(comfy: Comfy, cats: Generator, content: b
 def test_truncation_with_a_cutoff(comfy: Comfy, cats: Generator) -> None:
     graph = Graph()
     generator = opened(graph)
-    at_once = sample(graph, generator, seed=3, truncation=0.4, label=2, cutoff=2)
-    later = graph(
-        "MapLatent", generator=generator, latent=sample(graph, generator, seed=3, label=2), truncation=0.4, cutoff=2
-    )
-    nodes = [decode(graph, generator, latent) for latent in (at_once, later)]
+    latent = sample(graph, generator, seed=3, label=2)
+    mapped = [
+        graph("MapLatent", generator=generator, latent=latent, truncation=0.4, cutoff=cutoff) for cutoff in (2, " 2")
+    ]
+    nodes = [decode(graph, generator, one) for one in mapped]
     run = comfy.run(graph)
     expected = shown(cats.decode(sample_noise(cats, range(3, 7), 0.4, 2, cutoff=2)))
     assert not any(differ(pictures(comfy, run, node), expected) for node in nodes)
@@ -151,9 +151,12 @@ def test_truncation_with_a_cutoff(comfy: Comfy, cats: Generator) -> None:
 def test_z_and_w_of_a_seed_are_the_same_picture(comfy: Comfy, cats: Generator) -> None:
     graph = Graph()
     generator = opened(graph)
-    nodes = [
-        decode(graph, generator, sample(graph, generator, seed=3, label=2, space=space)) for space in ("z", "w", "auto")
+    latent = sample(graph, generator, seed=3, label=2)
+    mapped = [
+        graph("MapLatent", generator=generator, latent=latent, truncation=1.0, **more)
+        for more in ({}, {"cutoff": "all"})
     ]
+    nodes = [decode(graph, generator, one) for one in (latent, *mapped)]
     run = comfy.run(graph)
     first, second, third = (pictures(comfy, run, node) for node in nodes)
     assert not differ(first, second) and not differ(first, third)
@@ -179,16 +182,25 @@ COMPUTED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
-@pytest.mark.parametrize("cutoff", [-1, 3], ids=["w", "w+"])
+@pytest.mark.parametrize("cutoff", ["all", 3], ids=["w", "w+"])
 @pytest.mark.parametrize("name", CORE)
-def test_cores_latent_nodes_work_on_styles(comfy: Comfy, cats: Generator, name: str, cutoff: int) -> None:
+def test_cores_latent_nodes_work_on_styles(comfy: Comfy, cats: Generator, name: str, cutoff: str | int) -> None:
     graph = Graph()
     generator = opened(graph)
-    changes = {"batch_size": 2, "truncation": 0.5, "label": 1, "cutoff": cutoff}
-    one, other = (sample(graph, generator, seed=seed, **changes) for seed in (10, 20))
+    one, other = (
+        graph(
+            "MapLatent",
+            generator=generator,
+            latent=sample(graph, generator, seed=seed, batch_size=2, label=1),
+            truncation=0.5,
+            cutoff=cutoff,
+        )
+        for seed in (10, 20)
+    )
     node = decode(graph, generator, CORE[name](graph, one, other))
     ours = [
-        sample_noise(cats, range(seed, seed + 2), 0.5, 1, cutoff=None if cutoff < 0 else cutoff) for seed in (10, 20)
+        sample_noise(cats, range(seed, seed + 2), 0.5, 1, cutoff=None if cutoff == "all" else cutoff)
+        for seed in (10, 20)
     ]
     expected = replace(ours[0], samples=COMPUTED[name](ours[0].samples, ours[1].samples))
     assert not differ(pictures(comfy, comfy.run(graph), node), shown(cats.decode(expected)))
@@ -263,7 +275,7 @@ def test_noise_is_stored_random_or_none(comfy: Comfy, cats: Generator) -> None:
 def test_a_mixture_of_classes(comfy: Comfy, cats: Generator) -> None:
     graph = Graph()
     generator = opened(graph)
-    node = decode(graph, generator, sample(graph, generator, seed=8, class_weights="0:0.5, 2:0.5"))
+    node = decode(graph, generator, sample(graph, generator, seed=8, label="0:0.5, 2:0.5"))
     expected = cats.decode(sample_noise(cats, range(8, 12), labels=torch.tensor([0.5, 0, 0.5])))
     assert not differ(pictures(comfy, comfy.run(graph), node), shown(expected))
 
@@ -271,7 +283,7 @@ def test_a_mixture_of_classes(comfy: Comfy, cats: Generator) -> None:
 def test_a_mixture_goes_through_cores_batch_nodes(comfy: Comfy, cats: Generator) -> None:
     graph = Graph()
     generator = opened(graph)
-    latent = sample(graph, generator, seed=8, batch_size=3, class_weights="0:0.5, 2:0.5")
+    latent = sample(graph, generator, seed=8, batch_size=3, label="0:0.5, 2:0.5")
     node = decode(graph, generator, graph("LatentFromBatch", samples=latent, batch_index=1, length=2))
     expected = cats.decode(sample_noise(cats, range(9, 11), labels=torch.tensor([0.5, 0, 0.5])))
     assert not differ(pictures(comfy, comfy.run(graph), node), shown(expected))
@@ -280,15 +292,18 @@ def test_a_mixture_goes_through_cores_batch_nodes(comfy: Comfy, cats: Generator)
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"class_weights": "7:1"}, '"7:1" does not weigh the classes of cats'),
-        ({"truncation": 0.5, "space": "z"}, "cats is style-based, and truncation belongs to its space w"),
-        ({"truncation": 0.5, "cutoff": 60}, "cats has 6 styles; a cutoff after 60 is none."),
+        ({"label": "7:1"}, '"7:1" does not weigh the classes of cats'),
+        ({"label": -1}, "cats has classes 0 to 2, and no class -1."),
+        ({"label": "lion"}, 'cats has classes 0 to 2, and no class "lion".'),
+        ({"cutoff": 60}, "cats has 6 styles; a cutoff after 60 is none."),
     ],
 )
 def test_what_cannot_be_sampled_is_said(comfy: Comfy, cats: Generator, changes: dict, sentence: str) -> None:
     graph = Graph()
     generator = opened(graph)
-    decode(graph, generator, sample(graph, generator, **changes))
+    latent = sample(graph, generator, label=changes.get("label", ""))
+    cutoff = changes.get("cutoff", "all")
+    decode(graph, generator, graph("MapLatent", generator=generator, latent=latent, truncation=0.5, cutoff=cutoff))
     said = comfy.error_of(graph)
     assert said.startswith(sentence) and is_sentence(said)
 
@@ -296,7 +311,7 @@ def test_what_cannot_be_sampled_is_said(comfy: Comfy, cats: Generator, changes: 
 @pytest.mark.parametrize(
     ("build", "sentence"),
     [
-        (lambda graph, digits: ("MapLatent", {"truncation": 0.5, "cutoff": -1}), "it has no space w of styles"),
+        (lambda graph, digits: ("MapLatent", {"truncation": 0.5, "cutoff": "all"}), "it has no space w of styles"),
         (lambda graph, digits: ("Decode", {"noise": "none"}), "which has no noise maps"),
         (
             lambda graph, digits: (

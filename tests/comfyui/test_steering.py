@@ -109,7 +109,7 @@ def test_styles_are_mixed_in_pairs_and_in_grids(comfy: Comfy, styled: Generator)
     graph = Graph()
     generator = graph("LoadGenerator", name=STYLED)
     a, b = sample(graph, generator, seed=0, batch_size=2), sample(graph, generator, seed=10, batch_size=3)
-    settings = {"generator": generator, "latent": a, "styles": b, "first_layer": 2, "last_layer": 4}
+    settings = {"generator": generator, "latent": a, "styles": b, "layers": "2-4"}
     pairs = {**settings, "styles": sample(graph, generator, seed=10, batch_size=2), "mixing": "pairs"}
     shown = [decode(graph, generator, graph("MixGANStyles", **pairs))]
     shown += [
@@ -129,7 +129,7 @@ def test_latents_are_drawn_towards_a_character(comfy: Comfy, digits: Generator, 
     shown = []
     for name in (EXAMPLE_GENERATOR, STYLED):
         generator = graph("LoadGenerator", name=name)
-        settings = {"generator": generator, "latent": sample(graph, generator), "truncation": 0.4, "cutoff": -1}
+        settings = {"generator": generator, "latent": sample(graph, generator), "truncation": 0.4}
         shown.append(decode(graph, generator, graph("TruncateLatent", **settings)))
         character = sample(graph, generator, seed=9, batch_size=1)
         shown.append(decode(graph, generator, graph("TruncateLatent", **settings, target=character)))
@@ -144,9 +144,7 @@ def test_latents_are_drawn_towards_a_character(comfy: Comfy, digits: Generator, 
 def test_a_seed_grid_shows_and_gives_the_seeds_that_are_written(comfy: Comfy, digits: Generator) -> None:
     graph = Graph()
     generator = graph("LoadGenerator", name=EXAMPLE_GENERATOR)
-    grid = graph(
-        "GANSeedGrid", generator=generator, seeds="3, 17, 40-42", truncation=1.0, label=-1, columns=3, cell_size=112
-    )
+    grid = graph("GANSeedGrid", generator=generator, seeds="3, 17, 40-42", truncation=1.0, columns=3, cell_size=112)
     sheet, batch = graph("PreviewImage", images=grid), decode(graph, generator, grid[1])
     run = comfy.run(graph)
     latent = sample_noise(digits, [3, 17, 40, 41, 42])
@@ -164,9 +162,9 @@ def test_a_seed_grid_shows_and_gives_the_seeds_that_are_written(comfy: Comfy, di
         (EXAMPLE_GENERATOR, "GANLatentWalk", {"seeds": "a"}, "Seeds are written like"),
         (EXAMPLE_GENERATOR, "GANLatentWalk", {"space": "w"}, "has no space w of styles"),
         (EXAMPLE_GENERATOR, "MixGANStyles", {}, "no layers of styles to choose from"),
-        (STYLED, "MixGANStyles", {"first_layer": 50}, "has the layers 0 to 5"),
+        (STYLED, "MixGANStyles", {"layers": "50-last"}, "has the layers 0 to 5"),
         (EXAMPLE_GENERATOR, "TruncateLatent", {"cutoff": 2}, "no styles, and so no cutoff"),
-        (EXAMPLE_GENERATOR, "GANSeedGrid", {"seeds": "0-2000"}, "at most 1024 pictures"),
+        (EXAMPLE_GENERATOR, "GANSeedGrid", {"seeds": "0-2000"}, "at most 1024 images"),
         (EXAMPLE_GENERATOR, "FindLatentDirections", {"method": "pca"}, "it has no styles w"),
         (EXAMPLE_GENERATOR, "FindLatentDirections", {"method": "boundary"}, "A boundary needs latents"),
         (EXAMPLE_GENERATOR, "ProjectImageToLatent", {"space": "w"}, "in z, as it has no styles"),
@@ -183,10 +181,10 @@ def test_what_a_generator_cannot_do_is_a_sentence(
         },
         "MixGANStyles": lambda: {
             "latent": sample(graph, generator), "styles": sample(graph, generator),
-            "first_layer": 0, "last_layer": -1, "mixing": "pairs",
+            "layers": "all", "mixing": "pairs",
         },
-        "TruncateLatent": lambda: {"latent": sample(graph, generator), "truncation": 0.5, "cutoff": -1},
-        "GANSeedGrid": lambda: {"seeds": "0", "truncation": 1.0, "label": -1, "columns": 0, "cell_size": 64},
+        "TruncateLatent": lambda: {"latent": sample(graph, generator), "truncation": 0.5},
+        "GANSeedGrid": lambda: {"seeds": "0", "truncation": 1.0, "cell_size": 64},
         "FindLatentDirections": lambda: FIND,
         "ProjectImageToLatent": lambda: {
             **PROJECT, "images": graph("Decode", generator=generator, latent=sample(graph, generator)),
@@ -205,8 +203,8 @@ def test_what_a_generator_cannot_do_is_a_sentence(
 
 # Directions.
 
-FIND = {"method": "sefa", "count": 4, "first_layer": 0, "last_layer": -1, "samples": 500, "name": "smile"}
-APPLY = {"direction": "1", "strength": 2.0, "first_layer": -1, "last_layer": -1}
+FIND = {"method": "sefa", "count": 4, "layers": "all", "samples": 500, "name": "smile"}
+APPLY = {"direction": "1", "strength": 2.0}
 
 
 @pytest.mark.parametrize("name", [EXAMPLE_GENERATOR, STYLED])
@@ -322,7 +320,7 @@ def test_a_direction_grid_is_one_picture_with_all_strengths(comfy: Comfy, styled
 # Projection.
 
 PROJECT = {
-    "space": "auto", "steps": 40, "seed": 0, "candidates": 32, "label": -1, "fit": "crop", "tuning_steps": 0,
+    "space": "auto", "steps": 40, "seed": 0, "candidates": 32, "fit": "crop", "tuning_steps": 0,
 }  # fmt: skip
 
 
@@ -415,7 +413,7 @@ SPACES = {
 def in_space(graph: Graph, generator: Output, latent: Output, space: str) -> Output:
     if space == "z":
         return latent
-    settings = {"w": {"truncation": 1.0, "cutoff": -1}, "w+": {"truncation": 0.5, "cutoff": 2}}[space]
+    settings = {"w": {"truncation": 1.0}, "w+": {"truncation": 0.5, "cutoff": 2}}[space]
     return graph("MapLatent", generator=generator, latent=latent, **settings)
 
 
@@ -431,7 +429,7 @@ def test_core_nodes_work_in_every_space(
     generator = graph("LoadGenerator", name=WITH_CLASSES if labels else STYLED)
     ours = [in_space(graph, generator, sample(graph, generator, seed=seed), space) for seed in (0, 10)]
     between = build(graph, *ours)
-    after = graph("TruncateLatent", generator=generator, latent=between, truncation=0.8, cutoff=-1)
+    after = graph("TruncateLatent", generator=generator, latent=between, truncation=0.8)
     if labels and space == "z" and node == "LatentBatch":  # whose labels core drops
         decode(graph, generator, after)
         assert is_sentence(comfy.error_of(graph))

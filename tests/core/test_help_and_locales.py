@@ -45,6 +45,18 @@ class Node:
     """Tooltips by output name."""
 
 
+def _constants() -> Iterator[tuple[str, str]]:
+    """Constants of nodes/ that stand for an optional input, and its name."""
+    for source in SOURCES:
+        for item in ast.parse(source.read_text(encoding="utf-8")).body:
+            if isinstance(item, ast.Assign) and ast.unparse(item.value).startswith("Optional"):
+                assert isinstance(item.value, ast.Call)
+                yield ast.unparse(item.targets[0]), ast.literal_eval(item.value.args[0])
+
+
+CONSTANTS = dict(_constants())
+
+
 def _nodes() -> Iterator[Node]:
     for source in SOURCES:
         tree = ast.parse(source.read_text(encoding="utf-8"))
@@ -61,7 +73,7 @@ def _node(schema: dict[str, Any], functions: dict[str, ast.FunctionDef]) -> Node
         id=ast.literal_eval(schema["node_id"]),
         display_name=ast.literal_eval(schema["display_name"]),
         description=ast.literal_eval(schema["description"]),
-        inputs={ast.literal_eval(call.args[0]): ast.literal_eval(_keywords(call)["tooltip"]) for call in inputs},
+        inputs={_name(call): ast.literal_eval(_keywords(call)["tooltip"]) for call in inputs},
         outputs={ast.literal_eval(each["display_name"]): ast.literal_eval(each["tooltip"]) for each in outputs},
     )
 
@@ -78,6 +90,12 @@ def _calls(items: ast.List, functions: dict[str, ast.FunctionDef]) -> Iterator[a
         else:
             assert isinstance(item, ast.Call)
             yield item
+
+
+def _name(call: ast.Call) -> str:
+    """The name of an input."""
+    assert isinstance(call.func, ast.Attribute)
+    return CONSTANTS[ast.unparse(call.func.value)] if call.func.attr == "input" else ast.literal_eval(call.args[0])
 
 
 def _keywords(call: ast.Call) -> dict[str, Any]:
