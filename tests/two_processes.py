@@ -19,22 +19,25 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
+from training_runs import CPU, Trained
 
-from gan_core import ImageDataset, InputError, Progress, TrainConfig, train
+from gan_core import ImageDataset, InputError, TrainConfig, train
 from gan_core.errors import ProcessLost
-from gan_core.training import run
+from gan_core.training import run as runs
 from gan_core.training.distributed import World, joined
-from gan_core.training.monitor import policy as watched
-from gan_core.training.monitor import verdict as watch
+from gan_core.training.methods.adversarial import Adversarial
+from gan_core.training.monitor import verdict as verdicts
 from gan_core.training.monitor.verdict import Verdict
-from gan_core.training.presets import GAN_PRESETS, PRESETS, VAE_PRESETS, AdversarialRecipe
+from gan_core.training.presets import GAN_PRESETS, PRESETS, VAE_PRESETS
+from gan_core.training.run import Run
+from gan_core.training.settings import AdversarialRecipe
 
 BATCH = 6
 """Of both processes together; does not divide the 20 images, so that batches cross from one epoch to the next."""
 
 STEPS = 4
 
-WATCHED = 96
+DIAGNOSED = 96
 """Images of which some are held out."""
 
 SMALL = replace(GAN_PRESETS["dcgan_small"], network={"width": 8, "latent_size": 8, "refine": 1})
@@ -68,12 +71,18 @@ def dataset(count: int = 20) -> ImageDataset:
 
 def config(folder: Path, steps: int = STEPS, **changes: Any) -> TrainConfig:
     settings = {"preset": "small", "batch_size": BATCH, "kimg": steps * BATCH / 1000, "precision": "fp32", "seed": 1}
-    return TrainConfig(folder, **{**settings, **changes})
+    return TrainConfig.of(folder, **{**settings, **changes})
 
 
-def finished(config: TrainConfig, world: World | None = None, count: int = 20) -> Progress:
-    *_, last = train(dataset(count), config, "cpu", world=world)
-    return last
+def finished(config: TrainConfig, world: World | None = None, count: int = 20) -> Trained:
+    training = train(dataset(count), config, CPU, world=world)
+    *_, last = training
+    return Trained(training, last)
+
+
+def state_of(run: Run) -> dict[str, Any]:
+    """What a checkpoint keeps of a run besides its networks."""
+    return {**run.standing.state(), **run.method.state()}
 
 
 def features(rank: int, size: int) -> torch.Tensor:
@@ -93,26 +102,26 @@ def normalised(norm: nn.Module, x: torch.Tensor) -> dict[str, torch.Tensor]:
     return {name: tensor.clone() for name, tensor in found.items()}
 
 
-def _networks(progress: Progress) -> dict[str, torch.Tensor]:
+def _networks(run: Run) -> dict[str, torch.Tensor]:
     """All weights and statistics of a run, and the last gradients."""
     found = {}
-    for name, player in progress.run.players.items():
-        found |= {f"{name}.{key}": value for key, value in player.module.state_dict().items()}
-        found |= {f"{name}.{key}.grad": w.grad for key, w in player.module.named_parameters() if w.grad is not None}
-    found |= {f"average.{key}": value for key, value in progress.run.average.state_dict().items()}
+    for name, network in run.method.networks.items():
+        module = network.module
+        found |= {f"{name}.{key}": value for key, value in module.state_dict().items()}
+        found |= {f"{name}.{key}.grad": w.grad for key, w in module.named_parameters() if w.grad is not None}
+    found |= {f"average.{key}": value for key, value in run.ema["generator"].state_dict().items()}
     return {key: value.clone().contiguous() for key, value in found.items()}
 
 
 @contextmanager
 def patched() -> Iterator[None]:
-    """Looks at a run after every 2 steps, and sees what there is to be seen."""
+    """Diagnoses a run after every 2 steps, and finds what there is to be found."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (run, watched):
-            patch.setattr(module, "RECORDED_EVERY", 2 * BATCH)
-        patch.setattr(watched.WatchedRun, "fewest_to_hold_out", WATCHED)
+        patch.setattr(runs, "DIAGNOSED_EVERY", 2 * BATCH)
+        patch.setattr(Adversarial, "min_images_to_hold_out", DIAGNOSED)
         collapse = Verdict("collapse", "Samples are all alike.")
-        patch.setattr(watch, "sound", lambda history: True)
-        patch.setattr(watch, "verdict", lambda history, shown: collapse if history[-1].images >= 4 * BATCH else None)
+        patch.setattr(verdicts, "healthy", lambda history: True)
+        patch.setattr(verdicts, "verdict", lambda history, shown: collapse if history[-1].images >= 4 * BATCH else None)
         yield
 
 
@@ -126,13 +135,13 @@ def _refusal(attempt: Callable[[], object]) -> str:
 
 def main(folder: Path, world: World) -> None:
     found: dict[str, Any] = {}
-    # Only the first process is on a machine that has the runs.
-    here = folder if world.leads else folder / "elsewhere"
+    # Only the main process is on a machine that has the runs.
+    here = folder if world.is_main else folder / "elsewhere"
 
     def same(name: str, count: int = 20, **changes: Any) -> None:
-        last = finished(config(here / name, **changes), world, count)
-        save_file(_networks(last), folder / f"{name}.{world.rank}.safetensors")
-        found[name] = {"history": [[r.images, r.values] for r in last.history], "state": last.run.kept()}
+        training, _ = finished(config(here / name, **changes), world, count)
+        save_file(_networks(training.run), folder / f"{name}.{world.rank}.safetensors")
+        found[name] = {"history": [[r.images, r.values] for r in training.history], "state": state_of(training.run)}
 
     for name, changes in ALIKE.items():
         same(name, **changes)
@@ -140,7 +149,7 @@ def main(folder: Path, world: World) -> None:
 
     # Norms of one process, and of both.
     norms = nn.Sequential(nn.BatchNorm2d(3))
-    world.unite(norms)
+    world.synchronise_batch_norm(norms)
     save_file(normalised(norms, features(world.rank, world.size)), folder / f"norm.{world.rank}.safetensors")
 
     found["batch"] = _refusal(lambda: finished(config(here / "odd", batch_size=5), world))
@@ -151,25 +160,25 @@ def main(folder: Path, world: World) -> None:
 
     # From two processes to one, and back to two.
     finished(config(here / "resumed", steps=2), world)
-    if world.leads:
+    if world.is_main:
         finished(config(here / "resumed", steps=4, resume=True))
     same("resumed", steps=6, resume=True)
 
-    # The clock of the first process begins before that of the second.
+    # The clock of the main process begins before that of the second.
     with closing(train(dataset(), config(here / "clock", kimg=None, minutes=0.01), "cpu", world=world)) as steps:
         next(steps)
         time.sleep(0.3 * world.rank)
         found["clock"] = [progress.images for progress in steps][-1]
 
-    # One that is found to have collapsed, each time after 4 steps, and goes back to its last sound state, after 2.
+    # One that is found to have collapsed, each time after 4 steps, and goes back to its last healthy state, after 2.
     with patched():
-        same("softened", count=WATCHED, steps=100, on_trouble="soften")
+        same("rolled back", count=DIAGNOSED, steps=100, on_trouble="rollback")
 
     # One is asked to stop, and both do.
     try:
         for progress in train(dataset(), config(here / "stopped", steps=1000), "cpu", world=world):
             found["stopped"] = progress.images
-            if progress.images == 2 * BATCH and not world.leads:
+            if progress.images == 2 * BATCH and not world.is_main:
                 os.kill(os.getpid(), signal.SIGTERM)
     except KeyboardInterrupt:
         found["interrupted"] = True
@@ -177,7 +186,7 @@ def main(folder: Path, world: World) -> None:
     # One fails, and the other finds out.
     try:
         for progress in train(dataset(), config(here / "lost", steps=1000), "cpu", world=world):
-            if progress.images == 2 * BATCH and not world.leads:
+            if progress.images == 2 * BATCH and not world.is_main:
                 break
     except ProcessLost as error:
         found["lost"] = str(error)

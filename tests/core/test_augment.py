@@ -1,8 +1,6 @@
 """Images change at random before the discriminator sees them, and what is learned from them stays right."""
 
-import itertools
 import json
-from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch.nn.functional import affine_grid
+from training_runs import begun as begun_with
+from training_runs import finish, steps_of
 
-from gan_core import ImageDataset, InputError, Progress, TrainConfig, train
+from gan_core import ImageDataset, InputError, TrainConfig
 from gan_core.losses.adversarial import OBJECTIVES
 from gan_core.training import augmentation as augment
 from gan_core.training import checkpoint
 from gan_core.training.augmentation import Adaptive, ada, diffaugment
-from gan_core.training.methods.adversarial import AdversarialRun
+from gan_core.training.run import Run
+from gan_core.training.streams import Place
 
 POLICIES = {"diffaugment": diffaugment, "ada": lambda images, random: ada(images, 0.8, random)}
 EVERY_POLICY = pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES)
@@ -290,12 +291,7 @@ def test_p_and_what_it_waits_for_survive_json():
 
 def config_for(folder: Path, steps: int = 4, **changes) -> TrainConfig:
     settings = {"preset": "dcgan_small", "batch_size": BATCH, "kimg": steps * BATCH / 1000, **changes}
-    return TrainConfig(folder / "run", **settings)
-
-
-def finish(dataset: ImageDataset, config: TrainConfig) -> Progress:
-    *_, last = train(dataset, config, "cpu")
-    return last
+    return TrainConfig.of(folder / "run", **settings)
 
 
 def learned(folder: Path) -> dict[str, torch.Tensor]:
@@ -305,7 +301,7 @@ def learned(folder: Path) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def slopes(logits: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+def squared_gradients(logits: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
     """Squared length of D's gradient at the images."""
     (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
     return gradient.flatten(1).norm(dim=1).square().mean()
@@ -333,8 +329,8 @@ def p_of(folder: Path) -> float:
 def test_a_stopped_run_reaches_the_weights_of_one_that_was_not(labelled_images, tmp_path, name, objective):
     settings = {"steps": 14, "objective": objective, "augment": name}
     finish(labelled_images, config_for(tmp_path / "straight", **settings))
-    with closing(train(labelled_images, config_for(tmp_path / "stopped", **settings), "cpu")) as steps:
-        assert next(itertools.islice(steps, 6, None)).images == 6 * BATCH
+    stopped = steps_of(labelled_images, config_for(tmp_path / "stopped", **settings), 6)
+    assert stopped.last.images == 6 * BATCH
     finish(labelled_images, config_for(tmp_path / "stopped", **settings, resume=True))
     stopped, straight = learned(tmp_path / "stopped"), learned(tmp_path / "straight")
     assert stopped.keys() == straight.keys()
@@ -352,14 +348,13 @@ def test_a_run_with_augmentation_learns_other_weights(noise_images, tmp_path):
     assert not torch.equal(*others)
 
 
-def begun(dataset: ImageDataset, folder: Path, name: str, objective: str) -> AdversarialRun:
-    config = config_for(folder, objective=objective, augment=name, precision="fp32")
-    run = AdversarialRun(dataset, config, torch.device("cpu"))
-    run.adaptive.p = 0.5
+def begun(dataset: ImageDataset, folder: Path, name: str, objective: str) -> Run:
+    run = begun_with(dataset, config_for(folder, objective=objective, augment=name, precision="fp32")).run
+    run.method.adaptive.p = 0.5
     return run
 
 
-def twin(dataset: ImageDataset, folder: Path, name: str, objective: str) -> AdversarialRun:
+def twin(dataset: ImageDataset, folder: Path, name: str, objective: str) -> Run:
     """A run whose networks are the same, to compute anew with."""
     return begun(dataset, folder / "twin", name, objective)
 
@@ -370,53 +365,62 @@ def test_the_discriminator_sees_changed_images_and_is_penalised_at_the_images_th
     labelled_images, tmp_path, name, objective
 ):
     run, other = (make(labelled_images, tmp_path, name, objective) for make in (begun, twin))
-    real, labels = run.next_batch()
-    run.discriminator_step(real, labels)
+    method = run.method
+    ((batch, context),) = run.next_batches()
+    fake_images = method.generate(context.noise(BATCH, method.config.latent_size), batch.labels, context)
+    method.discriminator_step(batch, fake_images, context)
 
-    real, fake = real.detach().requires_grad_(), run.fake.detach().requires_grad_()
+    labels = batch.labels
+    real, fake = batch.target.detach().requires_grad_(), fake_images.detach().requires_grad_()
     change = POLICIES["diffaugment"] if name == "diffaugment" else lambda images, random: ada(images, 0.5, random)
-    seen = [change(images, run.random(5, 0, place)) for place, images in enumerate((real, fake))]
-    real_logits, fake_logits = (other.discriminator(images, labels) for images in seen)
+    seen = [change(images, np.random.default_rng([0, 5, 0, place])) for place, images in enumerate((real, fake))]
+    real_logits, fake_logits = (other.method.discriminator(images, labels) for images in seen)
     loss = OBJECTIVES[objective].loss(real_logits, fake_logits).discriminator
     if objective == "relativistic":
         gamma = 1 / 16  # 1 at 64x64 pixels, and these are 16x16
-        loss = loss + gamma / 2 * (slopes(real_logits, real) + slopes(fake_logits, fake))
+        loss = loss + gamma / 2 * (squared_gradients(real_logits, real) + squared_gradients(fake_logits, fake))
     loss.backward()
-    assert_same_gradients(run.discriminator, other.discriminator)
+    assert_same_gradients(method.discriminator, other.method.discriminator)
 
 
 @EVERY_NAME
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_the_generator_learns_through_the_changes(labelled_images, tmp_path, name, objective):
     run, other = (make(labelled_images, tmp_path, name, objective) for make in (begun, twin))
-    run.turn = other.turn = run.turns - 1  # the generator learns after the last of a step's batches
-    real, labels = run.next_batch()
-    run.discriminator_step(real, labels)
-    other.discriminator.load_state_dict(run.discriminator.state_dict())
-    fake = other.generator(other.noise(BATCH, other.network.latent_size), labels)
-    run.generator_step(real, labels)
+    method, again = run.method, other.method
+    batch, context = run.next_batches()[-1]  # the generator learns after the last of a step's batches
+    size = method.config.latent_size
+    fake_images = method.generate(context.noise(BATCH, size), batch.labels, context)
+    _, real_logits = method.discriminator_step(batch, fake_images, context)
+    again.discriminator.load_state_dict(method.discriminator.state_dict())
+    _, context_again = other.next_batches()[-1]
+    fake = again.generator(context_again.noise(BATCH, size), batch.labels)
+    method.generator_step(batch, fake_images, real_logits, context)
 
-    fake_logits = other.discriminator(other.augmented(fake, 2), labels)
-    real_logits = other.discriminator(other.augmented(real, 3), labels).detach()
-    OBJECTIVES[objective].loss(real_logits, fake_logits).generator.backward()
-    assert_same_gradients(run.generator, other.generator)
+    changed = [
+        again.augment(images, place, context_again)
+        for images, place in ((fake, Place.GENERATOR_FAKE), (batch.target, Place.GENERATOR_REAL))
+    ]
+    fake_logits, real_logits = (again.discriminator(images, batch.labels) for images in changed)
+    OBJECTIVES[objective].loss(real_logits.detach(), fake_logits).generator.backward()
+    assert_same_gradients(method.generator, again.generator)
 
 
 def test_history_tells_how_sure_the_discriminator_is_and_p(noise_images, tmp_path):
     for name in augment.AUGMENTS:
-        values = finish(noise_images, config_for(tmp_path / name, augment=name)).record.values
+        values = finish(noise_images, config_for(tmp_path / name, augment=name)).last.record.values
         assert -1 <= values["real_sign"] <= 1
         assert ("augment_p" in values) == (name == "ada")
 
 
 def test_the_line_of_a_run_tells_p(noise_images, tmp_path):
-    assert str(finish(noise_images, config_for(tmp_path, augment="ada"))).endswith(", p 0.00")
+    assert str(finish(noise_images, config_for(tmp_path, augment="ada")).last).endswith(", p 0.00")
 
 
 def test_a_run_may_go_on_with_another_augmentation(noise_images, tmp_path):
     for steps, name in enumerate(("none", "ada", "diffaugment"), 1):
         config = config_for(tmp_path, steps=2 * steps, augment=name, resume=True)
-        assert finish(noise_images, config).images == 2 * steps * BATCH
+        assert finish(noise_images, config).last.images == 2 * steps * BATCH
 
 
 @pytest.mark.parametrize("damaged", [7, {}, {"p": 2, "signs": []}, {"p": 0.1, "signs": [0.1] * 4}], ids=str)
@@ -431,8 +435,11 @@ def test_a_checkpoint_with_a_damaged_p_is_a_sentence(noise_images, tmp_path, dam
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"augment": "mixup"}, 'There is no augmentation "mixup"; there are none, diffaugment, ada'),
-        ({"preset": "conv_vae", "augment": "ada"}, "conv_vae trains a VAE, which has no augment to be set"),
+        ({"augment": "mixup"}, r"augment must be one of none, diffaugment, ada \(got 'mixup'\)\."),
+        (
+            {"preset": "conv_vae", "augment": "ada"},
+            "conv_vae trains a VAE, which has no setting augment: leave it unset",
+        ),
     ],
     ids=str,
 )

@@ -14,7 +14,7 @@ from torch.nn import functional
 from gan_core import Generator, InputError, Latent, load
 from gan_core.architectures import by_name, detect, size_of, start_for
 from gan_core.architectures.dcgan import SIDES, DCGANConfig, DCGANDiscriminator, DCGANGenerator
-from gan_core.training.methods.adversarial import build
+from gan_core.training.design import build
 
 SQUARES = [
     DCGANConfig(side, channels, classes, latent_size=5, width=2)

@@ -1,7 +1,5 @@
 """FastGAN as it is trained: its discriminator, what that draws from what it sees, and whole runs."""
 
-import itertools
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch import nn
+from training_runs import finish, steps_of
 
 import gan_core
-from gan_core import ImageDataset, InputError, TrainConfig, train
+from gan_core import ImageDataset, InputError, TrainConfig
 from gan_core.architectures import fastgan, size_of
 from gan_core.architectures.fastgan import ARCHITECTURE, FastGANConfig, FastGANGenerator
 from gan_core.architectures.fastgan.discriminator import FastGANDiscriminator, distance, quarter
@@ -215,31 +214,30 @@ def pictures() -> ImageDataset:
 
 
 def config_for(folder: Path, preset: str, resume: bool = False) -> TrainConfig:
-    return TrainConfig(folder, preset, batch_size=5, kimg=4 * 5 / 1000, resume=resume)
+    return TrainConfig.of(folder, preset=preset, batch_size=5, kimg=4 * 5 / 1000, resume=resume)
 
 
 def test_a_run_that_was_stopped_reaches_the_same_weights_as_one_that_was_not(pictures, tmp_path, preset):
-    list(train(pictures, config_for(tmp_path / "straight", preset), "cpu"))
-    with closing(train(pictures, config_for(tmp_path / "stopped", preset), "cpu")) as steps:
-        next(itertools.islice(steps, 2, None))
+    finish(pictures, config_for(tmp_path / "straight", preset))
+    steps_of(pictures, config_for(tmp_path / "stopped", preset), 2)
     torch.manual_seed(1)  # on which nothing depends
-    list(train(pictures, config_for(tmp_path / "stopped", preset, resume=True), "cpu"))
+    finish(pictures, config_for(tmp_path / "stopped", preset, resume=True))
     straight, stopped = (load_file(tmp_path / name / "checkpoint.safetensors") for name in ("straight", "stopped"))
     different = [name for name in straight if not torch.equal(straight[name], stopped[name])]
     assert set(different) <= {"history"}  # whose means are over other steps
 
 
 def test_what_it_trained_opens_as_it_was(pictures, tmp_path, preset):
-    *_, last = train(pictures, config_for(tmp_path / "run", preset), "cpu")
+    training, _ = finish(pictures, config_for(tmp_path / "run", preset))
     opened = gan_core.load(tmp_path / "run" / "generator.safetensors")
     assert opened.architecture is ARCHITECTURE
     assert size_of(opened.config) == (64, 96)
     assert opened.classes == 2
     latent = gan_core.sample_noise(opened, range(3), labels=[0, 1, 0])
-    assert torch.equal(opened.decode(latent), last.generator.decode(latent))
+    assert torch.equal(opened.decode(latent), training.generator.decode(latent))
 
 
 def test_images_too_small_for_it_are_refused_before_anything_is_written(noise_images, tmp_path):
     with pytest.raises(InputError, match="64, 128, 256, 512 or 1024 pixels"):
-        list(train(noise_images, config_for(tmp_path / "run", "fastgan"), "cpu"))
+        finish(noise_images, config_for(tmp_path / "run", "fastgan"))
     assert list(tmp_path.iterdir()) == []

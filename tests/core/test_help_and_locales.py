@@ -22,7 +22,9 @@ from gan_core import architectures
 from gan_core.examples import FOLDER as EXAMPLES
 from gan_core.losses.adversarial import OBJECTIVES
 from gan_core.losses.reconstruction import LOSSES
-from gan_core.training.presets import GAN_PRESETS, VAE_PRESETS, AdversarialRecipe, VariationalRecipe
+from gan_core.training import TrainConfig
+from gan_core.training.presets import GAN_PRESETS, VAE_PRESETS
+from gan_core.training.settings import AdversarialRecipe, VariationalRecipe, settings_of
 
 ROOT = Path(__file__).parents[2]
 PAGES = ROOT / "web" / "docs"
@@ -67,29 +69,48 @@ def _nodes() -> Iterator[Node]:
 
 
 def _node(schema: dict[str, Any], functions: dict[str, ast.FunctionDef]) -> Node:
-    inputs = list(_calls(schema["inputs"], functions))
     outputs = [_keywords(call) for call in schema["outputs"].elts]
     return Node(
         id=ast.literal_eval(schema["node_id"]),
         display_name=ast.literal_eval(schema["display_name"]),
         description=ast.literal_eval(schema["description"]),
-        inputs={_name(call): ast.literal_eval(_keywords(call)["tooltip"]) for call in inputs},
+        inputs=dict(_inputs(schema["inputs"], functions)),
         outputs={ast.literal_eval(each["display_name"]): ast.literal_eval(each["tooltip"]) for each in outputs},
     )
 
 
-def _calls(items: ast.List, functions: dict[str, ast.FunctionDef]) -> Iterator[ast.Call]:
-    """The inputs in a list, and those of the functions that are unpacked in it."""
+def _inputs(items: ast.List, functions: dict[str, ast.FunctionDef]) -> Iterator[tuple[str, str]]:
+    """Names and tooltips of the inputs in a list, and of those that are unpacked in it: a function's, or those of the
+    settings that gan_core declares."""
     for item in items.elts:
-        if isinstance(item, ast.Starred):
+        if isinstance(item, ast.Starred) and isinstance(item.value, ast.GeneratorExp):
+            declared = eval(ast.unparse(item.value.generators[0].iter), DECLARED)  # noqa: S307 - our own source
+            yield from ((name, each.help) for name, each in declared)
+        elif isinstance(item, ast.Starred):
             assert isinstance(item.value, ast.Call)
             body = functions[ast.unparse(item.value.func)].body
             (returned,) = (line.value for line in body if isinstance(line, ast.Return))
             assert isinstance(returned, ast.List)
-            yield from _calls(returned, functions)
+            yield from _inputs(returned, functions)
         else:
             assert isinstance(item, ast.Call)
-            yield item
+            yield _name(item), _text(_keywords(item)["tooltip"])
+
+
+def _text(tooltip: ast.expr) -> str:
+    """A text of the source, or that of a declared setting."""
+    if isinstance(tooltip, ast.Attribute):
+        return eval(ast.unparse(tooltip), DECLARED)  # noqa: S307 - our own source
+    return ast.literal_eval(tooltip)
+
+
+DECLARED = {
+    "SETTINGS": settings_of(TrainConfig),
+    "settings_of": settings_of,
+    "AdversarialRecipe": AdversarialRecipe,
+    "VariationalRecipe": VariationalRecipe,
+}
+"""What the sources of nodes/ take from gan_core into their schemas."""
 
 
 def _name(call: ast.Call) -> str:

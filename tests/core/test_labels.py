@@ -8,9 +8,10 @@ from torch import Tensor, nn
 
 from gan_core import architectures
 from gan_core.architectures import Architecture
-from gan_core.training.methods.adversarial import build
+from gan_core.training.design import build
 from gan_core.training.monitor import diagnostics
-from gan_core.training.presets import GAN_PRESETS, AdversarialRecipe
+from gan_core.training.presets import GAN_PRESETS
+from gan_core.training.settings import AdversarialRecipe
 
 SMALL = ("digits", "dcgan_small", "few", "r3gan_small", "stylegan2_small", "fastgan_small")
 """A preset of each family whose networks are built in a moment; the large ones share their code."""

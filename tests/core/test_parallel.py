@@ -18,9 +18,10 @@ import two_processes
 from command_line import run
 from safetensors.torch import load_file
 from torch import nn
-from two_processes import ALIKE, BATCH, STEPS, WATCHED, config, features, finished, normalised
+from training_runs import Trained
+from two_processes import ALIKE, BATCH, DIAGNOSED, STEPS, config, features, finished, normalised, state_of
 
-from gan_core import InputError, Progress, cli
+from gan_core import InputError, cli
 from gan_core.training import checkpoint
 from gan_core.training.distributed import WholeBatchNorm, World, joined, own_device
 
@@ -60,11 +61,11 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Path, Progress]]:
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Path, Trained]]:
     """Each of the trainings in one process: its folder, and how it ended."""
 
     @cache
-    def trained(name: str) -> tuple[Path, Progress]:
+    def trained(name: str) -> tuple[Path, Trained]:
         folder = tmp_path_factory.mktemp("alone") / "run"
         return folder, finished(config(folder, **ALIKE[name]))
 
@@ -87,7 +88,7 @@ def learned(folder: Path) -> dict[str, torch.Tensor]:
     return {name: tensor for name, tensor in tensors.items() if name != "history" and "_optimizer" not in name}
 
 
-@pytest.mark.parametrize("name", [*ALIKE, "styles", "softened", "resumed"])
+@pytest.mark.parametrize("name", [*ALIKE, "styles", "rolled back", "resumed"])
 def test_gradients_and_weights_are_the_same_in_both_processes_bit_for_bit(together, name):
     first, second = (load_file(together / f"{name}.{rank}.safetensors") for rank in range(2))
     assert any(key.endswith(".grad") for key in first)
@@ -102,7 +103,7 @@ def test_two_processes_reach_the_weights_of_one(together, alone, name):
 
 @pytest.mark.parametrize("name", ALIKE)
 def test_records_are_of_the_images_of_both_processes(together, alone, name):
-    _, one = alone(name)
+    one = alone(name)[1].training
     for rank in range(2):
         history = found(together, rank)[name]["history"]
         assert [images for images, _ in history] == [record.images for record in one.history]
@@ -110,8 +111,8 @@ def test_records_are_of_the_images_of_both_processes(together, alone, name):
             assert values == pytest.approx(record.values, rel=0.01, abs=1e-4)
     states = [found(together, rank)[name]["state"] for rank in range(2)]
     assert states[0] == states[1]
-    assert states[0].get("ada") == one.run.kept().get("ada")
-    assert states[0].get("logit_means", []) == pytest.approx(one.run.kept().get("logit_means", []), rel=1e-3)
+    assert states[0].get("ada") == state_of(one.run).get("ada")
+    assert states[0].get("logit_means", []) == pytest.approx(state_of(one.run).get("logit_means", []), rel=1e-3)
 
 
 def test_a_run_goes_on_in_fewer_and_in_more_processes(together, tmp_path):
@@ -121,15 +122,15 @@ def test_a_run_goes_on_in_fewer_and_in_more_processes(together, tmp_path):
 
 def test_both_processes_answer_trouble_alike(together, tmp_path):
     with two_processes.patched():
-        alone = finished(config(tmp_path / "alone", steps=100, on_trouble="soften"), count=WATCHED)
-    assert alone.images == 2 * BATCH, "it ends at its last sound state"
-    assert alone.run.kept()["softened"] == 3
+        alone, last = finished(config(tmp_path / "alone", steps=100, on_trouble="rollback"), count=DIAGNOSED)
+    assert last.images == 2 * BATCH, "it ends at its last healthy state"
+    assert alone.run.standing.rollbacks == 3
     for rank in range(2):
-        told = found(together, rank)["softened"]
-        assert told["state"] == alone.run.kept()
+        told = found(together, rank)["rolled back"]
+        assert told["state"] == state_of(alone.run)
         assert [images for images, _ in told["history"]] == [record.images for record in alone.history]
         assert told["history"][-1][1].keys() == alone.history[-1].values.keys() >= {"held_out_score", "diversity"}
-    assert_close(learned(together / "softened"), learned(tmp_path / "alone"))
+    assert_close(learned(together / "rolled back"), learned(tmp_path / "alone"))
 
 
 def test_batch_norm_counts_the_images_of_both_processes(together):
@@ -138,13 +139,13 @@ def test_batch_norm_counts_the_images_of_both_processes(together):
     both = [load_file(together / f"norm.{rank}.safetensors") for rank in range(2)]
     for name, expected in alone.items():
         if name == "y":
-            made = torch.cat([each[name] for each in both])
+            given = torch.cat([each[name] for each in both])
         elif name == "x.grad":  # of the sum of both processes' means, each of which counts half the images
-            made = torch.cat([each[name] for each in both]) / 2
+            given = torch.cat([each[name] for each in both]) / 2
         else:
-            made = both[0][name] if "grad" not in name else (both[0][name] + both[1][name]) / 2
+            given = both[0][name] if "grad" not in name else (both[0][name] + both[1][name]) / 2
         # Around a mean of 100 a float32 knows no more than this.
-        torch.testing.assert_close(made, expected, rtol=1e-4, atol=3e-5, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(given, expected, rtol=1e-4, atol=3e-5, msg=lambda text, name=name: f"{name}: {text}")
 
 
 def test_a_norm_of_all_processes_is_an_ordinary_one_where_it_does_not_train():
@@ -153,7 +154,7 @@ def test_a_norm_of_all_processes_is_an_ordinary_one_where_it_does_not_train():
     assert WholeBatchNorm(norm.eval(), World(size=2))(features(0, 1)).equal(norm(features(0, 1)))
 
 
-def test_only_the_first_process_writes(together):
+def test_only_the_main_process_writes(together):
     assert not (together / "elsewhere").exists()
 
 
@@ -171,7 +172,7 @@ def test_processes_that_begin_differently_are_refused(together, name, what):
         assert found(together, rank)[name].startswith(f"Processes 0 and 1 of 2 have not the same {what}: ")
 
 
-def test_the_clock_of_the_first_process_ends_both(together):
+def test_the_clock_of_the_main_process_ends_both(together):
     assert found(together, 0)["clock"] == found(together, 1)["clock"] > 0
 
 
@@ -203,10 +204,10 @@ def test_a_process_that_nobody_launched_is_alone(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("WORLD_SIZE", "4")  # as some cluster may have set it for another purpose
     with joined() as world:
-        assert (world.rank, world.size, world.leads, world.speaks()) == (0, 1, True, True)
+        assert (world.rank, world.size, world.is_main, world.speaks()) == (0, 1, True, True)
 
 
-def test_a_process_that_does_not_lead_is_silent_and_leaves_no_file(photos, tmp_path, monkeypatch):
+def test_a_process_that_is_not_the_main_one_is_silent_and_leaves_no_file(photos, tmp_path, monkeypatch):
     monkeypatch.setattr(cli, "joined", lambda device: nullcontext(World(rank=1, device="cpu")))
     options = ["train", str(photos), "--out", str(tmp_path / "run"), "--size", "16", "--batch", "4", "--kimg", "0.008"]
     result = run(*options, "--preset", "dcgan_small")
@@ -230,11 +231,11 @@ def test_shares_are_what_one_process_draws_for_all(size):
     whole = np.random.default_rng(5).random((2, 6)), np.random.default_rng(5).standard_normal((3, 6))
     for way, drawn in zip(("random", "standard_normal"), whole, strict=True):
         shares = [
-            getattr(World(rank, size).stream(np.random.default_rng(5)), way)((len(drawn), 6 // size))
+            getattr(World(rank, size).shard_stream(np.random.default_rng(5)), way)((len(drawn), 6 // size))
             for rank in range(size)
         ]
         assert np.array_equal(np.concatenate(shares, axis=1), drawn)
-        assert np.array_equal(np.concatenate([World(rank, size).share(drawn.T) for rank in range(size)]), drawn.T)
+        assert np.array_equal(np.concatenate([World(rank, size).shard(drawn.T) for rank in range(size)]), drawn.T)
 
 
 @pytest.mark.parametrize(("batch", "size", "near"), [(5, 2, 4), (64, 3, 63), (2, 8, 8)])

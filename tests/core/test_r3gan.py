@@ -11,8 +11,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
+from training_runs import finish
 
-from gan_core import InputError, TrainConfig, generator, train, weights
+from gan_core import InputError, TrainConfig, generator, weights
 from gan_core.architectures import ARCHITECTURES, size_of, start_for
 from gan_core.architectures.r3gan import (
     ARCHITECTURE,
@@ -565,9 +566,9 @@ def test_the_presets_grow_from_a_desk_to_the_papers_scale():
 def test_a_run_that_was_stopped_reaches_the_same_weights_as_one_that_was_not(labelled_images, tmp_path):
     def learned(name: str, *kimg: float) -> dict[str, torch.Tensor]:
         for each in kimg:
-            config = TrainConfig(tmp_path / name, "r3gan_small", kimg=each, batch_size=5, resume=True)
-            *_, last = train(labelled_images, config, "cpu")
-        assert last.run.network.classes
+            config = TrainConfig.of(tmp_path / name, preset="r3gan_small", kimg=each, batch_size=5, resume=True)
+            training, _ = finish(labelled_images, config)
+        assert training.run.method.config.classes
         tensors = load_file(tmp_path / name / "checkpoint.safetensors")
         del tensors["history"]
         return tensors

@@ -9,14 +9,19 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from training_runs import begun as begun_with
 
 from gan_core import TrainConfig
 from gan_core.losses import path_length
 from gan_core.losses.path_length import path_lengths
 from gan_core.training import presets as recipes
+from gan_core.training.context import StepContext
 from gan_core.training.distributed import SIGNALS, WholeBatchNorm, World
-from gan_core.training.methods.adversarial import AdversarialRun
-from gan_core.training.presets import AdversarialRecipe
+from gan_core.training.methods.adversarial import Judged
+from gan_core.training.optimizer import Rates
+from gan_core.training.run import Run
+from gan_core.training.settings import AdversarialRecipe
+from gan_core.training.streams import Place, Stream
 
 BATCH = 6
 
@@ -24,16 +29,16 @@ BATCH = 6
 class Pretended(World):
     """One of several processes, whose others say what it says."""
 
-    def any(self, fact: bool) -> bool:
+    def any_rank(self, fact: bool) -> bool:
         return fact
 
     def sum(self, tensor: Tensor) -> Tensor:
         return tensor.mul_(self.size)
 
-    def first(self, ask):
+    def broadcast(self, ask):
         return ask()
 
-    def first_tensors(self, tensors):
+    def broadcast_tensors(self, tensors):
         return dict(tensors)
 
     def check_alike(self, facts) -> None:
@@ -57,13 +62,17 @@ STYLES = AdversarialRecipe(
 )
 
 
-def begun(dataset, folder: Path, world: World | None = None) -> AdversarialRun:
-    config = TrainConfig(folder / "run", "trial", kimg=1, precision="fp32")
-    return AdversarialRun(dataset, config, torch.device("cpu"), world=world)
+def begun(dataset, folder: Path, world: World | None = None) -> Run:
+    config = TrainConfig.of(folder / "run", preset="trial", kimg=1, precision="fp32")
+    return begun_with(dataset, config, world=world).run
 
 
-def of_each(dataset, folder: Path, size: int = 2) -> list[AdversarialRun]:
+def of_each(dataset, folder: Path, size: int = 2) -> list[Run]:
     return [begun(dataset, folder, Pretended(rank, size)) for rank in range(size)]
+
+
+def at_step(run: Run, step: int, substep: int = 0) -> StepContext:
+    return StepContext(step, substep, 0, Rates(1e-3, (0.0, 0.9)), run.streams, run.world)
 
 
 @pytest.mark.parametrize("size", [2, 3])
@@ -73,20 +82,27 @@ def test_processes_share_out_the_images_the_labels_and_the_noise_of_one(labelled
     for alone.steps in (0, 1):
         for run in parts:
             run.steps = alone.steps
-        images, labels = alone.next_batch()
-        assert torch.equal(torch.cat([run.next_batch()[0] for run in parts]), images)
-        assert torch.equal(torch.cat([run.next_batch()[1] for run in parts]), labels)
-        assert torch.equal(torch.cat([run.noise(BATCH // size, 2) for run in parts]), alone.noise(BATCH, 2))
+        ((whole, _),) = alone.next_batches()
+        shares = [batch for run in parts for batch, _ in run.next_batches()]
+        assert [len(share) for share in shares] == [BATCH // size] * size
+        assert torch.equal(torch.cat([share.target for share in shares]), whole.target)
+        assert torch.equal(torch.cat([share.labels for share in shares]), whole.labels)
+        noise = [at_step(run, alone.steps).noise(BATCH // size, 2) for run in parts]
+        assert torch.equal(torch.cat(noise), at_step(alone, alone.steps).noise(BATCH, 2))
 
 
 @pytest.mark.parametrize("augment", ["diffaugment", "ada"])
-@pytest.mark.parametrize("place", [0, 3])
+@pytest.mark.parametrize("place", [Place.REAL, Place.GENERATOR_REAL])
 def test_they_change_their_images_as_one_process_would(labelled_images, tmp_path, use, augment, place):
     use(replace(TINY, augment=augment, augment_p=0.7))
     alone, parts = begun(labelled_images, tmp_path), of_each(labelled_images, tmp_path)
     images = torch.rand(BATCH, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    found = [run.augmented(half, place) for run, half in zip(parts, images.chunk(2), strict=True)]
-    torch.testing.assert_close(torch.cat(found), alone.augmented(images, place))
+
+    def changed(run: Run, part: Tensor) -> Tensor:
+        return run.method.augment(part, place, at_step(run, 0))
+
+    found = [changed(run, half) for run, half in zip(parts, images.chunk(2), strict=True)]
+    torch.testing.assert_close(torch.cat(found), changed(alone, images))
 
 
 @pytest.mark.parametrize("penalty", ["r1", "wgan_gp"])
@@ -98,12 +114,16 @@ def test_penalties_look_where_those_of_one_process_look(labelled_images, tmp_pat
     real, fake = (torch.rand(BATCH, 3, 16, 16, generator=stream) * 2 - 1 for _ in range(2))
     labels = torch.arange(BATCH) % 3
     for run in (alone, *parts):  # as steep as one that has learned, so that halves of a batch differ
-        for weight in run.discriminator.parameters():
+        for weight in run.method.discriminator.parameters():
             weight.data.mul_(4)
 
-    def penalty_of(run: AdversarialRun, part: slice) -> float:
-        seen = (run.judged(images[part], labels[part], i, False) for i, images in enumerate((real, fake)))
-        return run.penalty(*seen).item()
+    def penalty_of(run: Run, part: slice) -> float:
+        context = at_step(run, 0)
+
+        def judged(images: Tensor, place: Place) -> Judged:
+            return run.method.judge(images[part], labels[part], place, context, False)
+
+        return run.method.penalty(judged(real, Place.REAL), judged(fake, Place.FAKE), context).item()
 
     whole = penalty_of(alone, slice(None))
     halves = [penalty_of(run, part) for run, part in zip(parts, (slice(0, 3), slice(3, 6)), strict=True)]
@@ -115,13 +135,20 @@ def test_what_a_network_draws_by_itself_is_another_in_each_process_step_and_batc
     use(STYLES)
     drawn = set()
     for run in of_each(labelled_images, tmp_path, 3):
-        for run.steps, run.turn in ((0, 0), (0, 1), (1, 0), (1, 1)):
-            drawn.add(run.own_moment)
-        run.steps = run.turn = 0
+        for step, substep in ((0, 0), (0, 1), (1, 0), (1, 1)):
+            drawn.add(at_step(run, step, substep).own(Stream.NETWORK).initial_seed())
         z = torch.zeros(2, 2)
-        drawn.add(tuple(run.made(z, torch.tensor([0, 1])).flatten()[:5].tolist()))
+        drawn.add(tuple(run.method.generate(z, torch.tensor([0, 1]), at_step(run, 0)).flatten()[:5].tolist()))
     assert len(drawn) == 3 * 5
-    assert begun(labelled_images, tmp_path).own_moment == (0,), "one process draws what it always drew"
+    alone = begun(labelled_images, tmp_path)
+    always = alone.streams.torch(Stream.NETWORK, 0).initial_seed()
+    assert at_step(alone, 0).own(Stream.NETWORK).initial_seed() == always, "one process draws what it always drew"
+
+
+def regularise(run: Run) -> None:
+    """The path length step of a run's next step."""
+    ((batch, context),) = run.next_batches()
+    run.method.path_length_step(batch.labels, context)
 
 
 def test_each_process_measures_other_paths_of_its_share_of_half_a_batch(labelled_images, tmp_path, use, monkeypatch):
@@ -136,7 +163,7 @@ def test_each_process_measures_other_paths_of_its_share_of_half_a_batch(labelled
     monkeypatch.setattr(path_length, "path_lengths", noted)
     for run in [begun(labelled_images, tmp_path), *of_each(labelled_images, tmp_path, 3)]:
         for run.steps in (0, 4):
-            run.path_length_step(run.next_batch()[1])
+            regularise(run)
     assert len(set(seeds)) == 2 + 2 * 3 - 2, "the first of several draws what one alone does"
     assert counts == [3, 3, *[1] * 6]
 
@@ -148,7 +175,7 @@ def test_a_batch_of_two_still_has_a_path(labelled_images, tmp_path, use, monkeyp
         path_length, "path_lengths", lambda *given: counts.append(len(given[0])) or path_lengths(*given)
     )
     for run in of_each(labelled_images, tmp_path, 2):
-        run.path_length_step(run.next_batch()[1])
+        regularise(run)
     assert counts == [1, 1]
 
 
@@ -193,15 +220,15 @@ def test_afterwards_signals_are_answered_as_before_even_if_the_run_failed():
     assert [signal.getsignal(which) for which in SIGNALS] == [own] * len(SIGNALS)
 
 
-def test_the_first_process_answers_as_if_it_were_alone(monkeypatch):
+def test_the_main_process_answers_as_if_it_were_alone(monkeypatch):
     told = []
     monkeypatch.setattr(torch.distributed, "broadcast", lambda tensor, source: told.append((tensor.tolist(), source)))
     world = World(size=2)
-    assert world.first(lambda: {"size": world.size}) == {"size": 1}
+    assert world.broadcast(lambda: {"size": world.size}) == {"size": 1}
     assert world.size == 2
     assert told[0] == ([11], 0) and bytes(told[1][0]) == b'{"size": 1}'
     with pytest.raises(ZeroDivisionError):
-        world.first(lambda: 1 // 0)
+        world.broadcast(lambda: 1 // 0)
     assert world.size == 2, "after an error too"
 
 
@@ -234,7 +261,7 @@ def test_gradients_are_averaged_and_so_is_what_else_a_network_keeps():
     module = nn.BatchNorm1d(2)
     module.weight.grad = torch.tensor([3.0, 5.0])
     module.running_mean.copy_(torch.tensor([2.0, 4.0]))
-    Second(size=2).average(module)
+    Second(size=2).average_gradients(module)
     assert module.weight.grad.tolist() == [2, 3]
     assert module.bias.grad is None
     assert module.running_mean.tolist() == [1.5, 2.5]
@@ -242,8 +269,8 @@ def test_gradients_are_averaged_and_so_is_what_else_a_network_keeps():
     assert Second(size=2).mean(torch.tensor([3.0])).item() == 2
 
 
-def test_an_index_of_shares_counts_from_either_end():
+def test_an_axis_of_shards_counts_from_either_end():
     values = np.arange(24).reshape(2, 3, 4)
-    assert np.array_equal(World(1, 3).share(values, axis=1), values[:, 1:2])
-    assert np.array_equal(World(1, 2).share(values, axis=-1), values[..., 2:])
-    assert np.array_equal(World(1, 2).share(values), values[1:])
+    assert np.array_equal(World(1, 3).shard(values, axis=1), values[:, 1:2])
+    assert np.array_equal(World(1, 2).shard(values, axis=-1), values[..., 2:])
+    assert np.array_equal(World(1, 2).shard(values), values[1:])

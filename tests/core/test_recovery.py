@@ -2,31 +2,29 @@
 
 import itertools
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from training_runs import begun, finish, steps_of
 
 import gan_core
 from gan_core import Generator, ImageDataset, TrainConfig, train
 from gan_core.architectures import by_name
 from gan_core.metrics.features import Extractor
 from gan_core.metrics.kid import KID
-from gan_core.training import checkpoint
+from gan_core.training import checkpoint, presets
 from gan_core.training import history as histories
-from gan_core.training import presets as recipes
 from gan_core.training import run as runs
 from gan_core.training.history import Record
-from gan_core.training.methods.adversarial import AdversarialRun
+from gan_core.training.loop import Session
 from gan_core.training.monitor import diagnostics, quality
-from gan_core.training.monitor import policy as watched
 from gan_core.training.monitor import verdict as watch
 from gan_core.training.monitor.quality import Quality
 from gan_core.training.monitor.verdict import Verdict
-from gan_core.training.presets import AdversarialRecipe
+from gan_core.training.settings import AdversarialRecipe
 
 BATCH = 4
 LOOK = 8
@@ -40,25 +38,19 @@ PIXELS = Extractor("pixels", (8, 64), lambda pictures: pictures.mean(1).flatten(
 @pytest.fixture(autouse=True)
 def _looked_at_often(monkeypatch) -> None:
     """Runs are looked at after every second step, and are healthy."""
-    monkeypatch.setitem(recipes.PRESETS, "trial", TINY)
-    for module in (runs, watched):
-        monkeypatch.setattr(module, "RECORDED_EVERY", LOOK)
-    monkeypatch.setattr(watch, "sound", lambda history: True)
+    monkeypatch.setitem(presets.PRESETS, "trial", TINY)
+    monkeypatch.setattr(runs, "DIAGNOSED_EVERY", LOOK)
+    monkeypatch.setattr(watch, "healthy", lambda history: True)
     monkeypatch.setattr(watch, "verdict", lambda history, shown: None)
 
 
 def config_for(folder: Path, steps: int = 10, **changes) -> TrainConfig:
     settings = {"preset": "trial", "kimg": steps * BATCH / 1000, "precision": "fp32", **changes}
-    return TrainConfig(folder / "run", **settings)
+    return TrainConfig.of(folder / "run", **settings)
 
 
-def begun(dataset: ImageDataset, folder: Path, **changes) -> AdversarialRun:
-    return AdversarialRun(dataset, config_for(folder, **changes), torch.device("cpu"))
-
-
-def finish(dataset: ImageDataset, config: TrainConfig) -> gan_core.Progress:
-    *_, last = train(dataset, config, "cpu")
-    return last
+def session_of(dataset: ImageDataset, folder: Path, **changes) -> Session:
+    return begun(dataset, config_for(folder, **changes))
 
 
 def state_of(folder: Path, name: str = checkpoint.FILE) -> dict:
@@ -92,7 +84,7 @@ def kid_is(monkeypatch):
     def told(*values: float) -> None:
         given_out = itertools.chain(values, itertools.repeat(values[-1]))
         monkeypatch.setattr(quality, "efficientnet_lite0", lambda device: PIXELS)
-        monkeypatch.setattr(quality, "MADE", 8)
+        monkeypatch.setattr(quality, "GENERATED", 8)
         monkeypatch.setattr(quality, "kid", lambda real, made: KID(next(given_out), 0.001))
         # What a step or two makes is no generator yet.
         monkeypatch.setattr(diagnostics, "likeness", lambda made, real: diagnostics.Likeness(0.9, 0.05))
@@ -100,36 +92,35 @@ def kid_is(monkeypatch):
     return told
 
 
-# Sound states.
+# Healthy states.
 
 
-def test_a_sound_state_is_kept_when_a_quarter_more_images_were_shown_than_at_the_one_before(noise_images, tmp_path):
-    run = begun(noise_images, tmp_path)
-    kept = []
+def test_a_healthy_state_is_kept_when_a_quarter_more_images_were_shown_than_at_the_one_before(noise_images, tmp_path):
+    session = session_of(noise_images, tmp_path)
+    run, kept = session.run, []
     for run.images in range(8, 160, 8):
-        run._judge()
-        if not kept or kept[-1] != run.good:
-            kept.append(run.good)
+        session.policy.respond(session.monitor.verdict())
+        if not kept or kept[-1] != run.standing.healthy_images:
+            kept.append(run.standing.healthy_images)
             assert state_of(tmp_path, "good.safetensors")["images"] == run.images
-            assert state_of(tmp_path, "good.safetensors")["good"] == run.good
+            assert state_of(tmp_path, "good.safetensors")["good"] == run.standing.healthy_images
     assert kept == [8, 16, 24, 32, 40, 56, 72, 96, 120, 152]
 
 
-def test_a_state_that_is_not_sound_is_not_kept(noise_images, tmp_path, monkeypatch):
-    run = begun(noise_images, tmp_path)
-    monkeypatch.setattr(watch, "sound", lambda history: False)
-    run.images = 8
-    run._judge()
-    assert run.good == 0 and not (tmp_path / "run" / "good.safetensors").exists()
+def test_a_state_that_is_not_healthy_is_not_kept(noise_images, tmp_path, monkeypatch):
+    session = session_of(noise_images, tmp_path)
+    monkeypatch.setattr(watch, "healthy", lambda history: False)
+    session.run.images = 8
+    session.policy.respond(session.monitor.verdict())
+    assert session.run.standing.healthy_images == 0 and not (tmp_path / "run" / "good.safetensors").exists()
 
 
-def test_a_resumed_run_knows_when_it_was_last_sound_and_keeps_the_same_states_as_one_that_was_not_stopped(
+def test_a_resumed_run_knows_when_it_was_last_healthy_and_keeps_the_same_states_as_one_that_was_not_stopped(
     noise_images, tmp_path
 ):
     finish(noise_images, config_for(tmp_path / "straight", steps=12))
-    with closing(train(noise_images, config_for(tmp_path / "stopped", steps=12), "cpu")) as steps:
-        next(itertools.islice(steps, 11, None))
-    assert begun(noise_images, tmp_path / "stopped", resume=True).good == 40
+    steps_of(noise_images, config_for(tmp_path / "stopped", steps=12), 11)
+    assert session_of(noise_images, tmp_path / "stopped", resume=True).run.standing.healthy_images == 40
     finish(noise_images, config_for(tmp_path / "stopped", steps=12, resume=True))
     states = [state_of(tmp_path / name, "good.safetensors") for name in ("straight", "stopped")]
     assert states[0] == states[1]
@@ -140,97 +131,103 @@ def test_a_resumed_run_knows_when_it_was_last_sound_and_keeps_the_same_states_as
 
 
 def test_a_run_that_recovered_from_broken_numbers_is_whole_again_and_is_kept(noise_images, tmp_path):
-    steps = train(noise_images, config_for(tmp_path, on_trouble="soften"), "cpu")
-    for progress in steps:
-        if (progress.images, progress.run.softened) == (16, 0):
-            progress.run.generator.to_image.weight.data.fill_(float("nan"))
-    run = progress.run
-    assert (run.softened, run.diverged, run.verdict) == (1, False, None)
+    training = train(noise_images, config_for(tmp_path, on_trouble="rollback"), "cpu")
+    for progress in training:
+        if (progress.images, training.run.standing.rollbacks) == (16, 0):
+            training.run.method.generator.to_image.weight.data.fill_(float("nan"))
+    run = training.run
+    assert (run.standing.rollbacks, run.diverged, run.verdict) == (1, False, None)
     assert state_of(tmp_path)["images"] == progress.images == 40
     assert gan_core.load(tmp_path / "run" / "generator.safetensors").decode(torch.zeros(1, 2, 1, 1)).isfinite().all()
 
 
-@pytest.mark.parametrize("sound", [True, False], ids=["to a sound state", "to the beginning"])
-def test_the_best_generator_stays_the_best_over_a_way_back(noise_images, tmp_path, trouble, kid_is, monkeypatch, sound):
-    monkeypatch.setattr(watch, "sound", lambda history: sound and history[-1].images <= 8)
+@pytest.mark.parametrize("healthy", [True, False], ids=["to a healthy state", "to the beginning"])
+def test_the_best_generator_stays_the_best_over_a_way_back(
+    noise_images, tmp_path, trouble, kid_is, monkeypatch, healthy
+):
+    monkeypatch.setattr(watch, "healthy", lambda history: healthy and history[-1].images <= 8)
     kid_is(0.3, 0.1, 0.2)
     trouble(24)
-    steps = train(noise_images, config_for(tmp_path, on_trouble="soften", measure_kimg=LOOK / 1000), "cpu")
-    for progress in steps:
-        if progress.images == 16 and not progress.run.softened:
-            best = progress.generator.module.state_dict()
-    assert progress.run.softened == 1
-    assert progress.run.best == {"images": 16, "kid": 0.1, "kid_standard_error": 0.001}
+    training = train(noise_images, config_for(tmp_path, on_trouble="rollback", measure_kimg=LOOK / 1000), "cpu")
+    for progress in training:
+        standing = training.run.standing
+        if progress.images == 16 and not standing.rollbacks:
+            best = training.generator.module.state_dict()
+    assert standing.rollbacks == 1
+    assert standing.best == {"images": 16, "kid": 0.1, "kid_standard_error": 0.001}
     kept = gan_core.load(tmp_path / "run" / "best.safetensors")
     assert all(torch.equal(tensor, best[name]) for name, tensor in kept.module.state_dict().items())
-    assert state_of(tmp_path)["best"] == progress.run.best
+    assert state_of(tmp_path)["best"] == standing.best
 
 
-def test_what_is_gone_back_to_is_all_of_the_sound_state(noise_images, tmp_path, trouble, monkeypatch):
-    monkeypatch.setattr(watch, "sound", lambda history: history[-1].images <= 16)
+def test_what_is_gone_back_to_is_all_of_the_healthy_state(noise_images, tmp_path, trouble, monkeypatch):
+    monkeypatch.setattr(watch, "healthy", lambda history: history[-1].images <= 16)
     trouble(32)
-    with closing(train(noise_images, config_for(tmp_path, on_trouble="soften"), "cpu")) as steps:
-        for progress in steps:
-            if progress.run.softened:
+    with train(noise_images, config_for(tmp_path, on_trouble="rollback"), "cpu") as training:
+        for _ in training:
+            if training.run.standing.rollbacks:
                 break
-    run = progress.run
+    run = training.run
+    generator = run.method.networks["generator"]
     good = checkpoint.read(tmp_path / "run", "good.safetensors")
     assert good is not None
-    assert (run.images, run.steps, run.good) == (16, 4, 16)
+    assert (run.images, run.steps, run.standing.healthy_images) == (16, 4, 16)
     assert [record.images for record in run.history] == [4, 8, 12, 16]
-    for name, tensor in run.generator.state_dict().items():
+    for name, tensor in generator.module.state_dict().items():
         assert torch.equal(tensor, good.tensors[f"generator.{name}"]), name
-    moments = checkpoint.optimizer_tensors(run.players["generator"].optimizer, run.generator, "generator_optimizer")
+    moments = checkpoint.optimizer_tensors(generator.optimizer, generator.module, "generator_optimizer")
     assert moments.keys() <= good.tensors.keys()
     assert all(torch.equal(tensor, good.tensors[name]) for name, tensor in moments.items())
     assert run.images - run.images_at_start == 32, "the images that were shown in vain count for the speed"
     assert state_of(tmp_path) == {**good.state, "softened": 1, "with_ada": True, "ada": {"p": 0.0, "signs": []}}
-    assert run.pending == []
+    assert run.pending.values == []
 
 
 def test_the_beginning_that_is_gone_back_to_is_that_of_a_new_run(noise_images, tmp_path):
-    run, new = begun(noise_images, tmp_path), begun(noise_images, tmp_path / "new")
+    session, new = session_of(noise_images, tmp_path), session_of(noise_images, tmp_path / "new").run
+    run = session.run
     for _ in range(3):
-        run.advance()
-    run.good = 8
-    run._take_back(None)
-    assert (run.images, run.steps, run.good, run.history, run.pending) == (0, 0, 0, [], [])
-    for name, player in run.players.items():
-        assert not player.optimizer.state
-        for key, tensor in player.module.state_dict().items():
-            assert torch.equal(tensor, new.players[name].module.state_dict()[key]), key
-    for key, tensor in run.average.state_dict().items():
-        assert torch.equal(tensor, new.average.state_dict()[key]), key
+        session.advance()
+    run.standing.healthy_images = 8
+    session.policy._return_to(None)
+    assert (run.images, run.steps, run.standing.healthy_images) == (0, 0, 0)
+    assert (run.history, run.pending.values) == ([], [])
+    for name, network in run.method.networks.items():
+        assert not network.optimizer.state
+        for key, tensor in network.module.state_dict().items():
+            assert torch.equal(tensor, new.method.networks[name].module.state_dict()[key]), key
+    for key, tensor in run.ema["generator"].state_dict().items():
+        assert torch.equal(tensor, new.ema["generator"].state_dict()[key]), key
     assert run.images - run.images_at_start == 3 * BATCH
 
 
 def test_each_way_back_quarters_the_learning_rate(noise_images, tmp_path, trouble):
     trouble(24, 32)
-    rates = []
-    for progress in train(noise_images, config_for(tmp_path, on_trouble="soften"), "cpu"):
-        rates.append(progress.run.recipe.learning_rate)
+    training = train(noise_images, config_for(tmp_path, on_trouble="rollback"), "cpu")
+    rates = [training.run.recipe.learning_rate for _ in training]
     assert set(rates) == {1e-3, 1e-3 / 4, 1e-3 / 16}
-    assert progress.run.players["generator"].optimizer.param_groups[0]["lr"] == pytest.approx(1e-3 / 16)
+    assert training.run.method.networks["generator"].optimizer.param_groups[0]["lr"] == pytest.approx(1e-3 / 16)
 
 
 def test_the_same_trouble_is_said_once_and_another_one_anew(noise_images, tmp_path, trouble):
-    overfitting = Verdict("overfitting", "It knows them by heart.")
+    overfitting = Verdict("overfitting", "It knows them all.")
     trouble(8, 16, 32, verdict=overfitting)
-    last = finish(noise_images, config_for(tmp_path))
-    assert [remark.split(": ")[1] for remark in last.remarks] == ["It knows them by heart."] * 2
+    last = finish(noise_images, config_for(tmp_path)).last
+    assert [remark.split(": ")[1] for remark in last.remarks] == ["It knows them all."] * 2
 
 
 def test_a_run_whose_kid_no_longer_improves_ends_when_its_patience_is_over(noise_images, tmp_path, kid_is, monkeypatch):
     kid_is(0.3, 0.1, 0.2)
-    run = begun(noise_images, tmp_path, measure_kimg=1.0, patience_kimg=0.02)
-    run.best = {"images": 16, "kid": 0.1}
+    session = session_of(noise_images, tmp_path, measure_kimg=1.0, patience_kimg=0.02)
+    run, policy = session.run, session.policy
+    run.standing.best = {"images": 16, "kid": 0.1}
     ends = []
-    monkeypatch.setattr(run, "_end", ends.append)
+    monkeypatch.setattr(policy, "_end", ends.append)
     for run.images in (20, 32, 35):
-        run._end_where_nothing_improves()
+        policy._stop_early()
     assert ends == []
     run.images = 36
-    run._end_where_nothing_improves()
+    policy._stop_early()
     assert ends == ["KID has not improved for 0.02 kimg."]
 
 
@@ -242,20 +239,26 @@ def noise(count: int) -> ImageDataset:
 
 
 def test_samples_are_compared_with_256_images_that_are_learned_from_always_the_same(tmp_path):
-    run, again, other = (begun(noise(600), tmp_path, seed=seed) for seed in (0, 0, 1))
-    assert len(set(run.compared)) == 256
-    assert set(run.compared) <= set(run.shown)
-    assert run.compared.tolist() == again.compared.tolist() != other.compared.tolist()
-    assert len(begun(noise(20), tmp_path).compared) == 20
+    ours, again, other = (session_of(noise(600), tmp_path, seed=seed).run.batches for seed in (0, 0, 1))
+    assert len(set(ours.compared)) == 256
+    assert set(ours.compared) <= set(ours.shown)
+    assert ours.compared.tolist() == again.compared.tolist() != other.compared.tolist()
+    assert len(session_of(noise(20), tmp_path).run.batches.compared) == 20
 
 
 @pytest.mark.parametrize(("count", "judged"), [(300, 64), (64, 64), (63, 56), (17, 16), (8, 8)])
 def test_as_many_real_images_are_judged_as_there_are_samples_in_whole_groups(tmp_path, monkeypatch, count, judged):
-    run = begun(noise(300), tmp_path)
+    run = session_of(noise(300), tmp_path).run
     seen = []
-    monkeypatch.setattr(run, "_logits", lambda images, labels: seen.append((len(images), labels)) or torch.zeros(1))
-    run._logits_of(np.arange(count))
-    assert seen == [(judged, None)]
+    monkeypatch.setattr(run.method, "logits", lambda batch: seen.append((batch.target, batch.labels)) or torch.zeros(2))
+    real = np.arange(count)
+    run.batches.held_out, run.batches.compared = real, real[::-1]
+    run.method.measure(run.look())
+    expected = [run.batches.at(there[:judged]).target for there in (real, real[::-1])]
+    assert [labels for _, labels in seen] == [None] * 3
+    assert len(seen[2][0]) == runs.SAMPLES == diagnostics.MAX_JUDGED
+    assert all(torch.equal(images, wanted) for (images, _), wanted in zip(seen[:2], expected, strict=True))
+    assert [len(images) for images, _ in seen[:2]] == [judged] * 2
 
 
 @pytest.mark.parametrize(
@@ -263,12 +266,13 @@ def test_as_many_real_images_are_judged_as_there_are_samples_in_whole_groups(tmp
     [(990, "500 images that it learns from"), (1000, "100 held-out images"), (5400, "500 held-out images")],
 )
 def test_kid_is_against_500_images_at_most_and_against_held_out_ones_from_100_on(tmp_path, count, against):
-    run = begun(noise(count), tmp_path)
-    assert run.quality is not None
-    assert run.quality.against == against
-    assert run.quality.held_out is ("held-out" in against)
-    there = run.held_out if run.quality.held_out else run.shown
-    assert set(run.quality.indices) <= set(there) and list(run.quality.indices) == sorted(set(run.quality.indices))
+    session = session_of(noise(count), tmp_path)
+    measured, batches = session.monitor.quality, session.run.batches
+    assert measured is not None
+    assert measured.against == against
+    assert measured.held_out is ("held-out" in against)
+    there = batches.held_out if measured.held_out else batches.shown
+    assert set(measured.indices) <= set(there) and list(measured.indices) == sorted(set(measured.indices))
 
 
 @pytest.mark.parametrize(("apart", "expected"), [(1.01, 1.5 / 1.01), (0.99, None)])
@@ -309,7 +313,7 @@ def clock(monkeypatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(quality, "time", clock)
     monkeypatch.setattr(quality, "efficientnet_lite0", lambda device: PIXELS)
-    monkeypatch.setattr(quality, "MADE", 8)
+    monkeypatch.setattr(quality, "GENERATED", 8)
     return clock
 
 

@@ -13,16 +13,16 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from training_runs import finish
 
 import gan_core
 from gan_core import InputError, TrainConfig, files, locks, train
 from gan_core.cli import main
 from gan_core.locks import FolderInUse, own, own_next_free
-from gan_core.training import checkpoint
+from gan_core.training import checkpoint, run_files
 from gan_core.training import distributed as parallel
-from gan_core.training import run as runs
 from gan_core.training.distributed import asked_to_stop
-from gan_core.training.methods.adversarial import AdversarialRun
+from gan_core.training.methods.adversarial import Adversarial
 
 BATCH = 5
 
@@ -31,12 +31,7 @@ SMALL = ["--preset", "dcgan_small", "--size", "16", "--batch", "4", "--device", 
 
 def config_for(folder: Path, steps: float = 4, **changes) -> TrainConfig:
     settings = {"preset": "dcgan_small", "batch_size": BATCH, "kimg": steps * BATCH / 1000, **changes}
-    return TrainConfig(folder, **settings)
-
-
-def finish(dataset, config):
-    *_, last = train(dataset, config, "cpu")
-    return last
+    return TrainConfig.of(folder, **settings)
 
 
 def steps_kept(folder: Path) -> int:
@@ -89,18 +84,18 @@ def test_two_runs_in_two_threads_do_not_share_a_folder(noise_images, tmp_path):
 
 
 def begin(dataset, folder):
-    steps = train(dataset, config_for(folder, 100), "cpu")
-    next(steps), next(steps)
-    return steps
+    training = train(dataset, config_for(folder, 100), "cpu")
+    next(training), next(training)
+    return training
 
 
-def leave_by_closing(steps):
-    steps.close()
+def leave_by_closing(training):
+    training.close()
 
 
-def leave_by_an_exception(steps):
-    with pytest.raises(ZeroDivisionError):
-        steps.throw(ZeroDivisionError)
+def leave_by_an_exception(training):
+    with pytest.raises(ZeroDivisionError), training:
+        raise ZeroDivisionError
 
 
 @pytest.mark.parametrize("leave", [leave_by_closing, leave_by_an_exception, lambda _: None])
@@ -108,7 +103,7 @@ def test_however_a_run_is_left_its_folder_is_free_for_the_next(noise_images, tmp
     leave(begin(noise_images, tmp_path))
     gc.collect()  # of one that was left by nothing else
     assert names_in(tmp_path) == WHOLE
-    assert finish(noise_images, config_for(tmp_path, 2, resume=True)).images == 2 * BATCH
+    assert finish(noise_images, config_for(tmp_path, 2, resume=True)).last.images == 2 * BATCH
 
 
 def test_a_run_that_cannot_begin_leaves_no_folder(noise_images, tmp_path):
@@ -167,10 +162,10 @@ def test_a_run_whose_folder_is_anothers_by_now_writes_nothing_into_it(noise_imag
 
 
 def test_resuming_what_is_not_there_says_that_it_is_a_new_run(noise_images, tmp_path):
-    last = finish(noise_images, config_for(tmp_path / "typo", 1, resume=True))
-    assert "There is no run in typo to go on with: this is a new one." in last.remarks
-    again = finish(noise_images, config_for(tmp_path / "typo", 2, resume=True))
-    assert again.remarks == []
+    _, last = finish(noise_images, config_for(tmp_path / "typo", 1, resume=True))
+    assert "There is no run in typo to resume: this is a new one." in last.remarks
+    _, again = finish(noise_images, config_for(tmp_path / "typo", 2, resume=True))
+    assert again.remarks == ()
 
 
 def test_a_run_that_has_spent_its_budget_says_so_and_changes_nothing(noise_images, tmp_path):
@@ -178,8 +173,8 @@ def test_a_run_that_has_spent_its_budget_says_so_and_changes_nothing(noise_image
     before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
     for steps in 4, 2:
         (only,) = train(noise_images, config_for(tmp_path / "run", steps, resume=True), "cpu")
-        wanted = f"run is already at 0.02 kimg, and asked for are {steps * BATCH / 1000:g}: raise kimg to go on."
-        assert only.remarks == [wanted]
+        wanted = f"run is already at 0.02 kimg, and the budget is {steps * BATCH / 1000:g}: raise kimg to continue."
+        assert only.remarks == (wanted,)
     assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
 
 
@@ -187,9 +182,9 @@ def test_a_run_that_has_spent_its_budget_says_so_and_changes_nothing(noise_image
 
 
 def test_the_first_checkpoint_comes_after_seconds_and_the_next_after_a_minute(noise_images, tmp_path, monkeypatch):
-    assert runs.FIRST_CHECKPOINT_SECONDS <= 10 < runs.CHECKPOINT_SECONDS <= 60
+    assert run_files.FIRST_CHECKPOINT_SECONDS <= 10 < run_files.CHECKPOINT_SECONDS <= 60
     clock = [0.0]
-    monkeypatch.setattr(runs.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(run_files.time, "monotonic", lambda: clock[0])
     kept = []
     with closing(train(noise_images, config_for(tmp_path, 100), "cpu")) as steps:
         next(steps)
@@ -201,7 +196,7 @@ def test_the_first_checkpoint_comes_after_seconds_and_the_next_after_a_minute(no
 
 def test_a_resumed_run_is_kept_early_too(noise_images, tmp_path, monkeypatch):
     finish(noise_images, config_for(tmp_path, 2))
-    monkeypatch.setattr(runs, "FIRST_CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr(run_files, "FIRST_CHECKPOINT_SECONDS", 0)
     with closing(train(noise_images, config_for(tmp_path, 100, resume=True), "cpu")) as steps:
         next(steps), next(steps)
         assert steps_kept(tmp_path) == 3
@@ -227,15 +222,16 @@ def _own_handlers():
 @pytest.mark.parametrize("name", SIGNALS)
 def test_what_asks_a_training_to_stop_ends_it_after_a_whole_step(photos, tmp_path, name, monkeypatch):
     """In its first seconds too, as Ctrl-C does: what was learned is what an undisturbed run would have learned."""
-    step = AdversarialRun.generator_step
+    step = Adversarial.generator_step
 
     def asked(self, *arguments):
-        if self.steps == 2:
+        context = arguments[-1]
+        if context.step == 2:
             os.kill(os.getpid(), getattr(signal, name))
             os.kill(os.getpid(), signal.SIGTERM)  # a launcher may say it twice
         return step(self, *arguments)
 
-    monkeypatch.setattr(AdversarialRun, "generator_step", asked)
+    monkeypatch.setattr(Adversarial, "generator_step", asked)
     command = ["train", photos, "--out", tmp_path / "run", "--minutes", 5, *SMALL]
     result = CliRunner().invoke(main, list(map(str, command)))
     assert result.exit_code == 130, result.output
@@ -257,7 +253,7 @@ def test_a_second_ctrl_c_does_not_wait_for_the_step(photos, tmp_path, monkeypatc
         os.kill(os.getpid(), signal.SIGINT)
         after.append("went on")
 
-    monkeypatch.setattr(AdversarialRun, "generator_step", asked)
+    monkeypatch.setattr(Adversarial, "generator_step", asked)
     result = CliRunner().invoke(main, ["train", str(photos), "--out", str(tmp_path / "run"), "--minutes", "5", *SMALL])
     assert (result.exit_code, after) == (130, []), result.output
     assert result.stderr.splitlines()[-1] == "Stopped before anything was learned."
@@ -322,9 +318,9 @@ def open_elsewhere(monkeypatch):
 def test_a_table_or_a_sheet_that_is_open_elsewhere_is_a_remark(
     noise_images, tmp_path, monkeypatch, open_elsewhere, name
 ):
-    monkeypatch.setattr(runs, "CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr(run_files, "CHECKPOINT_SECONDS", 0)
     open_elsewhere.add(name)
-    last = finish(noise_images, config_for(tmp_path, 4))
+    _, last = finish(noise_images, config_for(tmp_path, 4))
     (remark,) = last.remarks
     assert remark.endswith("cannot be written: The process cannot access the file. Training goes on without it.")
     assert steps_kept(tmp_path) == 4
@@ -334,7 +330,7 @@ def test_a_table_or_a_sheet_that_is_open_elsewhere_is_a_remark(
 @pytest.mark.parametrize("name", ["checkpoint.safetensors", "generator.safetensors"])
 def test_a_checkpoint_that_cannot_be_written_is_tried_again(noise_images, tmp_path, monkeypatch, open_elsewhere, name):
     """What was kept before stays, and training goes on."""
-    monkeypatch.setattr(runs, "CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr(run_files, "CHECKPOINT_SECONDS", 0)
     steps = train(noise_images, config_for(tmp_path, 4), "cpu")
     next(steps), next(steps)
     older = (tmp_path / name).read_bytes()
@@ -373,7 +369,7 @@ def test_a_chart_that_is_open_elsewhere_leaves_the_training_a_good_one(photos, t
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk here")
 def test_a_disk_that_is_full_for_a_while_costs_one_checkpoint(noise_images, tmp_path, monkeypatch):
-    monkeypatch.setattr(runs, "CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr(run_files, "CHECKPOINT_SECONDS", 0)
     sync = os.fsync
     steps = train(noise_images, config_for(tmp_path, 4), "cpu")
     next(steps), next(steps)
@@ -396,9 +392,9 @@ def test_what_a_killed_training_left_is_gone_when_it_is_resumed(noise_images, tm
         import numpy as np
         from gan_core import ImageDataset, TrainConfig, train
         from gan_core.media import image as pictures
-        from gan_core.training import run
+        from gan_core.training import run_files
 
-        run.FIRST_CHECKPOINT_SECONDS = 0
+        run_files.FIRST_CHECKPOINT_SECONDS = 0
         def interrupted(picture, path):
             with pictures.replacing(path) as partial:
                 partial.write_bytes(bytes(1000))
@@ -406,7 +402,7 @@ def test_what_a_killed_training_left_is_gone_when_it_is_resumed(noise_images, tm
                 sys.stdin.read()
         pictures.save_png = interrupted
         dataset = ImageDataset.from_images(np.zeros((24, 16, 16, 1), np.uint8))
-        list(train(dataset, TrainConfig(sys.argv[1], preset="dcgan_small", batch_size=5, kimg=1), "cpu"))
+        list(train(dataset, TrainConfig.of(sys.argv[1], preset="dcgan_small", batch_size=5, kimg=1), "cpu"))
     """
     arguments = [sys.executable, "-c", textwrap.dedent(program), tmp_path]
     with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:

@@ -3,8 +3,8 @@
 import csv
 import itertools
 import math
+import re
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,27 +14,28 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
+from training_runs import begun, finish, steps_of
 
 import gan_core
-from gan_core import ImageDataset, InputError, TrainConfig, TrainingDiverged, train
+from gan_core import Generator, ImageDataset, InputError, TrainConfig, TrainingDiverged, train
 from gan_core.metrics.features import Extractor
 from gan_core.metrics.kid import KID
 from gan_core.training import checkpoint
 from gan_core.training import run as runs
 from gan_core.training.history import Record
-from gan_core.training.methods.adversarial import AdversarialRun
 from gan_core.training.monitor import diagnostics, quality
-from gan_core.training.monitor import policy as watched
 from gan_core.training.monitor import verdict as watch
 from gan_core.training.monitor.verdict import Verdict
 from gan_core.training.presets import PRESETS
+from gan_core.training.run import Run
 from gan_core.training.schedule import Schedule
+from gan_core.training.standing import Standing
 
 BATCH = 5
 LOOK = 10
 """Images between two looks, in place of thousands: two steps."""
 COLLAPSE = Verdict("collapse", "Mode collapse: all are one.")
-BY_HEART = Verdict("overfitting", "The discriminator knows them by heart.")
+OVERFITTING = Verdict("overfitting", "The discriminator knows them all.")
 PIXELS = Extractor("pixels", (8, 64), lambda pictures: pictures.mean(1).flatten(1)[:, ::16] / 255)
 
 
@@ -128,16 +129,16 @@ def test_nothing_is_judged_before_enough_images_were_shown(diversity, distance):
     assert kinds([record for record in history if record.images < watch.FIRST_IMAGES]) <= {None}
 
 
-def test_a_discriminator_that_is_sure_of_images_seen_many_times_knows_them_by_heart():
+def test_a_discriminator_that_is_sure_of_images_seen_many_times_is_overfitting():
     sure = course(real_sign=0.95, real_score=2.0, fake_score=-2.0)
     assert kind(sure, shown=300) == "overfitting"
-    assert "by heart (r_t 0.95): add images, and turn on mirror" in str(watch.verdict(sure, 300))
+    assert "is overfitting (r_t 0.95): add images, and turn on mirror" in str(watch.verdict(sure, 300))
     assert kind(sure, shown=40_000) is None, "each was seen once or twice"
     assert kind(course(real_sign=0.75, real_score=2.0, fake_score=-2.0), shown=300) is None
     assert kind(course(real_sign=0.95, real_score=0.4, fake_score=0.35), shown=300) is None, "both score alike"
 
 
-def test_with_images_held_out_they_decide_whether_it_knows_the_others_by_heart():
+def test_with_images_held_out_they_decide_whether_it_is_overfitting():
     sure = {"real_sign": 0.95, "real_score": 2.0, "fake_score": -2.0}
     assert kind(course(held_out_score=1.9, overfitting=0.03, **sure), shown=300) is None
     assert kind(course(held_out_score=-1.5, overfitting=0.9, **sure), shown=300) == "overfitting"
@@ -170,12 +171,12 @@ def test_kid_has_become_worse_only_where_several_measurements_say_so():
     assert not watch.worsened(measured(0.02, -0.001, 0.01, 0.008, 0.009)), "all of these are about none"
 
 
-def test_only_a_state_that_is_as_good_as_any_before_is_sound():
-    assert watch.sound(course())
-    assert not watch.sound(course()[:3])
-    assert not watch.sound(course([0.9] * 8 + [0.6]))
-    assert not watch.sound(course([], [0.02] * 8 + [0.3]))
-    assert not watch.sound(course([0.1]))
+def test_only_a_state_that_is_as_good_as_any_before_is_healthy():
+    assert watch.healthy(course())
+    assert not watch.healthy(course()[:3])
+    assert not watch.healthy(course([0.9] * 8 + [0.6]))
+    assert not watch.healthy(course([], [0.02] * 8 + [0.3]))
+    assert not watch.healthy(course([0.1]))
 
 
 # What is measured.
@@ -229,11 +230,12 @@ def test_r_v_is_one_where_unseen_images_are_taken_for_generated_ones_and_none_wh
 
 @pytest.mark.parametrize("objective", ["log", "hinge"])
 def test_looking_at_images_moves_nothing_in_the_discriminator(labelled_images, tmp_path, objective):
-    run = AdversarialRun(labelled_images, config_for(tmp_path, objective=objective), torch.device("cpu"))
-    before = {name: tensor.clone() for name, tensor in run.discriminator.state_dict().items()}
-    run.measured()
-    run._diagnosed()
-    after = run.discriminator.state_dict()
+    session = begun(labelled_images, config_for(tmp_path, objective=objective))
+    method = session.run.method
+    before = {name: tensor.clone() for name, tensor in method.discriminator.state_dict().items()}
+    assert "diversity" in session.monitor.measure()
+    assert method.logits(session.run.batches.at(np.arange(8))).isfinite().all()
+    after = method.discriminator.state_dict()
     assert [name for name, tensor in before.items() if not torch.equal(tensor, after[name])] == []
 
 
@@ -249,12 +251,13 @@ def test_the_norm_of_a_gradient_is_that_of_all_weights_together():
 
 def config_for(folder: Path, steps: int = 12, **changes) -> TrainConfig:
     settings = {"preset": "dcgan_small", "batch_size": BATCH, "kimg": steps * BATCH / 1000, "precision": "fp32"}
-    return TrainConfig(folder / "run", **{**settings, **changes})
+    return TrainConfig.of(folder / "run", **{**settings, **changes})
 
 
-def finish(dataset: ImageDataset, config: TrainConfig) -> gan_core.Progress:
-    *_, last = train(dataset, config, "cpu")
-    return last
+def generators_of(dataset: ImageDataset, config: TrainConfig) -> dict[int, Generator]:
+    """The generators of a run that is trained to its end, by the images that were shown."""
+    training = train(dataset, config, "cpu")
+    return {progress.images: training.generator for progress in training}
 
 
 def learned(folder: Path, name: str = "checkpoint.safetensors") -> dict[str, torch.Tensor]:
@@ -284,9 +287,8 @@ def many() -> ImageDataset:
 @pytest.fixture
 def looks(monkeypatch) -> None:
     """Runs are looked at every LOOK images, and what they are is as good as any."""
-    for module in (runs, watched):
-        monkeypatch.setattr(module, "RECORDED_EVERY", LOOK)
-    monkeypatch.setattr(watch, "sound", lambda history: True)
+    monkeypatch.setattr(runs, "DIAGNOSED_EVERY", LOOK)
+    monkeypatch.setattr(watch, "healthy", lambda history: True)
 
 
 @pytest.fixture
@@ -303,18 +305,18 @@ def trouble(looks, monkeypatch):
 
 
 def test_images_that_are_held_out_are_never_learned_from(many, tmp_path):
-    run = AdversarialRun(many, config_for(tmp_path), torch.device("cpu"))
-    shown = {int(index) for start in range(0, 468, 4) for index in run._indices(start, 4)}
-    assert len(run.held_out) == 52
-    assert shown == set(range(520)) - set(run.held_out.tolist())
-    again = AdversarialRun(many, config_for(tmp_path), torch.device("cpu"))
-    assert (again.held_out == run.held_out).all()
+    batches = begun(many, config_for(tmp_path)).run.batches
+    shown = {int(index) for start in range(0, 468, 4) for index in batches.indices(start, 4)}
+    assert len(batches.held_out) == 52
+    assert shown == set(range(520)) - set(batches.held_out.tolist())
+    again = begun(many, config_for(tmp_path)).run.batches
+    assert (again.held_out == batches.held_out).all()
 
 
 def test_of_a_few_hundred_images_none_is_spared(many, tmp_path):
     few = replace(many, images=many.images[:499])
-    run = AdversarialRun(few, config_for(tmp_path), torch.device("cpu"))
-    assert (len(run.held_out), len(run.shown)) == (0, 499)
+    batches = begun(few, config_for(tmp_path)).run.batches
+    assert (len(batches.held_out), len(batches.shown)) == (0, 499)
 
 
 def test_a_run_from_before_images_were_held_out_goes_on_with_all_of_them(many, tmp_path):
@@ -322,16 +324,16 @@ def test_a_run_from_before_images_were_held_out_goes_on_with_all_of_them(many, t
     found = checkpoint.read(tmp_path / "run")
     state = {name: value for name, value in found.state.items() if name not in ("held_out", "good", "best")}
     checkpoint.write(tmp_path / "run", state, found.tensors)
-    run = AdversarialRun(many, config_for(tmp_path, resume=True), torch.device("cpu"))
-    assert (len(run.held_out), len(run.shown)) == (0, 520)
-    run.checkpoint()
+    session = begun(many, config_for(tmp_path, resume=True))
+    assert (len(session.run.batches.held_out), len(session.run.batches.shown)) == (0, 520)
+    session.files.checkpoint()
     assert state_of(tmp_path)["held_out"] == 0
 
 
 def test_the_history_says_how_the_samples_are_and_what_the_discriminator_thinks_of_unseen_images(many, looks, tmp_path):
-    last = finish(many, config_for(tmp_path))
+    history = finish(many, config_for(tmp_path)).training.history
     names = {"diversity", "distance", "held_out_score", "generator_gradient", "discriminator_gradient"}
-    told = [record for record in last.history if "diversity" in record.values]
+    told = [record for record in history if "diversity" in record.values]
     assert [record.images for record in told] == [10, 20, 30, 40, 50, 60]
     assert all(names <= record.values.keys() for record in told)
     assert all(math.isfinite(value) for record in told for value in record.values.values())
@@ -340,17 +342,15 @@ def test_the_history_says_how_the_samples_are_and_what_the_discriminator_thinks_
 @pytest.mark.parametrize("objective", ["log", "hinge", "relativistic"])
 def test_being_looked_at_changes_nothing_that_is_learned(many, tmp_path, monkeypatch, objective):
     finish(many, config_for(tmp_path / "unseen", objective=objective))
-    for module in (runs, watched):
-        monkeypatch.setattr(module, "RECORDED_EVERY", LOOK)
+    monkeypatch.setattr(runs, "DIAGNOSED_EVERY", LOOK)
     finish(many, config_for(tmp_path / "seen", objective=objective))
     assert_same(learned(tmp_path / "seen"), learned(tmp_path / "unseen"))
 
 
 def test_a_run_that_was_stopped_is_looked_at_after_the_same_images(many, looks, tmp_path):
-    straight = finish(many, config_for(tmp_path / "straight")).history
-    with closing(train(many, config_for(tmp_path / "stopped"), "cpu")) as steps:
-        next(itertools.islice(steps, 7, None))
-    stopped = finish(many, config_for(tmp_path / "stopped", resume=True)).history
+    straight = finish(many, config_for(tmp_path / "straight")).training.history
+    steps_of(many, config_for(tmp_path / "stopped"), 7)
+    stopped = finish(many, config_for(tmp_path / "stopped", resume=True)).training.history
     for name in ("diversity", "distance", "held_out_score", "generator_gradient", "discriminator_gradient"):
         first, second = (
             [(record.images, record.values[name]) for record in history if name in record.values]
@@ -362,33 +362,33 @@ def test_a_run_that_was_stopped_is_looked_at_after_the_same_images(many, looks, 
 # What is done about trouble.
 
 
-def test_a_run_in_trouble_ends_with_its_last_sound_state_and_says_why(noise_images, trouble, tmp_path):
-    finish(noise_images, config_for(tmp_path / "sound", steps=6))
+def test_a_run_in_trouble_ends_with_its_last_healthy_state_and_says_why(noise_images, trouble, tmp_path):
+    finish(noise_images, config_for(tmp_path / "healthy", steps=6))
     trouble(40)
-    last = finish(noise_images, config_for(tmp_path / "run"))
+    training, last = finish(noise_images, config_for(tmp_path / "run"))
     assert last.images == 30
-    assert_same(learned(tmp_path / "run"), learned(tmp_path / "sound"))
+    assert_same(learned(tmp_path / "run"), learned(tmp_path / "healthy"))
     said = "Mode collapse: all are one. The run was stopped; its generator is the one of 0.0 kimg."
     assert str(last).endswith(said)
-    assert last.remarks == ["At 0.0 kimg: Mode collapse: all are one.", said]
+    assert last.remarks == ("At 0.0 kimg: Mode collapse: all are one.", said)
     assert last.failed and last.trouble == said and "collapse" not in last.figures
-    expected = gan_core.load(tmp_path / "sound" / "run" / "generator.safetensors")
-    assert_same(last.generator.module.state_dict(), expected.module.state_dict())
+    expected = gan_core.load(tmp_path / "healthy" / "run" / "generator.safetensors")
+    assert_same(training.generator.module.state_dict(), expected.module.state_dict())
 
 
-def test_a_run_that_was_stopped_goes_on_where_it_was_sound(noise_images, trouble, tmp_path, monkeypatch):
+def test_a_run_that_was_stopped_goes_on_where_it_was_healthy(noise_images, trouble, tmp_path, monkeypatch):
     trouble(40)
     finish(noise_images, config_for(tmp_path / "run"))
     monkeypatch.undo()
-    assert finish(noise_images, config_for(tmp_path / "run", resume=True)).images == 60
+    assert finish(noise_images, config_for(tmp_path / "run", resume=True)).last.images == 60
     finish(noise_images, config_for(tmp_path / "straight"))
     assert_same(learned(tmp_path / "run"), learned(tmp_path / "straight"))
 
 
-def test_a_run_that_was_never_sound_ends_as_it_is(noise_images, trouble, tmp_path, monkeypatch):
+def test_a_run_that_was_never_healthy_ends_as_it_is(noise_images, trouble, tmp_path, monkeypatch):
     trouble(40)
-    monkeypatch.setattr(watch, "sound", lambda history: False)
-    last = finish(noise_images, config_for(tmp_path))
+    monkeypatch.setattr(watch, "healthy", lambda history: False)
+    last = finish(noise_images, config_for(tmp_path)).last
     assert last.images == state_of(tmp_path)["images"] == 40
     assert "The run was stopped" in str(last)
 
@@ -396,18 +396,18 @@ def test_a_run_that_was_never_sound_ends_as_it_is(noise_images, trouble, tmp_pat
 def test_trouble_is_only_said_where_it_is_to_be_ignored(noise_images, trouble, tmp_path):
     finish(noise_images, config_for(tmp_path / "straight"))
     trouble(40)
-    last = finish(noise_images, config_for(tmp_path / "ignored", on_trouble="ignore"))
+    last = finish(noise_images, config_for(tmp_path / "ignored", on_trouble="ignore")).last
     assert last.images == 60 and not last.failed
-    assert last.remarks == ["At 0.0 kimg: Mode collapse: all are one."]
+    assert last.remarks == ("At 0.0 kimg: Mode collapse: all are one.",)
     assert_same(learned(tmp_path / "ignored"), learned(tmp_path / "straight"))
     assert not (tmp_path / "ignored" / "run" / "good.safetensors").exists()
 
 
 @pytest.mark.parametrize("stop_after", [9, 10, 12])
-def test_a_softened_run_that_was_stopped_reaches_the_same_weights_as_one_that_was_not(
+def test_a_run_that_was_rolled_back_and_stopped_reaches_the_same_weights_as_one_that_was_not(
     noise_images, trouble, tmp_path, monkeypatch, stop_after
 ):
-    """Trouble falls at the 8th step, and is not met again on the softer way."""
+    """Trouble falls at the 8th step, and is not met again on the gentler way."""
     told = []
 
     def once(history, shown):
@@ -420,104 +420,102 @@ def test_a_softened_run_that_was_stopped_reaches_the_same_weights_as_one_that_wa
         told.clear()
         trouble(0)
         monkeypatch.setattr(watch, "verdict", once)
-        config = config_for(tmp_path / name, on_trouble="soften")
+        config = config_for(tmp_path / name, on_trouble="rollback")
         if stops:
-            with closing(train(noise_images, config, "cpu")) as steps:
-                next(itertools.islice(steps, stop_after, None))
+            steps_of(noise_images, config, stop_after)
             config = replace(config, resume=True)
-        last = finish(noise_images, config)
-        assert last.run.recipe.learning_rate == PRESETS["dcgan_small"].learning_rate / 4
-        assert last.run.recipe.augment == "ada"
+        recipe = finish(noise_images, config).training.run.recipe
+        assert recipe.learning_rate == PRESETS["dcgan_small"].learning_rate / 4
+        assert recipe.augment == "ada"
     assert_same(learned(tmp_path / "stopped"), learned(tmp_path / "straight"))
     assert state_of(tmp_path / "stopped")["softened"] == 1
 
 
-def test_a_run_is_softened_three_times_and_then_stopped(noise_images, trouble, tmp_path):
+def test_a_run_is_rolled_back_three_times_and_then_stopped(noise_images, trouble, tmp_path):
     trouble(40)
-    last = finish(noise_images, config_for(tmp_path, on_trouble="soften"))
+    last = finish(noise_images, config_for(tmp_path, on_trouble="rollback")).last
     assert last.images == 30
-    assert [remark.startswith("Gone back to 0.0 kimg") for remark in last.remarks].count(True) == 3
+    assert [remark.startswith("Rolled back to 0.0 kimg") for remark in last.remarks].count(True) == 3
     assert last.remarks[-1].endswith("The run was stopped; its generator is the one of 0.0 kimg.")
 
 
-def test_a_run_that_was_never_sound_begins_anew_more_softly(noise_images, trouble, tmp_path, monkeypatch):
-    softer = PRESETS["dcgan_small"].learning_rate / 64
-    finish(noise_images, config_for(tmp_path / "soft", learning_rate=softer, augment="ada", steps=6))
+def test_a_run_that_was_never_healthy_begins_anew_more_gently(noise_images, trouble, tmp_path, monkeypatch):
+    lower = PRESETS["dcgan_small"].learning_rate / 64
+    finish(noise_images, config_for(tmp_path / "gentle", learning_rate=lower, augment="ada", steps=6))
     trouble(40)
-    monkeypatch.setattr(watch, "sound", lambda history: False)
-    with closing(train(noise_images, config_for(tmp_path / "run", on_trouble="soften"), "cpu")) as steps:
-        for progress in steps:
-            if progress.run.softened == 3 and progress.images == 30:
+    monkeypatch.setattr(watch, "healthy", lambda history: False)
+    with train(noise_images, config_for(tmp_path / "run", on_trouble="rollback"), "cpu") as training:
+        for progress in training:
+            if training.run.standing.rollbacks == 3 and progress.images == 30:
                 break
-    assert_same(learned(tmp_path / "run"), learned(tmp_path / "soft"))
+    assert_same(learned(tmp_path / "run"), learned(tmp_path / "gentle"))
 
 
-def test_what_is_known_by_heart_is_answered_with_ada_and_no_step_back(noise_images, trouble, tmp_path):
-    trouble(40, BY_HEART)
-    last = finish(noise_images, config_for(tmp_path, on_trouble="soften"))
+def test_overfitting_is_answered_with_ada_and_no_step_back(noise_images, trouble, tmp_path):
+    trouble(40, OVERFITTING)
+    training, last = finish(noise_images, config_for(tmp_path, on_trouble="rollback"))
     assert last.images == 60
-    assert last.run.recipe.augment == "ada"
-    assert last.run.recipe.learning_rate == PRESETS["dcgan_small"].learning_rate
+    assert training.run.recipe.augment == "ada"
+    assert training.run.recipe.learning_rate == PRESETS["dcgan_small"].learning_rate
 
 
-def test_what_is_known_by_heart_is_a_warning_until_kid_says_that_it_became_worse(
-    noise_images, trouble, tmp_path, monkeypatch
-):
-    trouble(40, BY_HEART)
-    assert finish(noise_images, config_for(tmp_path / "warned")).images == 60
+def test_overfitting_is_a_warning_until_kid_says_that_it_became_worse(noise_images, trouble, tmp_path, monkeypatch):
+    trouble(40, OVERFITTING)
+    assert finish(noise_images, config_for(tmp_path / "warned")).last.images == 60
     monkeypatch.setattr(watch, "worsened", lambda history: True)
-    assert finish(noise_images, config_for(tmp_path / "worse")).images == 40
+    assert finish(noise_images, config_for(tmp_path / "worse")).last.images == 40
 
 
-def test_a_schedule_is_softened_as_a_whole():
+def test_a_rollback_lowers_a_schedule_as_a_whole():
     recipe = replace(PRESETS["dcgan_small"], learning_rate=Schedule(4e-3, 1e-3, 100))
-    assert watched.softened(recipe, 1, False).learning_rate == Schedule(1e-3, 2.5e-4, 100)
+    assert Standing(rollbacks=1).applied_to(recipe).learning_rate == Schedule(1e-3, 2.5e-4, 100)
 
 
-def break_weights(run: AdversarialRun) -> None:
-    run.generator.to_image.weight.data.fill_(float("nan"))
+def break_weights(run: Run) -> None:
+    run.method.generator.to_image.weight.data.fill_(float("nan"))
 
 
-def test_broken_numbers_end_a_run_with_its_last_sound_state(noise_images, looks, tmp_path):
-    sound = finish(noise_images, config_for(tmp_path / "sound", steps=6))
-    steps = train(noise_images, config_for(tmp_path / "run"), "cpu")
-    for progress in steps:
+def test_broken_numbers_end_a_run_with_its_last_healthy_state(noise_images, looks, tmp_path):
+    healthy = finish(noise_images, config_for(tmp_path / "healthy", steps=6)).training
+    training = train(noise_images, config_for(tmp_path / "run"), "cpu")
+    for progress in training:
         if progress.images == 30:
-            break_weights(progress.run)
+            break_weights(training.run)
     assert progress.images == state_of(tmp_path / "run")["images"] == 30
     assert "loss is nan" in str(progress)
-    assert_same(learned(tmp_path / "run"), learned(tmp_path / "sound"))
-    assert torch.equal(progress.samples(), sound.samples())
+    assert_same(learned(tmp_path / "run"), learned(tmp_path / "healthy"))
+    assert torch.equal(training.samples(), healthy.samples())
 
 
 def test_broken_numbers_are_an_exception_where_trouble_is_to_be_ignored(noise_images, looks, tmp_path):
-    steps = train(noise_images, config_for(tmp_path, on_trouble="ignore"), "cpu")
-    break_weights(next(itertools.islice(steps, 6, None)).run)
+    training = train(noise_images, config_for(tmp_path, on_trouble="ignore"), "cpu")
+    next(itertools.islice(training, 6, None))
+    break_weights(training.run)
     with pytest.raises(TrainingDiverged, match="loss is nan"):
-        list(steps)
+        list(training)
 
 
-def test_a_softened_run_recovers_from_broken_numbers_at_its_very_start(noise_images, tmp_path):
-    steps = train(noise_images, config_for(tmp_path, on_trouble="soften"), "cpu")
-    break_weights(next(steps).run)
-    *_, last = steps
+def test_a_rollback_recovers_from_broken_numbers_at_the_very_start(noise_images, tmp_path):
+    training = train(noise_images, config_for(tmp_path, on_trouble="rollback"), "cpu")
+    next(training)
+    break_weights(training.run)
+    *_, last = training
     assert last.images == state_of(tmp_path)["images"] == 60
-    assert last.run.softened == 1
-    softer = PRESETS["dcgan_small"].learning_rate / 4
-    expected = finish(noise_images, config_for(tmp_path / "soft", learning_rate=softer, augment="ada"))
-    assert_same(learned(tmp_path), learned(tmp_path / "soft"))
-    assert torch.equal(last.samples(), expected.samples())
+    assert training.run.standing.rollbacks == 1
+    lower = PRESETS["dcgan_small"].learning_rate / 4
+    expected = finish(noise_images, config_for(tmp_path / "gentle", learning_rate=lower, augment="ada")).training
+    assert_same(learned(tmp_path), learned(tmp_path / "gentle"))
+    assert torch.equal(training.samples(), expected.samples())
 
 
 def test_a_run_that_is_built_to_break_is_caught_in_seconds(tmp_path, monkeypatch):
-    for module in (runs, watched):
-        monkeypatch.setattr(module, "RECORDED_EVERY", 400)
+    monkeypatch.setattr(runs, "DIAGNOSED_EVERY", 400)
     monkeypatch.setattr(watch, "FIRST_IMAGES", 2000)
     pixels = np.zeros((64, 16, 16, 1), np.uint8)
     for i, picture in enumerate(pixels):
         picture[i % 8 : 8 + i % 8, i // 8 : 8 + i // 8] = 255  # a square somewhere
     config = config_for(tmp_path, steps=2000, batch_size=16, objective="hinge", learning_rate=0.5)
-    last = finish(ImageDataset.from_images(pixels), config)
+    last = finish(ImageDataset.from_images(pixels), config).last
     assert last.images < 10_000
     assert "Mode collapse" in str(last) or "Divergence" in str(last)
 
@@ -528,7 +526,7 @@ def test_a_run_that_is_built_to_break_is_caught_in_seconds(tmp_path, monkeypatch
 @pytest.fixture
 def pixel_kid(monkeypatch) -> None:
     monkeypatch.setattr(quality, "efficientnet_lite0", lambda device: PIXELS)
-    monkeypatch.setattr(quality, "MADE", 8)
+    monkeypatch.setattr(quality, "GENERATED", 8)
     # What a step or two makes is no generator yet.
     monkeypatch.setattr(diagnostics, "likeness", lambda made, real: diagnostics.Likeness(0.9, 0.05))
 
@@ -540,7 +538,7 @@ def let_kid_be(values: Sequence[float], monkeypatch) -> None:
 
 def test_the_best_generator_by_kid_is_kept_beside_the_last(noise_images, looks, pixel_kid, tmp_path, monkeypatch):
     let_kid_be([0.3, 0.1, 0.2], monkeypatch)
-    kept = {p.images: p.generator for p in train(noise_images, config_for(tmp_path, measure_kimg=0.02), "cpu")}
+    kept = generators_of(noise_images, config_for(tmp_path, measure_kimg=0.02))
     best = gan_core.load(tmp_path / "run" / "best.safetensors")
     assert_same(best.module.state_dict(), kept[40].module.state_dict())
     assert best.card["metrics"][0] == {"name": "kid", "value": 0.1, "extractor": "pixels", "resolution": 16, "n": 8}
@@ -554,7 +552,7 @@ def test_grey_mush_is_never_the_best_generator(noise_images, looks, pixel_kid, t
     looked_at = iter([diagnostics.Likeness(0.02, 0.9)] * 2 + [diagnostics.Likeness(0.9, 0.05)] * 9)
     monkeypatch.setattr(diagnostics, "likeness", lambda made, real: next(looked_at))
     let_kid_be([0.1, 0.3, 0.2], monkeypatch)
-    kept = {p.images: p.generator for p in train(noise_images, config_for(tmp_path, measure_kimg=0.02), "cpu")}
+    kept = generators_of(noise_images, config_for(tmp_path, measure_kimg=0.02))
     best = gan_core.load(tmp_path / "run" / "best.safetensors")
     assert_same(best.module.state_dict(), kept[60].module.state_dict())
 
@@ -563,14 +561,14 @@ def test_a_kid_that_may_be_as_low_by_chance_does_not_replace_the_best(
     noise_images, looks, pixel_kid, tmp_path, monkeypatch
 ):
     let_kid_be([0.1, 0.0995], monkeypatch)
-    kept = {p.images: p.generator for p in train(noise_images, config_for(tmp_path, measure_kimg=0.02), "cpu")}
+    kept = generators_of(noise_images, config_for(tmp_path, measure_kimg=0.02))
     best = gan_core.load(tmp_path / "run" / "best.safetensors")
     assert_same(best.module.state_dict(), kept[20].module.state_dict())
 
 
 def test_a_kid_says_its_error_and_how_old_it_is(noise_images, looks, pixel_kid, tmp_path, monkeypatch):
     let_kid_be([0.1234], monkeypatch)
-    last = finish(noise_images, config_for(tmp_path, measure_kimg=0.04))
+    last = finish(noise_images, config_for(tmp_path, measure_kimg=0.04)).last
     assert last.images == 60
     assert ", KID 0.123 ± 0.001 at 0.0 kimg" in str(last)
     resumed = next(train(noise_images, config_for(tmp_path, measure_kimg=1, resume=True), "cpu"))
@@ -591,33 +589,35 @@ def test_a_run_ends_with_its_best_generator_where_kid_no_longer_improves(
 ):
     let_kid_be([0.3, 0.1, 0.2], monkeypatch)
     config = config_for(tmp_path, steps=100, measure_kimg=0.01, patience_kimg=0.03)
-    last = finish(noise_images, config)
+    training, last = finish(noise_images, config)
     assert last.images == 50  # the best one is that of 20
     assert "KID has not improved for 0.03 kimg." in str(last)
     best = gan_core.load(tmp_path / "run" / "best.safetensors")
-    for generator in (last.generator, gan_core.load(tmp_path / "run" / "generator.safetensors")):
+    for generator in (training.generator, gan_core.load(tmp_path / "run" / "generator.safetensors")):
         assert_same(generator.module.state_dict(), best.module.state_dict())
-    assert torch.equal(last.samples(), best.decode(gan_core.sample_noise(best, range(64))))
+    assert torch.equal(training.samples(), best.decode(gan_core.sample_noise(best, range(64))))
 
 
-def test_oblong_images_that_are_see_through_and_of_several_classes_are_looked_at_too(looks, pixel_kid, tmp_path):
+def test_oblong_images_that_are_transparent_and_of_several_classes_are_looked_at_too(looks, pixel_kid, tmp_path):
     pixels = np.random.RandomState(0).randint(0, 256, (520, 16, 24, 4), np.uint8)
     dataset = ImageDataset(pixels, "oblong", "0" * 64, np.arange(520, dtype=np.int64) % 3, ("a", "b", "c"))
-    last = finish(dataset, config_for(tmp_path, steps=4, measure_kimg=0.02))
+    last = finish(dataset, config_for(tmp_path, steps=4, measure_kimg=0.02)).last
     assert {"diversity", "distance", "held_out_score", "kid"} <= last.record.values.keys()
 
 
 def test_kid_is_that_of_held_out_images_where_there_are_enough(tmp_path):
     pixels = np.random.RandomState(0).randint(0, 256, (1000, 16, 16, 1), np.uint8)
-    run = AdversarialRun(ImageDataset.from_images(pixels), config_for(tmp_path), torch.device("cpu"))
-    assert set(run.quality.indices) == set(run.held_out)
-    assert run.quality.against == "100 held-out images"
+    session = begun(ImageDataset.from_images(pixels), config_for(tmp_path))
+    measured = session.monitor.quality
+    assert set(measured.indices) == set(session.run.batches.held_out)
+    assert measured.against == "100 held-out images"
 
 
 def test_kid_is_that_of_the_images_that_are_learned_from_where_too_few_are_held_out(many, tmp_path):
-    run = AdversarialRun(many, config_for(tmp_path), torch.device("cpu"))
-    assert set(run.quality.indices) == set(run.shown)
-    assert run.quality.against == "468 images that it learns from"
+    session = begun(many, config_for(tmp_path))
+    measured = session.monitor.quality
+    assert set(measured.indices) == set(session.run.batches.shown)
+    assert measured.against == "468 images that it learns from"
 
 
 def test_without_the_packages_kid_is_left_out_and_a_line_says_so(noise_images, looks, tmp_path, monkeypatch):
@@ -625,9 +625,9 @@ def test_without_the_packages_kid_is_left_out_and_a_line_says_so(noise_images, l
         raise InputError("A network is needed that is not installed: pip install it.")
 
     monkeypatch.setattr(quality, "efficientnet_lite0", missing)
-    last = finish(noise_images, config_for(tmp_path, measure_kimg=0.01))
+    last = finish(noise_images, config_for(tmp_path, measure_kimg=0.01)).last
     said = "KID is not measured in this run. A network is needed that is not installed: pip install it."
-    assert last.remarks == [said]
+    assert last.remarks == (said,)
     assert last.images == 60
     with pytest.raises(InputError, match="pip install it"):
         finish(noise_images, config_for(tmp_path / "patient", patience_kimg=1))
@@ -646,14 +646,17 @@ def test_kid_measured_by_the_clock_costs_little_of_the_time(many):
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"on_trouble": "panic"}, 'On trouble a run can stop, soften, ignore; "panic" is none of them'),
-        ({"measure_kimg": 0}, "measure_kimg is more than 0"),
-        ({"patience_kimg": -1}, "patience_kimg is more than 0"),
-        ({"patience_kimg": 5, "preset": "conv_vae"}, "conv_vae trains a VAE, which has no KID to be patient for"),
-        ({"patience_kimg": float("nan")}, "patience_kimg is more than 0"),
+        ({"on_trouble": "panic"}, "on_trouble must be one of stop, rollback, ignore (got 'panic')."),
+        ({"measure_kimg": 0}, "measure_kimg must be a number greater than 0 thousand images (got 0)."),
+        ({"patience_kimg": -1}, "patience_kimg must be a number greater than 0 thousand images (got -1)."),
+        (
+            {"patience_kimg": 5, "preset": "conv_vae"},
+            "conv_vae trains a VAE, which has no setting patience_kimg: leave it unset.",
+        ),
+        ({"patience_kimg": float("nan")}, "patience_kimg must be a number greater than 0 thousand images (got nan)."),
     ],
     ids=str,
 )
 def test_settings_that_cannot_be_are_sentences(noise_images, tmp_path, changes, told):
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=f"^{re.escape(told)}$"):
         finish(noise_images, config_for(tmp_path, **changes))

@@ -16,17 +16,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, logsigmoid
+from training_runs import begun as begun_with
 
 from gan_core import Generator, ImageDataset, TrainConfig
 from gan_core.architectures import by_name
 from gan_core.training import augmentation as augment
 from gan_core.training import presets as recipes
 from gan_core.training.augmentation import ada, diffaugment
-from gan_core.training.methods.adversarial import AdversarialRun
-from gan_core.training.methods.variational import VariationalRun
-from gan_core.training.presets import AdversarialRecipe, Recipe, VariationalRecipe
+from gan_core.training.loop import Session
+from gan_core.training.methods.adversarial import Adversarial
+from gan_core.training.methods.variational import Variational
 from gan_core.training.run import Run
 from gan_core.training.schedule import Schedule
+from gan_core.training.settings import AdversarialRecipe, Recipe, VariationalRecipe
 
 BATCH, STEPS = 5, 4
 EPSILON, EPSILON_OF_NATS = 1e-3, 1.0
@@ -84,8 +86,8 @@ class Adam:
             weight.data -= rate * mean / (square.sqrt() + self.epsilon)
 
 
-def epsilon_of(run: Run, player: str) -> float:
-    return EPSILON_OF_NATS if player == "generator" and isinstance(run, VariationalRun) else EPSILON
+def epsilon_of(run: Run, network: str) -> float:
+    return EPSILON_OF_NATS if network == "generator" and isinstance(run.method, Variational) else EPSILON
 
 
 class Plain:
@@ -95,11 +97,11 @@ class Plain:
 
     def __init__(self, run: Run):
         self.dataset, self.seed = run.dataset, run.seed
-        self.networks = {name: copy.deepcopy(player.module) for name, player in run.players.items()}
+        self.networks = {name: copy.deepcopy(each.module) for name, each in run.method.networks.items()}
         self.generator: nn.Module = self.networks["generator"]
-        self.average = copy.deepcopy(run.average)
+        self.average = copy.deepcopy(run.ema["generator"])
         self.optimizers = {name: Adam(module, epsilon_of(run, name)) for name, module in self.networks.items()}
-        self.images, self.steps, self.turn, self.turns = run.images, 0, 0, 1
+        self.images, self.steps, self.substep, self.batches_per_step = run.images, 0, 0, 1
         self.penalised_every: dict[str, int] = {}
 
     def stream(self, *purpose: int) -> np.random.Generator:
@@ -107,7 +109,7 @@ class Plain:
 
     @property
     def now(self) -> tuple[int, ...]:
-        return (self.steps, self.turn) if self.turn else (self.steps,)
+        return (self.steps, self.substep) if self.substep else (self.steps,)
 
     def torch_stream(self, *purpose: int) -> torch.Generator:
         return torch.Generator().manual_seed(int(self.stream(*purpose).integers(2**63)))
@@ -117,7 +119,7 @@ class Plain:
 
     def batch(self) -> tuple[Tensor, Tensor | None]:
         count = len(self.dataset)
-        first = self.images + self.turn * BATCH
+        first = self.images + self.substep * BATCH
         places = [divmod(position, count) for position in range(first, first + BATCH)]
         indices = [self.stream(ORDER, epoch).permutation(count)[place] for epoch, place in places]
         pixels = self.dataset.images[indices]
@@ -136,11 +138,11 @@ class Plain:
         self.optimizers[name].step(loss, rate, (first, second))
 
     def end_of_step(self) -> None:
-        self.turn = 0
+        self.substep = 0
         self.steps += 1
-        shown = self.turns * BATCH
+        shown = self.batches_per_step * BATCH
         self.images += shown
-        half_life = min(1000 * cosine(self.recipe.average_kimg, self.images), 0.1 * self.images)
+        half_life = min(1000 * cosine(self.recipe.ema_kimg, self.images), 0.1 * self.images)
         kept = 0.5 ** (shown / half_life) if half_life else 0.0
         new = self.generator.state_dict()
         for name, tensor in self.average.state_dict().items():
@@ -150,9 +152,9 @@ class Plain:
 class PlainGAN(Plain):
     recipe: AdversarialRecipe
 
-    def __init__(self, run: AdversarialRun, recipe: AdversarialRecipe, turns: int, penalty: str, p: float):
+    def __init__(self, run: Run, recipe: AdversarialRecipe, batches_per_step: int, penalty: str, p: float):
         super().__init__(run)
-        self.recipe, self.turns, self.penalty_kind = recipe, turns, penalty
+        self.recipe, self.batches_per_step, self.penalty_kind = recipe, batches_per_step, penalty
         self.discriminator: nn.Module = self.networks["discriminator"]
         self.p, self.signs = p, []
         self.means: tuple[float, float] | None = None
@@ -201,8 +203,8 @@ class PlainGAN(Plain):
     def step(self) -> Parts:
         recipe, objective = self.recipe, self.recipe.objective
         p = self.p if recipe.augment_p is None else cosine(recipe.augment_p, self.images)
-        for turn in range(self.turns):
-            self.turn = turn
+        for substep in range(self.batches_per_step):
+            self.substep = substep
             real, labels = self.batch()
             fake = self.made(self.normals(BATCH, self.latent_size), labels)
             seen = fake.detach()
@@ -225,7 +227,7 @@ class PlainGAN(Plain):
                 cost = cost + recipe.self_supervision * taught
             self.learn("discriminator", cost)
             lazy = self.penalty_kind != "none" and recipe.penalty_every > 1
-            if lazy and (self.steps * self.turns + self.turn) % recipe.penalty_every == 0:
+            if lazy and (self.steps * self.batches_per_step + self.substep) % recipe.penalty_every == 0:
                 self.learn("discriminator", recipe.penalty_every * self.penalty([(real, None), (seen, None)], labels))
             surely = real_logits if objective in ("log", "hinge") else real_logits - fake_logits
             sign = ((surely > 0).float() - (surely < 0).float()).mean().item()
@@ -271,7 +273,7 @@ class PlainGAN(Plain):
 
 
 TINY = AdversarialRecipe(
-    "dcgan", {"width": 4, "latent_size": 4}, betas=(0.5, 0.9), batch_size=BATCH, average_kimg=0.004, learning_rate=3e-3
+    "dcgan", {"width": 4, "latent_size": 4}, betas=(0.5, 0.9), batch_size=BATCH, ema_kimg=0.004, learning_rate=3e-3
 )
 STYLES = AdversarialRecipe(
     "stylegan2",
@@ -279,13 +281,13 @@ STYLES = AdversarialRecipe(
     learning_rate=2e-3,
     betas=(0.0, 0.99),
     batch_size=BATCH,
-    average_kimg=0.004,
+    ema_kimg=0.004,
 )
 SCHEDULED = {
     "learning_rate": Schedule(3e-3, 5e-4, kimg=0.04),
     "betas": (Schedule(0.5, 0.1, kimg=0.03), Schedule(0.9, 0.99, kimg=0.04)),
     "gamma": Schedule(200.0, 20.0, kimg=0.04),
-    "average_kimg": Schedule(0.0, 0.003, kimg=0.04),  # below what is allowed so early, a tenth of the images
+    "ema_kimg": Schedule(0.0, 0.003, kimg=0.04),  # below what is allowed so early, a tenth of the images
 }
 
 # A recipe, how many batches the discriminator learns from, and the penalty that goes with it.
@@ -349,7 +351,7 @@ GANS: dict[str, tuple[AdversarialRecipe, int, str]] = {
             "fastgan",
             {"base": 1, "latent_size": 4},
             batch_size=BATCH,
-            average_kimg=0.004,
+            ema_kimg=0.004,
             objective="hinge",
             self_supervision=0.7,
             augment="diffaugment",
@@ -368,21 +370,23 @@ def larger_images() -> ImageDataset:
     return replace(ImageDataset.from_images(pixels, name="larger noise"), mirror=True)
 
 
-def begun(kind: type[Run], dataset: ImageDataset, folder: Path, recipe: Recipe, start: Generator | None = None) -> Run:
+def begun(dataset: ImageDataset, folder: Path, recipe: Recipe, start: Generator | None = None) -> Session:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(recipes.PRESETS, "trial", recipe)
-        config = TrainConfig(folder / "run", "trial", kimg=1, precision="fp32", seed=3)
-        run = kind(dataset, config, torch.device("cpu"), start)
-        run.recipe = recipe
-    for name, player in run.players.items():
-        assert player.optimizer.defaults["eps"] == 1e-8
-        player.optimizer.param_groups[0]["eps"] = epsilon_of(run, name)
-    return run
+        session = begun_with(
+            dataset, TrainConfig.of(folder / "run", preset="trial", kimg=1, precision="fp32", seed=3), start
+        )
+    run = session.run
+    assert run.recipe == replace(recipe, precision="fp32")
+    for name, network in run.method.networks.items():
+        assert network.optimizer.defaults["eps"] == 1e-8
+        network.optimizer.param_groups[0]["eps"] = epsilon_of(run, name)
+    return session
 
 
 def assert_alike(run: Run, plain: Plain) -> None:
-    networks = {**{name: player.module for name, player in run.players.items()}, "average": run.average}
-    for name, module in networks.items():
+    networks = {name: network.module for name, network in run.method.networks.items()}
+    for name, module in {**networks, "average": run.ema["generator"]}.items():
         expected = {**plain.networks, "average": plain.average}[name].state_dict()
         for tensor, value in module.state_dict().items():
             torch.testing.assert_close(
@@ -395,16 +399,17 @@ def test_steps_of_a_gan_are_those_of_its_formulas(
     kind, labelled_images, noise_images, larger_images, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(augment, "RAMP_IMAGES", RAMP)
-    recipe, turns, penalty = GANS[kind]
+    recipe, batches_per_step, penalty = GANS[kind]
     dataset = larger_images if recipe.architecture == "fastgan" else labelled_images
     if kind in UNLABELLED and dataset is labelled_images:
         dataset = replace(noise_images, mirror=True)
-    run = begun(AdversarialRun, dataset, tmp_path, recipe)
-    assert isinstance(run, AdversarialRun)
-    run.adaptive.p = 0.5
-    plain = PlainGAN(run, recipe, turns, penalty, p=0.5)
+    session = begun(dataset, tmp_path, recipe)
+    run, method = session.run, session.run.method
+    assert isinstance(method, Adversarial)
+    method.adaptive.p = 0.5
+    plain = PlainGAN(run, recipe, batches_per_step, penalty, p=0.5)
     for _ in range(STEPS):
-        run.advance()
+        session.advance()
         expected = plain.step()
         assert (run.images, run.steps) == (plain.images, plain.steps)
         assert run.history[-1].values.keys() == expected.keys()
@@ -412,13 +417,13 @@ def test_steps_of_a_gan_are_those_of_its_formulas(
             assert run.history[-1].values[name] == pytest.approx(value, rel=1e-3, abs=1e-4), name
     assert_alike(run, plain)
     if recipe.augment == "ada" and recipe.augment_p is None:
-        assert run.adaptive.p == pytest.approx(plain.p, abs=1e-9)
-        assert [float(sign) for sign in run.adaptive.signs] == pytest.approx(plain.signs)
+        assert method.adaptive.p == pytest.approx(plain.p, abs=1e-9)
+        assert [float(sign) for sign in method.adaptive.signs] == pytest.approx(plain.signs)
     if recipe.lecam:
-        assert run.logit_means is not None and plain.means is not None
-        assert [float(mean) for mean in run.logit_means] == pytest.approx(plain.means, rel=1e-3, abs=1e-5)
+        assert method.logit_means is not None and plain.means is not None
+        assert [float(mean) for mean in method.logit_means] == pytest.approx(plain.means, rel=1e-3, abs=1e-5)
     if recipe.path_length:
-        assert float(run.path_mean) == pytest.approx(plain.path_mean, rel=1e-3)
+        assert float(method.path_mean) == pytest.approx(plain.path_mean, rel=1e-3)
 
 
 # VAEs.
@@ -445,7 +450,7 @@ def nats(reconstruction: str, output: Tensor, images: Tensor) -> Tensor:
 class PlainVAE(Plain):
     recipe: VariationalRecipe
 
-    def __init__(self, run: VariationalRun, recipe: VariationalRecipe, last: Callable[[nn.Module], nn.Module]):
+    def __init__(self, run: Run, recipe: VariationalRecipe, last: Callable[[nn.Module], nn.Module]):
         super().__init__(run)
         self.recipe, self.tuned = recipe, recipe.architecture is None
         self.last = last(self.generator).weight
@@ -492,7 +497,7 @@ SMALL_VAE = VariationalRecipe(
     "conv_vae",
     {"width": 4, "latent_size": 3},
     batch_size=BATCH,
-    average_kimg=0.004,
+    ema_kimg=0.004,
     learning_rate=2e-3,
     betas=(0.8, 0.95),
     warm_up_kimg=0.02,
@@ -531,16 +536,18 @@ def test_steps_of_a_vae_are_those_of_its_formulas(kind, labelled_images, tmp_pat
         architecture = by_name(family)
         config = architecture.config(16, **settings)
         start = Generator(architecture, config, architecture.generator(config).requires_grad_(False).eval())
-    run = begun(VariationalRun, replace(labelled_images, labels=None, class_names=()), tmp_path, recipe, start)
-    assert isinstance(run, VariationalRun)
+    session = begun(replace(labelled_images, labels=None, class_names=()), tmp_path, recipe, start)
+    run = session.run
+    assert isinstance(run.method, Variational)
     plain = PlainVAE(run, recipe, last_layer)
-    first = {name: tensor.clone() for name, tensor in run.generator.state_dict().items()}
+    generator = run.method.generator
+    first = {name: tensor.clone() for name, tensor in generator.state_dict().items()}
     for _ in range(STEPS):
-        run.advance()
+        session.advance()
         expected = plain.step()
         assert run.history[-1].values == pytest.approx(expected, rel=1e-3, abs=1e-4)
     assert_alike(run, plain)
-    moved = {name.split(".")[0] for name, tensor in run.generator.state_dict().items() if not tensor.equal(first[name])}
+    moved = {name.split(".")[0] for name, tensor in generator.state_dict().items() if not tensor.equal(first[name])}
     if "autoencoder_kl" in kind:
         assert moved == {"post_quant_conv", "decoder"}, "what a latent means stays as it was"
     elif start is not None:

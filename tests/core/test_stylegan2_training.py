@@ -1,7 +1,6 @@
 """StyleGAN2 as it is trained: its discriminator, and what the generator draws of its own."""
 
 import itertools
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 from stylegan2_networks import SMALL, generator_of
+from training_runs import finish, steps_of
 
 import gan_core
-from gan_core import ImageDataset, InputError, TrainConfig, train
+from gan_core import ImageDataset, InputError, TrainConfig
 from gan_core.architectures.architecture import size_of
 from gan_core.architectures.layers import resampling
 from gan_core.architectures.layers.resampling import blurred
@@ -294,40 +294,40 @@ def preset(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
     recipe = recipes.PRESETS[request.param]
     network = {"base": 64, "largest": 6, "latent_size": 5, "w_dim": 7, "mapping_layers": 2}
     tiny = replace(recipe, network=network, penalty_every=3)
-    monkeypatch.setattr(recipes, "PRESETS", {**recipes.PRESETS, request.param: tiny})
+    monkeypatch.setitem(recipes.PRESETS, request.param, tiny)
     return request.param
 
 
-def config_for(folder: Path, preset: str, resume: bool = False) -> TrainConfig:
-    return TrainConfig(folder, preset, batch_size=6, kimg=8 * 6 / 1000, resume=resume)
+def config_for(folder: Path, preset: str, **changes: object) -> TrainConfig:
+    return TrainConfig.of(folder, preset=preset, batch_size=6, kimg=8 * 6 / 1000, **changes)
 
 
 def test_a_run_that_was_stopped_reaches_the_same_weights_as_one_that_was_not(
     labelled_images: ImageDataset, tmp_path: Path, preset: str
 ) -> None:
-    list(train(labelled_images, config_for(tmp_path / "straight", preset), "cpu"))
-    with closing(train(labelled_images, config_for(tmp_path / "stopped", preset), "cpu")) as steps:
-        next(itertools.islice(steps, 3, None))
-    list(train(labelled_images, config_for(tmp_path / "stopped", preset, resume=True), "cpu"))
+    finish(labelled_images, config_for(tmp_path / "straight", preset))
+    steps_of(labelled_images, config_for(tmp_path / "stopped", preset), 3)
+    finish(labelled_images, config_for(tmp_path / "stopped", preset, resume=True))
     straight, stopped = (load_file(tmp_path / name / "checkpoint.safetensors") for name in ("straight", "stopped"))
     different = [name for name in straight if not torch.equal(straight[name], stopped[name])]
     assert set(different) <= {"history"}  # whose means are over other steps
 
 
 def test_what_it_trained_opens_and_has_a_mean_style(labelled_images: ImageDataset, tmp_path: Path, preset: str) -> None:
-    *_, last = train(labelled_images, config_for(tmp_path / "run", preset), "cpu")
+    training, _ = finish(labelled_images, config_for(tmp_path / "run", preset))
     opened = gan_core.load(tmp_path / "run" / "generator.safetensors")
     assert opened.architecture is ARCHITECTURE and opened.classes == 3
     assert opened.average_style.abs().min() > 0
     latent = gan_core.sample_noise(opened, range(3), truncation=0.7)
-    assert torch.equal(opened.decode(latent), last.generator.decode(latent))
+    assert torch.equal(opened.decode(latent), training.generator.decode(latent))
 
 
 def test_images_of_28x28_are_grown_from_7x7(tmp_path: Path, preset: str) -> None:
     pixels = np.random.RandomState(0).randint(0, 256, (12, 28, 28, 1), np.uint8)
-    *_, last = train(ImageDataset.from_images(pixels), config_for(tmp_path / "run", preset), "cpu")
-    assert last.generator.config.start == (7, 7) and last.generator.config.widths == (6, 6, 4)
-    assert gan_core.load(tmp_path / "run" / "generator.safetensors").config == last.generator.config
+    training, _ = finish(ImageDataset.from_images(pixels), config_for(tmp_path / "run", preset))
+    config = training.generator.config
+    assert config.start == (7, 7) and config.widths == (6, 6, 4)
+    assert gan_core.load(tmp_path / "run" / "generator.safetensors").config == config
 
 
 # torch.compile, whose own compiler is left out here, as it takes minutes.
@@ -344,8 +344,7 @@ def test_compiled_networks_learn_the_same(
 
     monkeypatch.setattr(torch, "compile", traced)
     for folder, wanted in (("plain", False), ("compiled", True)):
-        config = replace(config_for(tmp_path / folder, preset), compiled=wanted)
-        list(train(labelled_images, config, "cpu"))
+        finish(labelled_images, config_for(tmp_path / folder, preset, compiled=wanted))
     assert compiled == ["StyleGAN2Generator", "StyleGAN2Discriminator"]
     plain, other = (load_file(tmp_path / name / "generator.safetensors") for name in ("plain", "compiled"))
     assert plain.keys() == other.keys()
@@ -354,7 +353,10 @@ def test_compiled_networks_learn_the_same(
     assert gan_core.load(tmp_path / "compiled" / "generator.safetensors").classes == 3
 
 
-@pytest.mark.parametrize(("name", "why"), [("r3gan_small", "gradient of a gradient"), ("conv_vae", "not compiled")])
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("r3gan_small", "gradient of a gradient"), ("conv_vae", "a VAE, which has no setting compiled")],
+)
 def test_what_cannot_be_compiled_is_refused(name: str, why: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=why):
-        TrainConfig(tmp_path, name, kimg=1, compiled=True).check()
+        TrainConfig.of(tmp_path, preset=name, kimg=1, compiled=True).check()

@@ -2,7 +2,6 @@
 
 import copy
 import csv
-import itertools
 import json
 import os
 import subprocess
@@ -18,17 +17,20 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from training_runs import begun, finish, steps_of
 
 import gan_core
 from gan_core import ImageDataset, InputError, TrainConfig, TrainingDiverged, sample_noise, train
 from gan_core.losses.adversarial import OBJECTIVES
-from gan_core.training import checkpoint
+from gan_core.training import checkpoint, run_files
 from gan_core.training import ema as averaging
 from gan_core.training import presets as recipes
-from gan_core.training import run as runs
-from gan_core.training.methods.adversarial import AdversarialRun
-from gan_core.training.presets import PRESETS, AdversarialRecipe
-from gan_core.training.run import PENALTY
+from gan_core.training.loop import Training
+from gan_core.training.methods.adversarial import Adversarial
+from gan_core.training.presets import PRESETS
+from gan_core.training.run import Run
+from gan_core.training.settings import AdversarialRecipe
+from gan_core.training.streams import Stream
 
 EVERY_OBJECTIVE = pytest.mark.parametrize("objective", OBJECTIVES)
 BATCH = 5
@@ -38,7 +40,7 @@ BATCH = 5
 def config_for(folder: Path, steps: int = 4, **changes) -> TrainConfig:
     images = steps * BATCH * batches_in_a_step(changes.get("objective"))
     settings = {"preset": "dcgan_small", "batch_size": BATCH, "kimg": images / 1000, **changes}
-    return TrainConfig(folder / "run", **settings)
+    return TrainConfig.of(folder / "run", **settings)
 
 
 def batches_in_a_step(objective: str | None) -> int:
@@ -47,17 +49,6 @@ def batches_in_a_step(objective: str | None) -> int:
 
 def in_fp32(folder: Path, objective: str) -> TrainConfig:
     return config_for(folder, objective=objective, precision="fp32")
-
-
-def finish(dataset: ImageDataset, config: TrainConfig) -> gan_core.Progress:
-    *_, last = train(dataset, config, "cpu")
-    return last
-
-
-def steps_of(dataset: ImageDataset, config: TrainConfig, count: int) -> gan_core.Progress:
-    """Trains for so many steps and stops there."""
-    with closing(train(dataset, config, "cpu")) as steps:
-        return next(itertools.islice(steps, count, None))
 
 
 def learned(folder: Path) -> dict[str, torch.Tensor]:
@@ -144,15 +135,16 @@ def test_a_resumed_run_keeps_its_seed(noise_images, tmp_path):
 @EVERY_OBJECTIVE
 def test_watching_changes_nothing(noise_images, tmp_path, objective):
     finish(noise_images, config_for(tmp_path / "unwatched", objective=objective))
-    for progress in train(noise_images, config_for(tmp_path / "watched", objective=objective), "cpu"):
-        progress.samples()
-        progress.generator.decode(sample_noise(progress.generator, [0]))
+    training = train(noise_images, config_for(tmp_path / "watched", objective=objective), "cpu")
+    for _ in training:
+        training.samples()
+        training.generator.decode(sample_noise(training.generator, [0]))
     assert_same(learned(tmp_path / "watched"), learned(tmp_path / "unwatched"))
 
 
 def test_training_and_sampling_leave_the_global_streams_alone(labelled_images, tmp_path):
     torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].tolist()
-    finish(labelled_images, config_for(tmp_path)).samples()
+    finish(labelled_images, config_for(tmp_path)).training.samples()
     assert torch.equal(torch.get_rng_state(), torch_state)
     assert np.random.get_state()[1].tolist() == numpy_state
 
@@ -189,16 +181,15 @@ def test_labels_travel_with_their_images(noise_images, tmp_path):
     labels = np.arange(24, dtype=np.int64) % 5
     pixels = (labels * 50).astype(np.uint8)[:, None, None, None] * np.ones((1, 16, 16, 1), np.uint8)
     dataset = ImageDataset(pixels, "told by brightness", "0" * 64, labels, tuple("abcde"))
-    run = AdversarialRun(dataset, config_for(tmp_path), torch.device("cpu"))
-    real, given = run.next_batch()
+    ((batch, _),) = begun(dataset, config_for(tmp_path)).run.next_batches()
+    real, given = batch.target, batch.labels
     assert given.tolist() == ((real[:, 0, 0, 0] + 1) * 127.5 / 50).round().int().tolist()
 
 
 def test_real_images_lie_between_minus_one_and_one(tmp_path):
     pixels = np.stack([np.zeros((16, 16, 1), np.uint8), np.full((16, 16, 1), 255, np.uint8)])
-    run = AdversarialRun(ImageDataset.from_images(pixels), config_for(tmp_path, batch_size=2), torch.device("cpu"))
-    real, _ = run.next_batch()
-    assert sorted(real[:, 0, 0, 0].tolist()) == [-1, 1]
+    ((batch, _),) = begun(ImageDataset.from_images(pixels), config_for(tmp_path, batch_size=2)).run.next_batches()
+    assert sorted(batch.target[:, 0, 0, 0].tolist()) == [-1, 1]
 
 
 # What it learns.
@@ -209,12 +200,12 @@ def test_it_learns_how_bright_the_images_of_each_class_are(tmp_path, monkeypatch
     pixels = np.where(labels[:, None, None, None] == 1, 200, 60) * np.ones((1, 16, 16, 1))
     dataset = ImageDataset(pixels.astype(np.uint8), "two greys", "0" * 64, labels, ("dark", "bright"))
     network = {"width": 8, "latent_size": 4}
-    small = replace(PRESETS["dcgan_small"], network=network, average_kimg=0.1)
+    small = replace(PRESETS["dcgan_small"], network=network, ema_kimg=0.1)
     monkeypatch.setitem(recipes.PRESETS, "small", small)
     config = config_for(
         tmp_path, preset="small", steps=150, batch_size=8, learning_rate=2e-3, objective="hinge", precision="fp32"
     )
-    generator = finish(dataset, config).generator
+    generator = finish(dataset, config).training.generator
     dark, bright = (generator.decode(sample_noise(generator, range(16), labels=label)).mean() for label in (0, 1))
     assert dark.item() == pytest.approx(60 / 127.5 - 1, abs=0.2)
     assert bright.item() == pytest.approx(200 / 127.5 - 1, abs=0.2)
@@ -245,32 +236,34 @@ def test_a_label_is_a_name_that_goes_with_its_images_through_everything(labelled
     monkeypatch.setitem(recipes.PRESETS, "trial", replace(LABELLED[kind], batch_size=BATCH))
     swapped = torch.tensor([2, 0, 1])  # the new number of each class
     renamed = replace(labelled_images, labels=swapped.numpy()[labelled_images.labels])
-    runs = [
-        AdversarialRun(dataset, config_for(tmp_path / name, preset="trial", precision="fp32"), torch.device("cpu"))
+    sessions = [
+        begun(dataset, config_for(tmp_path / name, preset="trial", precision="fp32"))
         for name, dataset in (("plain", labelled_images), ("renamed", renamed))
     ]
 
-    def networks(run: AdversarialRun) -> dict[str, torch.nn.Module]:
-        return {"generator": run.generator, "discriminator": run.discriminator, "average": run.average}
+    def networks(run: Run) -> dict[str, torch.nn.Module]:
+        learning = {name: network.module for name, network in run.method.networks.items()}
+        return {**learning, "average": run.ema["generator"]}
 
     def with_new_numbers(name: str, tensor: torch.Tensor) -> torch.Tensor:
         axes = [axis for axis, size in enumerate(tensor.shape) if size == 3] if "embed." in name else []
         return tensor.index_select(axes[0], swapped.argsort()) if axes else tensor
 
-    for module in networks(runs[1]).values():
+    for module in networks(sessions[1].run).values():
         module.load_state_dict({name: with_new_numbers(name, tensor) for name, tensor in module.state_dict().items()})
-    for run in runs:
+    for session in sessions:
         for _ in range(3):
-            run.advance()
-    found = networks(runs[1])
-    for part, module in networks(runs[0]).items():
+            session.advance()
+    found = networks(sessions[1].run)
+    assert len(found) == 3
+    for part, module in networks(sessions[0].run).items():
         assert any(not tensor.equal(with_new_numbers(name, tensor)) for name, tensor in module.state_dict().items())
         for name, tensor in module.state_dict().items():
             other = found[part].state_dict()[name]
             assert torch.allclose(other, with_new_numbers(name, tensor), rtol=1e-4, atol=1e-6), f"{part}.{name}"
 
 
-def slopes(logits: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+def squared_gradients(logits: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
     """Squared length of D's gradient at the images, written anew."""
     (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
     return gradient.flatten(1).norm(dim=1).square().mean()
@@ -283,55 +276,62 @@ def assert_same_gradients(module: torch.nn.Module, expected: torch.nn.Module) ->
 
 @EVERY_OBJECTIVE
 def test_the_discriminator_learns_from_its_loss_and_penalties(labelled_images, tmp_path, objective):
-    run = AdversarialRun(labelled_images, in_fp32(tmp_path, objective), torch.device("cpu"))
-    discriminator = copy.deepcopy(run.discriminator)
-    real, labels = run.next_batch()
-    run.discriminator_step(real, labels)
+    run = begun(labelled_images, in_fp32(tmp_path, objective)).run
+    method = run.method
+    discriminator = copy.deepcopy(method.discriminator)
+    batch, context = run.next_batches()[0]
+    fake_images = method.generate(context.noise(BATCH, method.config.latent_size), batch.labels, context)
+    method.discriminator_step(batch, fake_images, context)
 
-    real, fake = real.detach().requires_grad_(), run.fake.detach().requires_grad_()
+    labels = batch.labels
+    real, fake = batch.target.detach().requires_grad_(), fake_images.detach().requires_grad_()
     real_logits, fake_logits = discriminator(real, labels), discriminator(fake, labels)
     loss = OBJECTIVES[objective].loss(real_logits, fake_logits).discriminator
     if objective == "relativistic":
         gamma = 1 / 16  # 1 at 64x64 pixels, and these are 16x16
-        loss = loss + gamma / 2 * (slopes(real_logits, real) + slopes(fake_logits, fake))
+        loss = loss + gamma / 2 * (squared_gradients(real_logits, real) + squared_gradients(fake_logits, fake))
     if objective == "wgan":
-        shares = torch.from_numpy(run.random(PENALTY, 0).random(BATCH, np.float32)).view(-1, 1, 1, 1)
+        shares = torch.from_numpy(run.streams.numpy(Stream.PENALTY, 0).random(BATCH, np.float32)).view(-1, 1, 1, 1)
         line = (shares * real + (1 - shares) * fake).detach().requires_grad_()
         (gradient,) = torch.autograd.grad(discriminator(line, labels).sum(), line, create_graph=True)
         loss = loss + 10 * (gradient.flatten(1).norm(dim=1) - 1).square().mean()
     loss.backward()
-    assert_same_gradients(run.discriminator, discriminator)
+    assert_same_gradients(method.discriminator, discriminator)
 
 
 @EVERY_OBJECTIVE
 def test_the_generator_learns_from_what_the_discriminator_says_now(labelled_images, tmp_path, objective):
-    run = AdversarialRun(labelled_images, in_fp32(tmp_path, objective), torch.device("cpu"))
-    run.turn = run.turns - 1  # the generator learns after the last of a step's batches
-    real, labels = run.next_batch()
-    run.discriminator_step(real, labels)
-    generator, discriminator = copy.deepcopy(run.generator), copy.deepcopy(run.discriminator)
-    run.generator_step(real, labels)
+    run = begun(labelled_images, in_fp32(tmp_path, objective)).run
+    method = run.method
+    batch, context = run.next_batches()[-1]  # the generator learns after the last of a step's batches
+    fake_images = method.generate(context.noise(BATCH, method.config.latent_size), batch.labels, context)
+    _, real_logits = method.discriminator_step(batch, fake_images, context)
+    generator, discriminator = copy.deepcopy(method.generator), copy.deepcopy(method.discriminator)
+    method.generator_step(batch, fake_images, real_logits, context)
 
     generator.zero_grad()
-    fake_logits = discriminator(generator(run.noise(BATCH, run.network.latent_size), labels), labels)
-    real_logits = discriminator(real, labels).detach()
+    z = np.random.default_rng([0, 0, *context.moment]).standard_normal((BATCH, method.config.latent_size), np.float32)
+    fake_logits = discriminator(generator(torch.from_numpy(z), batch.labels), batch.labels)
+    real_logits = discriminator(batch.target, batch.labels).detach()
     OBJECTIVES[objective].loss(real_logits, fake_logits).generator.backward()
-    assert_same_gradients(run.generator, generator)
+    assert_same_gradients(method.generator, generator)
 
 
 @EVERY_OBJECTIVE
 def test_both_networks_learn_in_every_step(noise_images, tmp_path, objective):
-    with closing(train(noise_images, config_for(tmp_path, objective=objective), "cpu")) as steps:
-        run = next(steps).run
+    with closing(train(noise_images, config_for(tmp_path, objective=objective), "cpu")) as training:
+        next(training)
+        run = training.run
         before = [module.state_dict()[name].clone() for module, name in watched_weights(run)]
-        next(steps)
+        next(training)
         after = [module.state_dict()[name] for module, name in watched_weights(run)]
     assert [torch.equal(old, new) for old, new in zip(before, after, strict=True)] == [False, False, False]
 
 
-def watched_weights(run: AdversarialRun) -> list[tuple[torch.nn.Module, str]]:
-    head = next(name for name in run.discriminator.state_dict() if name.startswith("head.") and "weight" in name)
-    return [(run.generator, "to_image.weight"), (run.average, "to_image.weight"), (run.discriminator, head)]
+def watched_weights(run: Run) -> list[tuple[torch.nn.Module, str]]:
+    generator, discriminator = run.method.generator, run.method.discriminator
+    head = next(name for name in discriminator.state_dict() if name.startswith("head.") and "weight" in name)
+    return [(generator, "to_image.weight"), (run.ema["generator"], "to_image.weight"), (discriminator, head)]
 
 
 def test_the_average_has_moved_half_way_after_its_half_life():
@@ -360,10 +360,10 @@ def test_statistics_of_batch_norm_are_averaged_like_weights():
 
 
 def test_the_first_value_comes_before_the_first_step(noise_images, tmp_path):
-    with closing(train(noise_images, config_for(tmp_path), "cpu")) as steps:
-        first = next(steps)
+    with closing(train(noise_images, config_for(tmp_path), "cpu")) as training:
+        first = next(training)
         assert (first.images, first.fraction, first.record) == (0, 0, None)
-        assert first.samples().shape == (64, 1, 16, 16)
+        assert training.samples().shape == (64, 1, 16, 16)
     assert list(tmp_path.iterdir()) == [], "nothing was learned, so there is nothing to keep"
 
 
@@ -374,7 +374,7 @@ def test_there_is_a_value_after_every_step(noise_images, tmp_path):
 
 def test_a_budget_of_minutes_ends_the_run(noise_images, tmp_path):
     start = time.monotonic()
-    last = finish(noise_images, config_for(tmp_path, kimg=None, minutes=0.01))
+    last = finish(noise_images, config_for(tmp_path, kimg=None, minutes=0.01)).last
     assert 0.6 <= time.monotonic() - start < 30
     assert images_learned(tmp_path) == last.images > 0
 
@@ -387,20 +387,21 @@ def test_the_smallest_budget_of_minutes_is_enough_for_a_step(noise_images, tmp_p
 
 
 def test_of_two_budgets_the_nearer_ends_the_run(noise_images, tmp_path):
-    assert finish(noise_images, config_for(tmp_path / "kimg", steps=2, minutes=60)).images == 10
-    assert finish(noise_images, config_for(tmp_path / "minutes", kimg=1e6, minutes=0.001)).images < 1e6
+    assert finish(noise_images, config_for(tmp_path / "kimg", steps=2, minutes=60)).last.images == 10
+    assert finish(noise_images, config_for(tmp_path / "minutes", kimg=1e6, minutes=0.001)).last.images < 1e6
 
 
 def test_a_finished_run_gives_its_generator_without_training(noise_images, tmp_path):
-    finished = finish(noise_images, config_for(tmp_path)).generator
+    finished = finish(noise_images, config_for(tmp_path)).training.generator
     before = contents(tmp_path)
-    (again,) = train(noise_images, config_for(tmp_path, resume=True), "cpu")
+    again = train(noise_images, config_for(tmp_path, resume=True), "cpu")
+    assert len(list(again)) == 1
     assert_same(again.generator.module.state_dict(), finished.module.state_dict())
     assert contents(tmp_path) == before
 
 
 def test_resuming_where_there_is_no_run_starts_one(noise_images, tmp_path):
-    assert finish(noise_images, config_for(tmp_path, resume=True)).images == 20
+    assert finish(noise_images, config_for(tmp_path, resume=True)).last.images == 20
 
 
 # What is kept.
@@ -417,26 +418,27 @@ def test_a_run_keeps_these_files_and_no_others(noise_images, tmp_path):
 
 
 def test_the_saved_generator_is_the_last_one(labelled_images, tmp_path):
-    last = finish(labelled_images, config_for(tmp_path))
+    training, _ = finish(labelled_images, config_for(tmp_path))
     saved = gan_core.load(tmp_path / "run" / "generator.safetensors")
-    assert_same(saved.module.state_dict(), last.generator.module.state_dict())
-    assert_same(saved.module.state_dict(), last.run.average.state_dict())
+    assert_same(saved.module.state_dict(), training.generator.module.state_dict())
+    assert_same(saved.module.state_dict(), training.run.ema["generator"].state_dict())
     latent = sample_noise(saved, range(4))
-    assert torch.equal(saved.decode(latent), last.generator.decode(latent))
+    assert torch.equal(saved.decode(latent), training.generator.decode(latent))
 
 
 def test_a_generator_taken_on_the_way_stays_as_it_was(noise_images, tmp_path):
-    with closing(train(noise_images, config_for(tmp_path), "cpu")) as steps:
-        generator = next(steps).generator
+    with closing(train(noise_images, config_for(tmp_path), "cpu")) as training:
+        next(training)
+        generator = training.generator
         before = {name: tensor.clone() for name, tensor in generator.module.state_dict().items()}
-        list(steps)
+        list(training)
     assert_same(generator.module.state_dict(), before)
 
 
 def test_samples_are_always_of_the_same_seeds_and_of_every_class(labelled_images, tmp_path):
-    last = finish(labelled_images, config_for(tmp_path))
-    latent = sample_noise(last.generator, range(64), labels=[i % 3 for i in range(64)])
-    torch.testing.assert_close(last.samples(), last.generator.decode(latent), rtol=0, atol=1e-5)
+    training, _ = finish(labelled_images, config_for(tmp_path))
+    latent = sample_noise(training.generator, range(64), labels=[i % 3 for i in range(64)])
+    torch.testing.assert_close(training.samples(), training.generator.decode(latent), rtol=0, atol=1e-5)
 
 
 def test_the_card_says_how_the_generator_was_made(labelled_images, tmp_path):
@@ -460,11 +462,11 @@ def test_the_card_says_how_the_generator_was_made(labelled_images, tmp_path):
 
 
 def test_a_run_is_called_by_its_folder_unless_it_has_a_title(noise_images, tmp_path):
-    assert finish(noise_images, config_for(tmp_path)).generator.title == "run"
+    assert finish(noise_images, config_for(tmp_path)).training.generator.title == "run"
 
 
 def test_history_only_grows(noise_images, tmp_path):
-    history = finish(noise_images, config_for(tmp_path, steps=20)).history
+    history = finish(noise_images, config_for(tmp_path, steps=20)).training.history
     shown = [record.images for record in history]
     assert shown == sorted(set(shown))
     assert shown[:7] == [5, 10, 15, 20, 25, 30, 35]
@@ -472,14 +474,14 @@ def test_history_only_grows(noise_images, tmp_path):
 
 
 def test_history_goes_on_where_a_run_was_stopped(noise_images, tmp_path):
-    before = list(finish(noise_images, config_for(tmp_path, steps=2)).history)
-    after = finish(noise_images, config_for(tmp_path, steps=4, resume=True)).history
+    before = list(finish(noise_images, config_for(tmp_path, steps=2)).training.history)
+    after = finish(noise_images, config_for(tmp_path, steps=4, resume=True)).training.history
     assert after[:2] == before
     assert [record.images for record in after] == [5, 10, 15, 20]
 
 
 def test_history_is_a_table_that_other_programs_read(noise_images, tmp_path):
-    history = finish(noise_images, config_for(tmp_path)).history
+    history = finish(noise_images, config_for(tmp_path)).training.history
     with (tmp_path / "run" / "history.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == [
@@ -495,13 +497,14 @@ def test_history_is_a_table_that_other_programs_read(noise_images, tmp_path):
 
 
 def test_the_first_record_is_what_the_first_networks_say(noise_images, tmp_path):
-    run = AdversarialRun(noise_images, config_for(tmp_path / "twin", precision="fp32"), torch.device("cpu"))
-    real, _ = run.next_batch()
-    fake = run.generator(run.noise(BATCH, 64))
-    real_logits, fake_logits = run.discriminator(real), run.discriminator(fake)
-    run.discriminator_step(real, None)
-    fooled = run.discriminator(run.generator(run.noise(BATCH, 64)))  # as it is after its first step
-    values = finish(noise_images, config_for(tmp_path, steps=1, precision="fp32")).record.values
+    run = begun(noise_images, config_for(tmp_path / "twin", precision="fp32")).run
+    method = run.method
+    ((batch, context),) = run.next_batches()
+    real, fake = batch.target, method.generator(context.noise(BATCH, 64))
+    real_logits, fake_logits = method.discriminator(real), method.discriminator(fake)
+    method.discriminator_step(batch, method.generate(context.noise(BATCH, 64), None, context), context)
+    fooled = method.discriminator(method.generator(context.noise(BATCH, 64)))  # as it is after its first step
+    values = finish(noise_images, config_for(tmp_path, steps=1, precision="fp32")).last.record.values
     expected = {
         "discriminator_loss": -real_logits.sigmoid().log().mean() - (1 - fake_logits.sigmoid()).log().mean(),
         "generator_loss": -fooled.sigmoid().log().mean(),
@@ -520,7 +523,7 @@ def test_samples_are_written_as_a_sheet_of_eight_by_eight(noise_images, tmp_path
 
 
 def test_checkpoints_are_written_while_it_runs(noise_images, tmp_path, monkeypatch):
-    monkeypatch.setattr(runs, "CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr(run_files, "CHECKPOINT_SECONDS", 0)
     kept = [
         progress.images and images_learned(tmp_path) for progress in train(noise_images, config_for(tmp_path), "cpu")
     ]
@@ -557,18 +560,18 @@ def test_an_interrupt_within_a_step_keeps_what_was_learned(watched, noise_images
     assert_same(learned(tmp_path / "stopped"), learned(tmp_path / "straight"))
 
 
-def test_an_interrupt_between_the_two_players_can_be_resumed(noise_images, tmp_path, monkeypatch):
+def test_an_interrupt_between_the_two_networks_can_be_resumed(noise_images, tmp_path, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
     steps = train(noise_images, config_for(tmp_path, steps=5), "cpu")
     next(steps), next(steps)
-    monkeypatch.setattr(AdversarialRun, "generator_step", interrupted)
+    monkeypatch.setattr(Adversarial, "generator_step", interrupted)
     with pytest.raises(KeyboardInterrupt):
         next(steps)
     monkeypatch.undo()
     assert images_learned(tmp_path) == 5
-    assert finish(noise_images, config_for(tmp_path, steps=5, resume=True)).images == 25
+    assert finish(noise_images, config_for(tmp_path, steps=5, resume=True)).last.images == 25
 
 
 def test_a_script_that_ends_without_closing_keeps_what_was_learned(tmp_path):
@@ -578,7 +581,7 @@ def test_a_script_that_ends_without_closing_keeps_what_was_learned(tmp_path):
         from gan_core import ImageDataset, TrainConfig, train
 
         dataset = ImageDataset.from_images(np.zeros((24, 16, 16, 1), np.uint8))
-        steps = train(dataset, TrainConfig(sys.argv[1], preset="dcgan_small", batch_size=5, minutes=5), "cpu")
+        steps = train(dataset, TrainConfig.of(sys.argv[1], preset="dcgan_small", batch_size=5, minutes=5), "cpu")
         for progress in steps:
             if progress.images == 15:
                 sys.exit("enough")
@@ -595,11 +598,11 @@ def test_a_killed_process_leaves_a_whole_checkpoint(noise_images, tmp_path):
         import sys
         import numpy as np
         from gan_core import ImageDataset, TrainConfig, train
-        from gan_core.training import run
+        from gan_core.training import run_files
 
-        run.CHECKPOINT_SECONDS = 0
+        run_files.CHECKPOINT_SECONDS = 0
         dataset = ImageDataset.from_images(np.zeros((24, 16, 16, 1), np.uint8))
-        config = TrainConfig(sys.argv[1], preset="dcgan_small", batch_size=5, minutes=5)
+        config = TrainConfig.of(sys.argv[1], preset="dcgan_small", batch_size=5, minutes=5)
         for progress in train(dataset, config, "cpu"):
             print(progress.images, flush=True)
     """
@@ -611,7 +614,7 @@ def test_a_killed_process_leaves_a_whole_checkpoint(noise_images, tmp_path):
     assert images_learned(tmp_path) >= said[-1] == 25
     assert gan_core.load(tmp_path / "run" / "generator.safetensors")
     steps = images_learned(tmp_path) // BATCH + 1
-    assert finish(noise_images, config_for(tmp_path, steps=steps, resume=True)).images == steps * BATCH
+    assert finish(noise_images, config_for(tmp_path, steps=steps, resume=True)).last.images == steps * BATCH
 
 
 def test_an_exploding_run_stops_with_a_sentence_and_spares_the_last_good_files(noise_images, tmp_path):
@@ -623,18 +626,19 @@ def test_an_exploding_run_stops_with_a_sentence_and_spares_the_last_good_files(n
     assert contents(tmp_path) == before
 
 
-def poison(run: AdversarialRun) -> None:
-    run.generator.to_image.weight.data.fill_(float("nan"))
+def poison(training: Training) -> None:
+    training.run.method.generator.to_image.weight.data.fill_(float("nan"))
 
 
 @EVERY_OBJECTIVE
 def test_a_broken_weight_stops_the_run_and_spares_the_last_good_files(noise_images, tmp_path, objective):
     finish(noise_images, config_for(tmp_path, steps=2, objective=objective))
     before = contents(tmp_path)
-    steps = train(noise_images, config_for(tmp_path, steps=50, objective=objective, resume=True), "cpu")
-    poison(next(steps).run)
+    training = train(noise_images, config_for(tmp_path, steps=50, objective=objective, resume=True), "cpu")
+    next(training)
+    poison(training)
     with pytest.raises(TrainingDiverged, match=r"loss is nan\. Its last good checkpoint, at 0\.\d kimg, is in run"):
-        list(steps)
+        list(training)
     assert contents(tmp_path) == before
     assert images_learned(tmp_path) == 10 * batches_in_a_step(objective)
     assert gan_core.load(tmp_path / "run" / "generator.safetensors").decode(torch.zeros(1, 64, 1, 1)).isfinite().all()
@@ -643,19 +647,20 @@ def test_a_broken_weight_stops_the_run_and_spares_the_last_good_files(noise_imag
 def test_closing_a_broken_run_spares_the_last_good_files(noise_images, tmp_path):
     finish(noise_images, config_for(tmp_path, steps=2))
     before = contents(tmp_path)
-    steps = train(noise_images, config_for(tmp_path, steps=50, resume=True), "cpu")
-    next(steps)
-    poison(next(steps).run)
+    training = train(noise_images, config_for(tmp_path, steps=50, resume=True), "cpu")
+    next(training), next(training)
+    poison(training)
     with pytest.raises(TrainingDiverged, match="is no longer a finite number"):
-        steps.close()
+        training.close()
     assert contents(tmp_path) == before
 
 
 def test_a_run_that_breaks_before_its_first_checkpoint_says_so(noise_images, tmp_path):
-    steps = train(noise_images, config_for(tmp_path, steps=50), "cpu")
-    poison(next(steps).run)
+    training = train(noise_images, config_for(tmp_path, steps=50), "cpu")
+    next(training)
+    poison(training)
     with pytest.raises(TrainingDiverged, match="There was no checkpoint yet: start it again with a lower"):
-        list(steps)
+        list(training)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -666,21 +671,24 @@ def test_a_run_that_breaks_before_its_first_checkpoint_says_so(noise_images, tmp
     ("changes", "told"),
     [
         ({"batch_size": 25}, "noise has 24 images, fewer than a batch of 25: add images, or set the batch size to 24"),
-        ({"batch_size": 1}, "A batch holds at least 2 images, not 1"),
-        ({"kimg": None}, "give a budget in kimg"),
-        ({"kimg": 0}, "A budget is more than 0"),
-        ({"minutes": -1}, "A budget is more than 0"),
-        ({"kimg": float("inf")}, "A budget is more than 0 kimg or minutes, not inf"),
-        ({"kimg": float("nan")}, "A budget is more than 0 kimg or minutes, not nan"),
-        ({"minutes": float("nan")}, "A budget is more than 0 kimg or minutes, not nan"),
-        ({"preset": "biggan"}, 'no preset "biggan"; the presets are dcgan, dcgan_small'),
-        ({"objective": "wasserstein"}, 'no objective "wasserstein"; the objectives are log, hinge, relativistic'),
-        ({"learning_rate": 0}, "The learning rate is more than 0"),
-        ({"learning_rate": float("nan")}, "The learning rate is more than 0"),
-        ({"learning_rate": 1.1}, "The learning rate is more than 0 and at most 1"),
-        ({"seed": -1}, "The seed lies between 0 and 4294967295"),
-        ({"seed": 2**32}, "The seed lies between 0 and 4294967295"),
-        ({"precision": "fp8"}, 'The precision is "auto" or "fp32", not "fp8"'),
+        ({"batch_size": 1}, r"batch_size must be a whole number of at least 2 and at most 4096 images \(got 1\)\."),
+        ({"kimg": None}, r"Set a budget: kimg \(thousands of images\), minutes, or both\."),
+        ({"kimg": 0}, r"kimg must be a number greater than 0 and at most 1000000 thousand images \(got 0\)\."),
+        ({"minutes": -1}, r"minutes must be a number greater than 0 and at most 100000 minutes \(got -1\)\."),
+        ({"kimg": float("inf")}, r"kimg must be a number greater than 0 .* \(got inf\)\."),
+        ({"kimg": float("nan")}, r"kimg must be a number greater than 0 .* \(got nan\)\."),
+        ({"minutes": float("nan")}, r"minutes must be a number greater than 0 .* \(got nan\)\."),
+        ({"preset": "biggan"}, 'There is no preset "biggan": choose one of dcgan, dcgan_small'),
+        (
+            {"objective": "wasserstein"},
+            r"objective must be one of log, hinge, relativistic, wgan \(got 'wass",
+        ),
+        ({"learning_rate": 0}, r"learning_rate must be a number greater than 0 and at most 1 \(got 0\)\."),
+        ({"learning_rate": float("nan")}, r"learning_rate must be a number greater than 0 .* \(got nan\)\."),
+        ({"learning_rate": 1.1}, r"learning_rate must be a number greater than 0 and at most 1 \(got 1\.1\)\."),
+        ({"seed": -1}, r"seed must be a whole number of at least 0 and at most 4294967295 \(got -1\)\."),
+        ({"seed": 2**32}, r"seed must be a whole number of at least 0 and at most 4294967295 \(got 4294967296\)\."),
+        ({"precision": "fp8"}, r"precision must be one of auto, fp32 \(got 'fp8'\)\."),
     ],
     ids=str,
 )
@@ -825,18 +833,18 @@ def test_a_run_on_other_classes_is_not_resumed(labelled_images, tmp_path, names,
     others = replace(labelled_images, labels=labelled_images.labels % len(names), class_names=names)
     with pytest.raises(InputError, match=told):
         finish(others, config_for(tmp_path, steps=4, resume=True))
-    assert finish(labelled_images, config_for(tmp_path, steps=4, resume=True)).images == 4 * BATCH
+    assert finish(labelled_images, config_for(tmp_path, steps=4, resume=True)).last.images == 4 * BATCH
 
 
-def test_a_run_on_other_pictures_says_so_when_it_is_resumed(noise_images, tmp_path):
-    assert finish(noise_images, config_for(tmp_path, steps=2)).remarks == []
-    assert finish(noise_images, config_for(tmp_path, steps=3, resume=True)).remarks == []
+def test_a_run_on_other_images_says_so_when_it_is_resumed(noise_images, tmp_path):
+    assert finish(noise_images, config_for(tmp_path, steps=2)).last.remarks == ()
+    assert finish(noise_images, config_for(tmp_path, steps=3, resume=True)).last.remarks == ()
     others = ImageDataset.from_images(noise_images.images[:20], name="others")
-    assert finish(others, config_for(tmp_path, steps=4, resume=True)).remarks == [
+    assert finish(others, config_for(tmp_path, steps=4, resume=True)).last.remarks == (
         "The images are not those that this run has learned from so far: it goes on with 20 of others after 24 of "
-        "noise."
-    ]
-    assert finish(others, config_for(tmp_path, steps=5, resume=True)).remarks == []
+        "noise.",
+    )
+    assert finish(others, config_for(tmp_path, steps=5, resume=True)).last.remarks == ()
 
 
 def test_a_resumed_run_lets_go_of_its_checkpoint_file(noise_images, tmp_path):
@@ -851,7 +859,7 @@ def test_a_resumed_run_lets_go_of_its_checkpoint_file(noise_images, tmp_path):
 
 
 def test_progress_says_in_a_line_how_it_goes(noise_images, tmp_path):
-    text = str(finish(noise_images, config_for(tmp_path)))
+    text = str(finish(noise_images, config_for(tmp_path)).last)
     assert text.startswith("0.0 kimg, ")
     assert "images/s, loss D " in text
 
@@ -865,5 +873,5 @@ def test_the_state_of_a_checkpoint_is_plain_json(noise_images, tmp_path):
 
 def test_a_run_can_be_kept_in_a_folder_whose_name_is_in_any_script(noise_images, tmp_path):
     finish(noise_images, config_for(tmp_path / "猫 été"))
-    steps = finish(noise_images, config_for(tmp_path / "猫 été", steps=6, resume=True)).images // BATCH
+    steps = finish(noise_images, config_for(tmp_path / "猫 été", steps=6, resume=True)).last.images // BATCH
     assert steps == 6

@@ -50,7 +50,7 @@ def test_nothing_is_judged_before_20_000_images():
     fallen = {"diversity": then(0.9, 0.1, 5, 2)}
     assert kind(course(5, 4000, **fallen)) == "collapse"
     assert kind(course(5, 3999, **fallen)) is None
-    assert watch.sound(course(5, 4000)) and not watch.sound(course(5, 3999))
+    assert watch.healthy(course(5, 4000)) and not watch.healthy(course(5, 3999))
     assert watch.verdict([], 10_000) is None
 
 
@@ -228,7 +228,7 @@ SURE = {"real_sign": 0.9, "real_score": 2.0, "fake_score": -2.0}
         ({"real_score": 0.24, "fake_score": -0.25}, 4800, None),
     ],
 )
-def test_images_are_known_by_heart_by_a_sure_discriminator_that_saw_each_ten_times(values, shown, expected):
+def test_images_are_overfitted_by_a_sure_discriminator_that_saw_each_ten_times(values, shown, expected):
     history = course(**{**SURE, **values})
     assert kind(history, shown) == expected
     assert expected is None or f"r_t {history[-1].values['real_sign']:.2f}" in seen(history, shown)
@@ -333,7 +333,7 @@ def test_a_kid_is_better_by_more_than_both_errors_leave_open(kid, error, better)
     assert watch.better({"kid": kid, "kid_standard_error": error}, best) is better
 
 
-# Sound states.
+# Healthy states.
 
 
 @pytest.mark.parametrize(
@@ -350,10 +350,10 @@ def test_a_kid_is_better_by_more_than_both_errors_leave_open(kid, error, better)
         ({"diversity": [0.1] * 11 + [0.9]}, True),  # the last look alone
     ],
 )
-def test_a_state_is_sound_that_is_nearly_as_varied_and_as_near_as_any_before(values, expected):
-    assert watch.sound(course(**values)) is expected
+def test_a_state_is_healthy_that_is_nearly_as_varied_and_as_near_as_any_before(values, expected):
+    assert watch.healthy(course(**values)) is expected
 
 
-def test_without_a_look_no_state_is_sound():
+def test_without_a_look_no_state_is_healthy():
     blind = [Record(50_000, {name: value for name, value in HEALTHY.items() if name != "diversity"})]
-    assert not watch.sound(blind) and not watch.sound([])
+    assert not watch.healthy(blind) and not watch.healthy([])
