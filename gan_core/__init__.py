@@ -15,7 +15,7 @@ from .foreign.import_generator import importing
 from .generator import Generator, load
 from .latents import Latent, sample_noise
 from .sampling.transform import Transform
-from .training import Progress, TrainConfig, train
+from .training import Progress, TrainConfig, Training, train
 
 __version__ = "0.1.0"
 
@@ -26,6 +26,7 @@ __all__ = [
     "Latent",
     "Progress",
     "TrainConfig",
+    "Training",
     "TrainingDiverged",
     "Transform",
     "importing",

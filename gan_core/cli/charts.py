@@ -5,13 +5,13 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..files import replacing
-from ..training.history import Panels, Record
+from ..training.history import Charts, Record
 
 Lines = Mapping[str, Sequence[tuple[float, float]]]
 """What each line is called, and its points."""
 
 
-def loss_chart(history: Sequence[Record], panels: Panels, path: Path, title: str) -> None:
+def loss_chart(history: Sequence[Record], panels: Charts, path: Path, title: str) -> None:
     """Draws values over the images shown, as a PNG file: the panels of which some value was measured, at least the
     first. Raises InputError where it cannot be written."""
     measured = {name for record in history for name in record.values}

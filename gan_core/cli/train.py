@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,13 @@ from ..foreign.import_generator import importing
 from ..generator import Generator, load
 from ..latents import sample_noise
 from ..locks import Owner, own, own_next_free
-from ..losses.adversarial import OBJECTIVES
-from ..losses.reconstruction import LOSSES
 from ..media import image
 from ..media.image_files import parse_size
 from ..names import called
-from ..training import PRESETS, Progress, TrainConfig, train
-from ..training.augmentation import AUGMENTS
+from ..training import PRESETS, Progress, TrainConfig, Training, train
 from ..training.distributed import World, asked_to_stop, joined
-from ..training.presets import AUTO, ON_TROUBLE
+from ..training.presets import AUTO
+from ..training.settings import AdversarialRecipe, Setting, VariationalRecipe, settings_of
 from .charts import loss_chart
 from .datasets import fit_option, read_dataset
 from .paths import Place, check_folder
@@ -62,15 +60,37 @@ def demo(out: Path, minutes: float, seed: int) -> None:
     say_where(folder, "generator.safetensors", "samples.png", "loss.png")
 
 
+def _setting_option(name: str, declared: Setting, default: Any) -> Callable[[Any], Any]:
+    """An option of the command line for a declared setting."""
+    option = "--" + (declared.option or name).replace("_", "-")
+    if declared.kind is bool:
+        return click.option(option, name, is_flag=True, help=declared.help)
+    kind = click.Choice(declared.choices) if declared.choices else declared.kind
+    return click.option(option, name, type=kind, default=default, show_default=default is not None, help=declared.help)
+
+
+def setting_options(command: Any) -> Any:
+    """The options of all declared settings: those of every run, then those of a GAN and of a VAE."""
+    own = {name: _setting_option(name, each, getattr(TrainConfig, name)) for name, each in RUN_SETTINGS.items()}
+    recipes = {name: _setting_option(name, each, None) for name, each in RECIPE_SETTINGS.items()}
+    for option in reversed([*own.values(), *recipes.values()]):
+        command = option(command)
+    return command
+
+
+RUN_SETTINGS = settings_of(TrainConfig)
+RECIPE_SETTINGS = {**settings_of(AdversarialRecipe), **settings_of(VariationalRecipe)}
+
+
 @click.command("train")
 @click.argument("data", type=Place())
 @click.option("--out", type=Place(new=True), required=True, help="The run's folder; the generator is kept in it.")
 @click.option(
     "--preset",
     type=click.Choice([*PRESETS, AUTO]),
-    default=next(iter(PRESETS)),
+    default=AUTO,
     show_default=True,
-    help="Network and recipe; auto chooses a GAN's by a look at the images.",
+    help="Network and recipe; auto inspects the images and chooses one of a GAN. What is left unset is the preset's.",
 )
 @click.option(
     "--size",
@@ -79,118 +99,44 @@ def demo(out: Path, minutes: float, seed: int) -> None:
     callback=lambda context, option, text: parse_size(text),
     help="Side of the images in pixels, such as 64, or their width and height, such as 96x64.",
 )
-@click.option(
-    "--kimg",
-    type=float,
-    help=f"Stop after so many thousand images shown.  [default: {DEFAULT_KIMG}, unless --minutes is given]",
-)
-@click.option("--minutes", type=float, help="Stop after so many minutes. With --kimg, whichever comes first.")
-@click.option("--batch", type=int, help="Images in a step.  [default: the preset's]")
-@click.option("--learning-rate", type=float, help="Adam's step size.  [default: the preset's]")
-@click.option(
-    "--objective", type=click.Choice(list(OBJECTIVES)), help="What the two networks play for.  [default: the preset's]"
-)
-@click.option(
-    "--augment",
-    type=click.Choice(AUGMENTS),
-    help="How images are changed before the discriminator sees them.  [default: the preset's]",
-)
-@click.option("--gamma", type=float, help="Weight of R1 and R2 at 64x64 pixels.  [default: the preset's]")
-@click.option("--lecam", type=float, help="Weight of LeCam, which helps with few images.  [default: the preset's]")
-@click.option(
-    "--reconstruction",
-    type=click.Choice(list(LOSSES)),
-    help="What a VAE's pictures are held to.  [default: the preset's]",
-)
-@click.option("--beta", type=float, help="Weight of a VAE's KL divergence.  [default: the preset's]")
-@click.option("--latent-channels", type=int, help="Length of a VAE's latent, or its channels.  [default: the preset's]")
-@click.option(
-    "--adversarial-kimg", type=float, help="When a discriminator begins to judge a VAE.  [default: the preset's]"
-)
-@click.option("--free-bits", type=float, help="Nats that each dimension of a VAE's latent has for nothing.")
+@setting_options
 @click.option(
     "--start",
     type=Place(),
-    help="The VAE that finetune_decoder goes on from: of ours, a TAESD or an AutoencoderKL.",
+    help="VAE to fine-tune, for finetune_decoder: one trained here, a TAESD or an AutoencoderKL.",
 )
-@click.option(
-    "--on-trouble",
-    type=click.Choice(ON_TROUBLE),
-    default=ON_TROUBLE[0],
-    show_default=True,
-    help="Where a GAN collapses or diverges: stop at the best it made, soften (go back, on more gently), or ignore it.",
-)
-@click.option(
-    "--compile",
-    "compiled",
-    is_flag=True,
-    help="Compile a GAN's networks with torch.compile: needs a compiler, and minutes at the start.",
-)
-@click.option("--patience-kimg", type=float, help="Stop when a GAN's KID has not improved for so many thousand images.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Decides first weights, noise and order.")
-@click.option("--resume", is_flag=True, help="Go on with the run in --out.")
 @click.option(
     "--channels", type=click.Choice(list(CHANNELS)), default="auto", show_default=True, help="Colours of the images."
 )
 @fit_option
-@click.option("--mirror", is_flag=True, help="Also show every image left-right reversed.")
+@click.option("--mirror", is_flag=True, help="Also train on horizontally flipped images.")
 @click.option(
-    "--labels", is_flag=True, help="Learn classes: those of StyleGAN's dataset.json, else the folder's sub-folders."
-)
-@click.option(
-    "--precision",
-    type=click.Choice(["auto", "fp32"]),
-    default="auto",
-    show_default=True,
-    help="auto uses bfloat16 where it is faster.",
+    "--labels", is_flag=True, help="Use class labels: those of StyleGAN's dataset.json, else the sub-folders."
 )
 @click.option("--device", help="Such as cpu, cuda or cuda:1.  [default: the fastest there is]")
 def train_command(data: Path, out: Path, **options: Any) -> None:
-    """Learns to make images like those in DATA, a folder or a .zip file.
+    """Train a generator on the images in DATA, a folder or a .zip file.
 
-    Ctrl-C stops it and keeps what was learned; --resume goes on from there. The folder --out then holds
-    generator.safetensors, samples as they became, history.csv and loss.png.
+    Without a budget it trains for 1000 kimg (thousand images). Ctrl-C stops it and keeps what was learned; --resume
+    continues from there. The folder --out then holds generator.safetensors, samples over time, history.csv and
+    loss.png.
     """
     if options["kimg"] is None and options["minutes"] is None:
         options["kimg"] = DEFAULT_KIMG
     check_folder(out, A_RUNS_FOLDER)
-    config = TrainConfig(
-        out,
-        batch_size=options.pop("batch"),
-        **{
-            name: options.pop(name)
-            for name in (
-                "preset",
-                "kimg",
-                "minutes",
-                "learning_rate",
-                "objective",
-                "seed",
-                "resume",
-                "precision",
-                "reconstruction",
-                "beta",
-                "latent_channels",
-                "adversarial_kimg",
-                "free_bits",
-                "augment",
-                "gamma",
-                "lecam",
-                "on_trouble",
-                "patience_kimg",
-                "compiled",
-            )
-        },
-    )
+    # A flag that is not given leaves its setting unset.
+    given = {name: options.pop(name) for name in ("preset", *RUN_SETTINGS, *RECIPE_SETTINGS)}
+    given = {name: None if value is False else value for name, value in given.items()}
+    config = TrainConfig.of(out, **given)
     device, start = options.pop("device"), options.pop("start")
     with _together(device) as world:
         config.check()
-        with own(out) if world.leads else nullcontext() as owner:
+        with own(out) if world.is_main else nullcontext() as owner:
             opened = None if start is None else _opened(start)
             with world.in_turn():
-                dataset = read_dataset(data, quiet=not world.leads, exclude=[out], **options)
+                dataset = read_dataset(data, quiet=not world.is_main, exclude=[out], **options)
             _train_to_the_end(dataset, config, owner, opened, world)
-        if world.leads:
+        if world.is_main:
             say_where(out, "generator.safetensors", "loss.png")
 
 
@@ -224,6 +170,7 @@ def _train_to_the_end(
     folder, world = Path(config.folder), world or World()
     bar_format = "{l_bar}{bar}| {elapsed}<{remaining} {postfix}"
     progress: Progress | None = None
+    training = train(dataset, config, start=start, world=world, owner=owner)
     told = 0
     asked = False
 
@@ -237,42 +184,42 @@ def _train_to_the_end(
 
     with asked_to_stop(stop):  # to the very end, as a launcher may ask twice
         try:
-            with closing(train(dataset, config, start=start, world=world, owner=owner)) as steps:
-                progress = next(steps)  # what cannot begin is said before a bar is drawn
-                told = _tell(progress, told)
-                with tqdm(total=1.0, bar_format=bar_format, desc=called(folder), disable=not world.leads) as bar:
-                    for progress in steps:
+            with training:
+                progress = next(training)  # what cannot begin is said before a bar is drawn
+                told = _tell(progress, told, world)
+                with tqdm(total=1.0, bar_format=bar_format, desc=called(folder), disable=not world.is_main) as bar:
+                    for progress in training:
                         bar.set_postfix_str(str(progress), refresh=False)
                         bar.update(progress.fraction - bar.n)
-                        told = _tell(progress, told)
+                        told = _tell(progress, told, world)
                         if asked:
                             raise KeyboardInterrupt
         except KeyboardInterrupt:
-            if world.leads:
-                say(f"\n{_stopped(folder, progress)}", err=True)
+            if world.is_main:
+                say(f"\n{_stopped(folder, training)}", err=True)
             raise click.exceptions.Exit(130) from None
         finally:
-            if world.leads and progress:
-                _tell(progress, told)
-                if progress.history:
-                    _draw_losses(progress, folder)
+            if world.is_main and progress:
+                _tell(progress, told, world)
+                if training.history:
+                    _draw_losses(training, folder)
 
 
-def _stopped(folder: Path, progress: Progress | None) -> str:
-    if progress is None or not progress.run.images_kept:
+def _stopped(folder: Path, training: Training) -> str:
+    if not training.keeps_something:
         return "Stopped before anything was learned."
-    return f"Stopped; what was learned is kept in {folder}, and --resume goes on with it."
+    return f"Stopped; what was learned is kept in {folder}, and --resume continues from there."
 
 
-def _draw_losses(progress: Progress, folder: Path) -> None:
+def _draw_losses(training: Training, folder: Path) -> None:
     try:
-        loss_chart(progress.history, progress.panels, folder / "loss.png", called(folder))
+        loss_chart(training.history, training.charts, folder / "loss.png", called(folder))
     except InputError as error:  # without which all that was learned is kept
         say(f"There is no chart of the losses: {error}", err=True)
 
 
-def _tell(progress: Progress, told: int) -> int:
+def _tell(progress: Progress, told: int, world: World) -> int:
     """Prints the run's remarks from that one on, above a bar. Returns how many there are."""
-    for remark in progress.remarks[told:] if progress.run.world.leads else []:
+    for remark in progress.remarks[told:] if world.is_main else []:
         tqdm.write(cleaned(remark))
     return len(progress.remarks)

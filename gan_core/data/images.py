@@ -26,6 +26,9 @@ from torch import Tensor
 from ..errors import InputError, sentence
 from ..files import patiently, remove, temporary_folder
 from ..media import image_files
+from ..media.image import IMAGE
+from ..media.medium import Medium
+from .dataset import Batch
 from .image_classes import Classes, classes_of, in_natural_order
 from .image_listing import Listing, state_of
 
@@ -117,6 +120,19 @@ class ImageDataset:
         if mirrored is not None:
             pixels[mirrored] = pixels[mirrored, :, ::-1]
         return torch.from_numpy(pixels).permute(0, 3, 1, 2)
+
+    @property
+    def medium(self) -> Medium:
+        return IMAGE
+
+    def draw(self, indices: np.ndarray, random: np.random.Generator | None = None) -> Batch:
+        """The images at these indices, uint8 [B, C, H, W], and their labels. See Dataset.
+
+        random: decides which images are flipped horizontally, if `mirror` is on; None flips none.
+        """
+        flipped = random.random(len(indices)) < 0.5 if self.mirror and random is not None else None
+        labels = None if self.labels is None else torch.from_numpy(self.labels[indices])
+        return Batch(self.batch(indices, flipped), labels)
 
     @classmethod
     def from_images(

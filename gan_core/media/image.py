@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ..files import replacing
+from .medium import Medium
 
 
 def to_pixels(images: Tensor) -> np.ndarray:
@@ -125,3 +126,16 @@ def save_png(picture: Image.Image, path: Path) -> None:
     """Writes a PNG file, whole or not at all. Raises InputError where it cannot be written."""
     with replacing(path) as partial:
         picture.save(partial, format="PNG")
+
+
+def _normalise(stored: Tensor) -> Tensor:
+    """uint8 [N, C, H, W] -> float32 in [-1, 1]."""
+    return stored.float().div_(127.5).sub_(1)
+
+
+def _save_sheet(images: Tensor, columns: int | None, path: Path) -> None:
+    save_png(grid(images, columns), path.with_name(f"{path.name}.png"))
+
+
+IMAGE = Medium("image", _normalise, _save_sheet)
+"""Images, stored as uint8 [N, C, H, W] and generated as [N, C, H, W] in [-1, 1]."""

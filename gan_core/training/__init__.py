@@ -1,6 +1,7 @@
 """Training: the loop, what it keeps, and the recipes it follows."""
 
-from .loop import Progress, train
-from .presets import PRESETS, TrainConfig
+from .config import TrainConfig
+from .loop import Progress, Training, train
+from .presets import PRESETS
 
-__all__ = ["PRESETS", "Progress", "TrainConfig", "train"]
+__all__ = ["PRESETS", "Progress", "TrainConfig", "Training", "train"]

@@ -17,6 +17,7 @@ from torch.optim import Adam
 from .. import weights
 from ..errors import InputError
 from ..weights.native import CHECKPOINT_KEY
+from .distributed import World
 
 FILE = "checkpoint.safetensors"
 VERSION = 1
@@ -88,6 +89,13 @@ def read(folder: Path, name: str = FILE) -> Checkpoint | None:
     # A record has no number where nothing was measured.
     weights.check_finite(str(path), {key: tensor for key, tensor in tensors.items() if key != "history"})
     return Checkpoint(state, tensors)
+
+
+def shared(folder: Path, world: World, name: str = FILE) -> Checkpoint | None:
+    """As `read`, for all processes: the main one reads it, as others may be on machines without it."""
+    found = read(folder, name) if world.is_main else None
+    state = world.broadcast(lambda: found and found.state)
+    return state and Checkpoint(state, world.broadcast_tensors(found.tensors if found else {}))
 
 
 def state_of(folder: Path) -> dict[str, Any] | None:

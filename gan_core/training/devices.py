@@ -1,13 +1,14 @@
 """Where a training computes, and in which precision."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..errors import InputError
+from ..platforms import memory_format, placed
 
 
 def usable(device: torch.device | str) -> torch.device:
@@ -52,6 +53,20 @@ def bf16_is_faster(device: torch.device) -> bool:
     return False
 
 
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on the device; a copy to CUDA does not wait for the device."""
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return placed(tensor, device)
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
+    """The precision of a step: bfloat16 where it is "auto" and the device is faster with it, else float32."""
+    if precision == "auto" and bf16_is_faster(device):
+        return torch.autocast(device.type, torch.bfloat16)
+    return nullcontext()
+
+
 @contextmanager
 def all_digits_of_float32() -> Iterator[None]:
     """CUDA's convolutions, and products where that is allowed, take 10 binary digits of each number: here, all 23."""
@@ -62,6 +77,11 @@ def all_digits_of_float32() -> Iterator[None]:
         yield
     finally:
         convolutions.allow_tf32, products.allow_tf32 = before
+
+
+def placed_for_training(module: nn.Module, device: torch.device) -> nn.Module:
+    """The module on the device, in the memory format that is fastest there."""
+    return in_memory_format(module.to(device), memory_format(device))
 
 
 def in_memory_format(module: nn.Module, memory_format: torch.memory_format) -> nn.Module:

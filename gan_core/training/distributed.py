@@ -59,11 +59,11 @@ class World:
         return self  # a copy of a network lives in the same world
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this is the process that writes files and speaks to people."""
         return self.rank == 0
 
-    def apart(self) -> World:
+    def alone(self) -> World:
         """This process, when it no longer waits for any other."""
         return World(self.rank, device=self.device)
 
@@ -76,20 +76,20 @@ class World:
                 f"size such as {nearest}, or another number of processes."
             )
 
-    def share(self, values: Many, axis: int = 0) -> Many:
+    def shard(self, values: Many, axis: int = 0) -> Many:
         """This process's part of what belongs to the images of a whole batch, which that axis counts."""
         if self.size == 1:
             return values
         count = values.shape[axis] // self.size
         return values[(slice(None),) * (axis % values.ndim) + (slice(self.rank * count, (self.rank + 1) * count),)]
 
-    def stream(self, random: np.random.Generator) -> np.random.Generator:
+    def shard_stream(self, random: np.random.Generator) -> np.random.Generator:
         """A stream that draws for the images of a whole batch, when it is asked for this process's in its last axis."""
         return random if self.size == 1 else _Share(random.bit_generator, self)
 
     # Speaking with one another.
 
-    def any(self, fact: bool) -> bool:
+    def any_rank(self, fact: bool) -> bool:
         """Whether the fact holds in any process. Raises KeyboardInterrupt in all, once one was asked to stop."""
         if self.size == 1:
             return fact
@@ -101,7 +101,7 @@ class World:
             raise KeyboardInterrupt
         return fact
 
-    def first(self, ask: Callable[[], Any]) -> Any:
+    def broadcast(self, ask: Callable[[], Any]) -> Any:
         """What the first process answers, as JSON keeps it. It alone is asked: the clock is its own, and the files.
 
         While it thinks it is alone: whatever it calls then waits for no other.
@@ -109,7 +109,7 @@ class World:
         if self.size == 1:
             return ask()
         answer = b""
-        if self.leads:
+        if self.is_main:
             size, self.size = self.size, 1
             try:
                 answer = json.dumps(ask()).encode()
@@ -122,15 +122,15 @@ class World:
             torch.distributed.broadcast(text, 0)
         return json.loads(text.numpy().tobytes())
 
-    def first_tensors(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def broadcast_tensors(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The first process's tensors by name, on the CPU; those of the others are not looked at."""
         if self.size == 1:
             return dict(tensors)
-        shapes = self.first(lambda: {name: [str(t.dtype), list(t.shape)] for name, t in tensors.items()})
+        shapes = self.broadcast(lambda: {name: [str(t.dtype), list(t.shape)] for name, t in tensors.items()})
         sent = {}
         for name, (dtype, shape) in shapes.items():
             empty = torch.empty(shape, dtype=getattr(torch, dtype.removeprefix("torch.")))
-            sent[name] = tensors[name].cpu().contiguous() if self.leads else empty
+            sent[name] = tensors[name].cpu().contiguous() if self.is_main else empty
             with _lost():
                 torch.distributed.broadcast(sent[name], 0)
         return sent
@@ -168,7 +168,7 @@ class World:
 
     # What keeps networks the same in all processes.
 
-    def unite(self, module: nn.Module) -> None:
+    def synchronise_batch_norm(self, module: nn.Module) -> None:
         """Gives the module's batch norms the statistics of the whole batch, in place of those of one process."""
         if self.size == 1:
             return
@@ -178,7 +178,7 @@ class World:
                     setattr(parent, name, WholeBatchNorm(child, self))
 
     @torch.no_grad()
-    def average(self, module: nn.Module) -> None:
+    def average_gradients(self, module: nn.Module) -> None:
         """Makes the module's gradients those of the whole batch, and what else it keeps the mean of all processes'."""
         if self.size == 1:
             return
@@ -234,7 +234,7 @@ class World:
         try:
             return self.store.add("speakers", 1) == 1
         except RuntimeError:  # the launcher has ended
-            return self.leads
+            return self.is_main
 
 
 @contextmanager
@@ -375,10 +375,10 @@ class _Share(np.random.Generator):
         self.world = world
 
     def random(self, size: Any = None, *args: Any, **kwargs: Any) -> Any:
-        return self.world.share(super().random(self._whole(size), *args, **kwargs), axis=-1)
+        return self.world.shard(super().random(self._whole(size), *args, **kwargs), axis=-1)
 
     def standard_normal(self, size: Any = None, *args: Any, **kwargs: Any) -> Any:
-        return self.world.share(super().standard_normal(self._whole(size), *args, **kwargs), axis=-1)
+        return self.world.shard(super().standard_normal(self._whole(size), *args, **kwargs), axis=-1)
 
     def _whole(self, size: Any) -> tuple[int, ...]:
         *others, images = np.atleast_1d(size).tolist()

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..files import replacing
 
-Panels = Mapping[str, Mapping[str, str]]
+Charts = Mapping[str, Mapping[str, str]]
 """What each chart of a run shows: the title of its axis -> the values in it, by name, and what to call each."""
 
 
@@ -24,6 +24,25 @@ class Record:
     """Real images shown so far."""
     values: Mapping[str, float]
     """Means over the steps since the record before, by name; what is measured more rarely is only in some records."""
+
+
+class Pending:
+    """What the steps since the last record said of themselves. It is read once, as a GPU has to wait for that."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.values: list[Tensor] = []
+
+    def add(self, names: list[str], values: Tensor) -> None:
+        """Notes a step's scalars, [len(names)]. The names must be those of the steps before, unless it is empty."""
+        self.names = names
+        self.values.append(values)
+
+    def take(self) -> dict[str, float]:
+        """The means by name, of which it keeps nothing."""
+        means = torch.stack(self.values).mean(dim=0).tolist()
+        self.values.clear()
+        return dict(zip(self.names, means, strict=True))
 
 
 def columns(history: Iterable[Record]) -> list[str]:

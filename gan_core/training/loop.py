@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import atexit
 import time
-from collections import abc
+from collections.abc import Generator as Steps
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from types import TracebackType
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..data.images import ImageDataset
-from ..files import clean
+from ..errors import TrainingDiverged
 from ..generator import Generator
 from ..locks import Owner, own
+from .config import TrainConfig
 from .devices import best_device, cpu_threads, usable
 from .distributed import World
-from .history import Panels, Record
-from .methods.adversarial import AdversarialRun
-from .methods.variational import VariationalRun
+from .history import Charts, Record
+from .monitor.monitor import Monitor
+from .monitor.policy import Policy
 from .monitor.verdict import Verdict
-from .presets import AdversarialRecipe, TrainConfig
 from .probe import settled
-from .run import SAMPLES_FOLDER, Run
+from .run import Run
+from .run_files import RunFiles
 
 
 def train(
@@ -33,81 +36,33 @@ def train(
     start: Generator | None = None,
     world: World | None = None,
     owner: Owner | None = None,
-) -> Steps:
+) -> Training:
     """Trains a generator, one step at a time, and keeps it in the folder that the config names.
 
-    The first value comes before the first step and then one after each; the last one holds the finished generator.
-    Closing the iterator, or an exception at any point, writes a checkpoint from which `resume` goes on. On the CPU a
-    resumed run reaches the same weights, bit for bit, as one that was never stopped.
+    Iterate over the result: the first Progress comes before the first step and then one after each. Closing it, or an
+    exception at any point, writes a checkpoint from which `resume` goes on. On the CPU a resumed run reaches the same
+    weights, bit for bit, as one that was never stopped.
 
     device: None for CUDA or MPS where there is one, else the CPU.
-    start: the VAE that is gone on from, for a preset that tunes one. It is left as it is.
+    start: the VAE that is fine-tuned, for a preset that does that. It is left as it is.
     world: the processes that train together, which all call this alike; None for this one alone. See `distributed`.
-    owner: of the run's folder, for who keeps more in it than the run does; None to own it as long as the run lasts.
+    owner: of the run's folder, for a caller who keeps more in it than the run does; None to own it during the run.
 
-    A GAN that runs into trouble does what `config.on_trouble` says (see WatchedRun), which may be to end early: the
-    last value then holds the best generator that there was, and `remarks` says why.
+    A GAN that runs into trouble does what `config.on_trouble` says (see monitor/policy.py), which may be to end early:
+    its generator is then the best that there was, and `remarks` says why.
 
-    Raises InputError for settings and data that do not fit and for a folder that another run is in, before anything is
-    written, and where what was learned last cannot be kept, as on a full disk. Raises TrainingDiverged where a
-    loss or weight is no longer finite and nothing sound was kept to go back to; the last good checkpoint then stays.
+    The first step raises InputError for settings and data that do not fit and for a folder that another run is in,
+    before anything is written; the last one where what was learned cannot be kept, as on a full disk. Any step raises
+    TrainingDiverged where a loss or weight is no longer finite and nothing healthy was kept to go back to; the last
+    good checkpoint then stays.
     """
-    config.check()
-    world = world or World()
-    device = device or world.device
-    chosen = usable(device) if device is not None else best_device()
-    with own(config.folder) if owner is None and world.leads else nullcontext(owner) as owned:
-        yield from _steps(dataset, config, chosen, start, world, owned)
-
-
-def _steps(
-    dataset: ImageDataset,
-    config: TrainConfig,
-    device: torch.device,
-    start: Generator | None,
-    world: World,
-    owner: Owner | None,
-) -> Steps:
-    def settle() -> tuple[str, int | None, list[str]]:
-        whole, remarks = settled(config, dataset, device)
-        return whole.preset, whole.batch_size, remarks
-
-    preset, batch_size, remarks = world.first(settle)
-    config = replace(config, preset=preset, batch_size=batch_size)
-    kind = AdversarialRun if isinstance(config.recipe, AdversarialRecipe) else VariationalRun
-    run = kind(dataset, config, device, start, world)
-    run.owner = owner
-    if owner is not None:
-        for folder in (run.folder, run.folder / SAMPLES_FOLDER):
-            clean(folder)
-    if owner is not None and owner.folder != owner.wanted:
-        remarks.append(f"The name {owner.wanted.name} is taken: this run is kept in {owner.folder.name}.")
-    if config.resume and not run.images:
-        remarks.append(f"There is no run in {run.folder.name} to go on with: this is a new one.")
-    if config.kimg is not None and run.images >= 1000 * config.kimg:
-        at = f"{run.images / 1000:g} kimg"
-        remarks.append(f"{run.folder.name} is already at {at}, and asked for are {config.kimg:g}: raise kimg to go on.")
-    run.remarks[:0] = remarks
-    # A script may end without closing the iterator. Python would do it later, when torch is already half gone.
-    atexit.register(run.close)
-    with world.listening():
-        try:
-            yield Progress.of(run)
-            run.started = time.monotonic()  # so that any budget of minutes is enough for one step
-            while not world.any(run.finished):
-                with cpu_threads(run.recipe.cpu_threads):
-                    run.advance()
-                yield Progress.of(run)
-        finally:
-            atexit.unregister(run.close)
-            run.close()
+    return Training(dataset, config, device, start, world or World(), owner)
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands. Cheap to make; samples and the generator are computed when asked for."""
+    """Where a run stood after a step: a value that stays as it is."""
 
-    run: Run
     images: int
     """Real images shown so far."""
     fraction: float
@@ -115,24 +70,67 @@ class Progress:
     images_per_second: float
     record: Record | None
     """The latest losses and what else is measured."""
+    figures: str
+    """One line for people: how far it is, how fast, and what was measured."""
+    remarks: tuple[str, ...]
+    """What happened that a person should know, one sentence or two each, oldest first."""
+    verdict: Verdict | None
+    """What is wrong with the run as it stands; None where nothing is."""
+    trouble: str
+    """That in a sentence, or why it ended early; empty where nothing is wrong."""
+    failed: bool
+    """Whether the run ended early because training went wrong. Its generator is then the best that there was."""
 
-    @classmethod
-    def of(cls, run: Run) -> Progress:
-        return cls(run, run.images, run.fraction, run.images_per_second, run.history[-1] if run.history else None)
+    def as_json(self) -> dict[str, Any]:
+        """All of it as values that JSON has."""
+        return asdict(self)
 
-    def samples(self) -> Tensor:
-        """Images [64, C, H, W] in [-1, 1] of the averaged generator as it is now, always of the same latents."""
-        return self.run.samples()
+    def __str__(self) -> str:
+        return f"{self.figures}. {self.trouble}" if self.record and self.trouble else self.figures
 
-    def preview(self) -> tuple[Tensor, int | None]:
-        """Images [N, C, H, W] in [-1, 1] that show how far it is, and how many stand in a row (None: about as many as
-        rows): samples of a GAN; for a VAE, rows of originals, and below each what it makes of them."""
-        return self.run.preview()
+
+class Training:
+    """A training at work. Iterating over it trains; between two steps it can be looked at."""
+
+    def __init__(
+        self,
+        dataset: ImageDataset,
+        config: TrainConfig,
+        device: torch.device | str | None,
+        start: Generator | None,
+        world: World,
+        owner: Owner | None,
+    ):
+        """As `train`."""
+        # The generator holds a list and not this object: it is then closed as soon as nobody holds the training.
+        self._started: list[Session] = []
+        self._steps = _owned(dataset, config, device, start, world, owner, self._started)
+
+    def __iter__(self) -> Training:
+        return self
+
+    def __next__(self) -> Progress:
+        return next(self._steps)
+
+    def __enter__(self) -> Training:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends it, and writes a checkpoint of what was learned since the last one."""
+        self._steps.close()
+
+    @property
+    def run(self) -> Run:
+        """The run itself, from the first step on."""
+        return self._started[0].run
 
     @property
     def generator(self) -> Generator:
-        """A copy, on the CPU, of the averaged generator as it is now."""
-        return self.run.generator_now()
+        """A copy, on the CPU, of the EMA of the generator as it is now; the best one, once it has ended early."""
+        return self.run.generator()
 
     @property
     def history(self) -> list[Record]:
@@ -140,39 +138,134 @@ class Progress:
         return self.run.history
 
     @property
-    def verdict(self) -> Verdict | None:
-        """What is wrong with the run as it stands, for a GAN; None where nothing is."""
-        return self.run.verdict
-
-    @property
-    def remarks(self) -> list[str]:
-        """What happened that a person should know, one sentence or two each, oldest first."""
-        return self.run.remarks
-
-    @property
-    def panels(self) -> Panels:
+    def charts(self) -> Charts:
         """What a chart of the history shows."""
-        return self.run.panels
+        return self.run.method.charts
 
     @property
-    def trouble(self) -> str:
-        """What is wrong with the run as it stands, or why it ended early; empty where nothing is."""
-        return self.run.trouble
+    def keeps_something(self) -> bool:
+        """Whether there is a checkpoint in the run's folder."""
+        return bool(self._started) and self._started[0].files.kept_images > 0
 
-    @property
-    def failed(self) -> bool:
-        """Whether the run ended early because training went wrong. Its generator is then the best that there was."""
-        return self.run.failed
+    def samples(self) -> Tensor:
+        """Images [64, C, H, W] in [-1, 1] of the EMA of the generator as it is now, always of the same latents."""
+        return self.run.samples()
 
-    @property
-    def figures(self) -> str:
-        """One line for people: how far it is, how fast, and what was measured."""
-        text = f"{self.images / 1000:.1f} kimg, {self.images_per_second:.0f} images/s"
-        return f"{text}, {self.run.in_words(self.record)}" if self.record else text
-
-    def __str__(self) -> str:
-        return f"{self.figures}. {self.trouble}" if self.record and self.trouble else self.figures
+    def preview(self) -> tuple[Tensor, int | None]:
+        """Images [N, C, H, W] in [-1, 1] that show how far it is, and how many stand in a row (None: about as many as
+        rows): samples of a GAN; for a VAE, rows of originals, and below each its reconstructions."""
+        return self.run.preview()
 
 
-Steps = abc.Generator[Progress, None, None]
-"""What train returns: an iterator that can be closed."""
+def _owned(
+    dataset: ImageDataset,
+    config: TrainConfig,
+    device: torch.device | str | None,
+    start: Generator | None,
+    world: World,
+    owner: Owner | None,
+    started: list[Session],
+) -> Steps[Progress, None, None]:
+    config.check()
+    device = device or world.device
+    chosen = usable(device) if device is not None else best_device()
+    with own(config.folder) if owner is None and world.is_main else nullcontext(owner) as owned:
+
+        def settle() -> tuple[str, dict[str, Any], list[str]]:
+            whole, remarks = settled(config, dataset, chosen)
+            return whole.preset, dict(whole.settings), remarks
+
+        preset, settings, remarks = world.broadcast(settle)
+        run = Run(dataset, replace(config, preset=preset, settings=settings), chosen, start, world)
+        session = Session(run, owned)
+        run.remarks[:0] = [*remarks, *_remarks_on_start(run, owned)]
+        started.append(session)
+        yield from _steps(session)
+
+
+class Session:
+    """A run with its files, and with what watches over it."""
+
+    def __init__(self, run: Run, owner: Owner | None = None):
+        """Raises InputError where early stopping by KID was asked for and KID cannot be measured."""
+        self.run = run
+        self.files = RunFiles(run, owner)
+        self.monitor, self.policy = Monitor(run, self.files), Policy(run, self.files)
+
+    def advance(self) -> None:
+        """One step, and what falls due after it: a record, a diagnosis, a checkpoint.
+
+        Raises TrainingDiverged where numbers are broken and the policy has nothing to go back to.
+        """
+        run, monitor = self.run, self.monitor
+        try:
+            run.step()
+            if run.record_is_due:
+                measured = run.world.broadcast(monitor.measure)
+                run.standing.measured_images = run.images  # in all processes alike
+                run.record(measured)
+            if run.diagnosis_is_due:
+                self.policy.respond(monitor.verdict())
+            if self.files.checkpoint_is_due:
+                self.files.checkpoint()
+        except TrainingDiverged as error:
+            self.policy.recover(error)
+
+
+def _steps(session: Session) -> Steps[Progress, None, None]:
+    run, files = session.run, session.files
+    words = _Words(run)
+    # A script may end without closing the iterator. Python would do it later, when torch is already half gone.
+    atexit.register(files.close)
+    with run.world.listening():
+        try:
+            yield words.progress()
+            run.started = time.monotonic()  # so that any budget of minutes is enough for one step
+            while not run.world.any_rank(run.finished):
+                with cpu_threads(run.recipe.cpu_threads):
+                    session.advance()
+                yield words.progress()
+        finally:
+            atexit.unregister(files.close)
+            files.close()
+
+
+def _remarks_on_start(run: Run, owner: Owner | None) -> list[str]:
+    remarks = []
+    if owner is not None and owner.folder != owner.wanted:
+        remarks.append(f"The name {owner.wanted.name} is taken: this run is kept in {owner.folder.name}.")
+    kimg = run.config.kimg
+    if run.config.resume and not run.images:
+        remarks.append(f"There is no run in {run.folder.name} to resume: this is a new one.")
+    if kimg is not None and run.images >= 1000 * kimg:
+        remarks.append(
+            f"{run.folder.name} is already at {run.images / 1000:g} kimg, and the budget is {kimg:g}: raise kimg to "
+            "continue."
+        )
+    return remarks
+
+
+class _Words:
+    """Makes the Progress of a run. What its records say is put into words once a record, not once a step."""
+
+    def __init__(self, run: Run):
+        self.run = run
+        self.record: Record | None = None
+        self.text = ""
+
+    def progress(self) -> Progress:
+        run = self.run
+        record = run.history[-1] if run.history else None
+        if record is not self.record:
+            self.record, self.text = record, f", {run.method.in_words(run.history)}" if record else ""
+        return Progress(
+            run.images,
+            run.fraction,
+            run.images_per_second,
+            record,
+            f"{run.images / 1000:.1f} kimg, {run.images_per_second:.0f} images/s{self.text}",
+            tuple(run.remarks),
+            run.verdict,
+            run.ended or str(run.verdict or ""),
+            run.failed,
+        )

@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import architectures
 from ..data.images import ImageDataset
 from ..errors import InputError
 from ..platforms import average_pooled
 from . import checkpoint
-from .presets import AUTO, GAN_PRESETS, Recipe, TrainConfig
+from .config import TrainConfig
+from .design import design
+from .presets import AUTO, GAN_PRESETS
 
 MOST_LOOKED_AT = 5000
 """Images that are compared with one another; of a larger set so many are drawn. It takes a second or two."""
@@ -118,7 +119,7 @@ def choose(found: Probe, device: torch.device) -> tuple[str, str]:
         if name not in GAN_PRESETS:
             continue
         try:
-            _design(GAN_PRESETS[name], found)
+            design(GAN_PRESETS[name], found.height, found.width, found.channels, found.classes)
         except InputError as error:
             refusal = refusal or error
             continue
@@ -146,17 +147,18 @@ def settled(config: TrainConfig, dataset: ImageDataset, device: torch.device) ->
         found = probe(dataset)
         chosen, reason = choose(found, device)
         remarks = [reason, *filter(None, [found.warning])]
-    made = replace(config, preset=chosen)
-    if config.batch_size is None and 2 <= len(dataset) < made.recipe.batch_size:
+    config = replace(config, preset=chosen)
+    wanted = config.recipe.batch_size
+    if "batch_size" not in config.settings and 2 <= len(dataset) < wanted:
         # A power of two, as several processes take equal parts of it.
         fewer = 2 ** (len(dataset).bit_length() - 1)
         remarks.append(
-            f"A batch has {fewer} images instead of {made.recipe.batch_size}, as there are only {len(dataset)}: a "
+            f"A batch has {fewer} images instead of {wanted}, as there are only {len(dataset)}: a "
             "network learns little from so few, some hundred are a start."
         )
-        made = replace(made, batch_size=fewer)
-    made.check()
-    return made, remarks
+        config = replace(config, settings={**config.settings, "batch_size": fewer})
+    config.check()
+    return config, remarks
 
 
 def _wanted(found: Probe, gpu: bool) -> tuple[list[str], str]:
@@ -186,15 +188,6 @@ def _wanted(found: Probe, gpu: bool) -> tuple[list[str], str]:
     if different < MANY:
         return ["few"], "they are few enough for adaptive augmentation, and its small batches learn sooner"
     return ["dcgan_small"], "it learns in minutes what larger networks learn in hours there"
-
-
-def _design(recipe: Recipe, found: Probe) -> None:
-    """Raises InputError where the recipe's network cannot be for such images."""
-    assert recipe.architecture
-    family = architectures.by_name(recipe.architecture)
-    data = {"side": found.height, "channels": found.channels, "classes": found.classes}
-    start = architectures.start_for(found.height, found.width)
-    (family.design or family.config)(**data, start=start, **recipe.network)
 
 
 def _thumbnails(images: Tensor) -> Tensor:

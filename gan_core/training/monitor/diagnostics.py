@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ...data.dataset import Batch
 from ...metrics.features import on_white
 from ...platforms import average_pooled
+from ..batches import Batches
+
+MAX_JUDGED = 64
+"""Real images whose logits are compared with those of samples when overfitting is measured."""
 
 SIDE = 16
 """Images are compared by their colours at this height and width, whatever they show: it is always at hand."""
@@ -26,6 +32,27 @@ class Likeness:
     """The energy distance of the two sets (Székely & Rizzo 2013), about 0 where they are alike: that of one and the
     same image again and again is 0.4 or more, that of noise or of blank images 1 or more. Unbiased, so that it may lie
     a little below 0."""
+
+
+def diagnose(
+    samples: Tensor, labels: Tensor | None, batches: Batches, logits: Callable[[Batch], Tensor]
+) -> dict[str, float]:
+    """Diversity and distance of samples, and where images are held out the overfitting of the discriminator.
+
+    samples: generated images [N, C, H, W] in [-1, 1]. labels: their classes; None without. logits: the discriminator's
+    of a batch, [N].
+    """
+    values: dict[str, float] = {}
+    alike = likeness(features(samples), features(batches.at(batches.compared).target))
+    if alike:
+        values |= {"diversity": alike.diversity, "distance": alike.distance}
+    if len(batches.held_out):
+        held_out, shown = (logits(_whole_groups(batches, part)) for part in (batches.held_out, batches.compared))
+        values["held_out_score"] = float(held_out.mean())
+        overfit = overfitting(shown, held_out, logits(Batch(samples, labels)))
+        if overfit is not None:
+            values["overfitting"] = overfit
+    return values
 
 
 def likeness(made: Tensor, real: Tensor) -> Likeness | None:
@@ -73,6 +100,11 @@ def unmoved(module: nn.Module) -> Iterator[None]:
         yield
         for buffer, kept in zip(module.buffers(), before, strict=True):
             buffer.copy_(kept)
+
+
+def _whole_groups(batches: Batches, indices: np.ndarray) -> Batch:
+    """At most MAX_JUDGED examples, a multiple of 8 of them: the groups of a minibatch standard deviation stay whole."""
+    return batches.at(indices[: min(MAX_JUDGED, len(indices) // 8 * 8)])
 
 
 def _mean_distance(points: Tensor) -> float:

@@ -1,4 +1,4 @@
-"""How good a GAN's pictures are while it trains: KID, measured now and then with the features that can be installed."""
+"""How good a GAN's images are while it trains: KID, measured now and then, if a feature extractor is installed."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from ...metrics.kid import KID, kid
 from ...metrics.measure import looked_at
 from ..devices import seeded
 
-MADE, MOST_REAL = 500, 500
-"""Images that are made for a measurement, always of the same seeds, and real ones that they are held against."""
+GENERATED, MAX_REAL = 500, 500
+"""Images generated for a measurement, always of the same seeds, and real ones that they are compared with."""
 
-FEWEST_HELD_OUT = 100
-"""With fewer images held out than these, the generated ones are held against those that were learned from."""
+MIN_HELD_OUT = 100
+"""With fewer images held out, the generated ones are compared with those that were learned from."""
 
 FIRST_SECONDS = 120.0
-"""When the first measurement falls due, whose cost nobody knows yet."""
+"""When the first measurement falls due, in seconds after the start: its cost is not known before."""
 
-TIMES_ITS_COST = 100
-"""A measurement is made when so many times what the last one took have passed since: 1 % of the run."""
+COST_FACTOR = 100
+"""A measurement falls due once this many times the duration of the last one have passed: it costs 1 % of the run."""
 
 
 @dataclass
@@ -41,24 +41,24 @@ class Quality:
     indices: np.ndarray
     """The real images, at least 4."""
     held_out: bool
-    """Whether they are none of those that are learned from."""
+    """Whether they are held out, and not learned from."""
     device: torch.device
     """Where the features are computed."""
     measure_kimg: float | None
-    """Thousands of images between two measurements; None for as often as costs little; infinite for never."""
+    """Thousands of images between two measurements; None for as often as costs 1 % of the time; infinite for never."""
     extractor: Extractor | None = None
-    """What they are features of, once it was needed."""
+    """The feature extractor, once it was needed."""
     real: Tensor | None = None
-    """Their features, once they were needed."""
-    cost: float = field(default=FIRST_SECONDS / TIMES_ITS_COST)
-    """Seconds that the last measurement took."""
+    """Features of the real images, once they were needed."""
+    cost: float = field(default=FIRST_SECONDS / COST_FACTOR)
+    """Duration of the last measurement, in seconds."""
     ended: float = field(default_factory=time.monotonic)
-    """When it ended."""
+    """End of the last measurement, by time.monotonic."""
 
     def is_due(self, before: int, now: int) -> bool:
-        """Whether a measurement fell due while the images that were shown went from one number to the other."""
+        """Whether a measurement has fallen due between two numbers of images shown."""
         if self.measure_kimg is None:
-            return time.monotonic() - self.ended >= TIMES_ITS_COST * self.cost
+            return time.monotonic() - self.ended >= COST_FACTOR * self.cost
         if math.isinf(self.measure_kimg):
             return False
         every = max(1, round(1000 * self.measure_kimg))
@@ -72,32 +72,32 @@ class Quality:
         return self.extractor
 
     def measure(self, generator: Generator) -> KID:
-        """KID of MADE pictures. Raises InputError as `prepare` does."""
+        """KID of GENERATED samples. Raises InputError as `prepare` does."""
         start = time.monotonic()
         extractor = self.prepare()
         if self.real is None:
             self.real = looked_at(extractor, self.indices, max(self.dataset.size), self.dataset.batch)
         labels: list[int] | None = None
         if self.dataset.labels is not None and generator.classes == self.dataset.classes:
-            labels = [int(label) for label in np.resize(self.dataset.labels[self.indices], MADE)]
+            labels = [int(label) for label in np.resize(self.dataset.labels[self.indices], GENERATED)]
 
-        def made(seeds: np.ndarray) -> Tensor:
+        def generated(seeds: np.ndarray) -> Tensor:
             chosen = None if labels is None else [labels[seed] for seed in seeds]
             images = generator.decode(sample_noise(generator, seeds.tolist(), labels=chosen))
             return torch.from_numpy(to_pixels(images)).permute(0, 3, 1, 2)
 
-        found = kid(self.real, looked_at(extractor, np.arange(MADE), max(self.dataset.size), made))
+        found = kid(self.real, looked_at(extractor, np.arange(GENERATED), max(self.dataset.size), generated))
         self.ended = time.monotonic()
         self.cost = self.ended - start
         return found
 
     def as_metrics(self, found: KID) -> list[dict[str, Any]]:
-        """What the card of the generator that was measured says of it."""
+        """The entries of a generator's card for that KID."""
         assert self.extractor
         how = {
             "extractor": self.extractor.name,
             "resolution": self.extractor.side_for(max(self.dataset.size)),
-            "n": MADE,
+            "n": GENERATED,
         }
         return [
             {"name": "kid", "value": found.value, **how},
@@ -106,6 +106,6 @@ class Quality:
 
     @property
     def against(self) -> str:
-        """What was measured against, for people."""
+        """What the samples are compared with, for people."""
         kind = "held-out images" if self.held_out else "images that it learns from"
         return f"{len(self.indices)} {kind}"

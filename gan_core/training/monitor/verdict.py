@@ -1,4 +1,4 @@
-"""The detector: what the history of a GAN says of its health, in a word and a sentence. A pure function of the history.
+"""What the history of a GAN says of its health, in a word and a sentence: a pure function of the history.
 
 It goes by medians of several looks, so that one bad moment is none, and by what the run itself has reached before, as
 networks and data differ in how fast they learn. `python -m benchmarks stability` shows what it finds, and what it does
@@ -33,8 +33,8 @@ FAR, PARTED = 0.35, 3.0
 LOST = 0.6
 """So is one that never came nearer than this, and that twice the images bring no nearer by a tenth."""
 
-BY_HEART, SURE = 0.8, 0.5
-"""From this r_t, and where images are held out this r_v, on the discriminator knows its images by heart."""
+OVERFIT_R_T, OVERFIT_R_V = 0.8, 0.5
+"""The discriminator overfits from this r_t on; where images are held out, from this r_v."""
 
 PASSES = 10
 """Through the images, before it can."""
@@ -84,7 +84,7 @@ def verdict(history: Sequence[Record], shown: int) -> Verdict | None:
     return _collapse(history) or _divergence(history) or _overfitting(history, shown)
 
 
-def sound(history: Sequence[Record]) -> bool:
+def healthy(history: Sequence[Record]) -> bool:
     """Whether the last look at the samples shows a generator worth going back to: as varied and as near to the real
     images, or nearly, as it ever was."""
     looks = _looks(history)
@@ -180,16 +180,15 @@ def _overfitting(history: Sequence[Record], shown: int) -> Verdict | None:
     looks = [record.values["overfitting"] for record in history if "overfitting" in record.values][-2 * LOOKS :]
     held_out = any("held_out_score" in record.values for record in history)
     if held_out:
-        known = len(looks) == 2 * LOOKS and statistics.median(looks) > SURE
+        known = len(looks) == 2 * LOOKS and statistics.median(looks) > OVERFIT_R_V
     else:
-        known = sign > BY_HEART and _margin(history) > MARGIN
+        known = sign > OVERFIT_R_T and _margin(history) > MARGIN
     if not known:
         return None
     told = f"r_v {statistics.median(looks):.2f}" if held_out else f"r_t {sign:.2f}"
     return Verdict(
         "overfitting",
-        f"The discriminator begins to know the images by heart ({told}): add images, and turn on mirror "
-        "and ada where they are off.",
+        f"The discriminator is overfitting ({told}): add images, and turn on mirror and ada if they are off.",
     )
 
 
