@@ -3,7 +3,21 @@
 from comfy_api.latest import ComfyExtension, io
 from typing_extensions import override
 
-from . import convert, dataset, directions, evaluate, files, generate, hub, latent, project, sheets, train, transform
+from . import (
+    convert,
+    dataset,
+    directions,
+    evaluate,
+    files,
+    generate,
+    hub,
+    latent,
+    project,
+    settings,
+    sheets,
+    train,
+    transform,
+)
 from .host.paths import register_folders
 from .host.version import check_version
 
@@ -15,9 +29,9 @@ class GANStudio(ComfyExtension):
 
     @override
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        pages = (
-            dataset, train, files, generate, latent, transform, directions, sheets, project, convert, evaluate, hub,
-        )  # fmt: skip
+        training = (dataset, train, settings, files)
+        use = (generate, latent, transform, directions, sheets, project, convert, evaluate, hub)
+        pages = (*training, *use)
         return [node for page in pages for node in page.NODES]
 
 

@@ -31,10 +31,16 @@ class _Optional:
     LINKS: ClassVar[tuple[type, ...]] = (io.Int,)
     """Types that may be connected to it, besides a text."""
 
-    def input(self, tooltip: str, advanced: bool = False, default: str | None = None) -> io.Input:
-        """The input for a schema. default: what it holds at first, where that is not the word for unset."""
+    def input(
+        self, tooltip: str, advanced: bool = False, default: str | None = None, optional: bool = True
+    ) -> io.Input:
+        """The input for a schema.
+
+        default: what it holds at first, where that is not the word for unset. optional: whether a prompt may leave it
+        out; the page shows inputs that it may not leave out first.
+        """
         text = io.String.Input(self.name, default=self.unset if default is None else default)
-        return io.MultiType.Input(text, list(self.LINKS), optional=True, tooltip=tooltip, advanced=advanced or None)
+        return io.MultiType.Input(text, list(self.LINKS), optional=optional, tooltip=tooltip, advanced=advanced or None)
 
     def text(self, value: Any) -> str | None:
         """The text of a value; None where it is unset."""

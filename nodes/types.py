@@ -17,6 +17,12 @@ TRANSFORM = io.Custom("STYLEGAN3_TRANSFORM")
 LATENT_DIRECTIONS = io.Custom("LATENT_DIRECTIONS")
 """A gan_core.sampling.directions.Directions: vectors with names in a generator's latent space."""
 
+GAN_SETTINGS = io.Custom("GAN_SETTINGS")
+"""What a training of a GAN does differently from its preset: values by the names of gan_core's settings."""
+
+VAE_SETTINGS = io.Custom("VAE_SETTINGS")
+"""The same for a VAE."""
+
 LOSS_MAP = io.Custom("LOSS_MAP")
 """Core's map of names to lists of losses; its Plot Loss Graph draws the one called "loss"."""
 

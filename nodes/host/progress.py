@@ -10,7 +10,7 @@ import comfy.utils
 import torch
 from comfy_execution.utils import get_executing_context
 
-from ...gan_core import Generator, Latent, Progress
+from ...gan_core import Generator, Latent, Progress, Training
 from ...gan_core.errors import TrainingDiverged
 from ...gan_core.generator import NOISES
 from ...gan_core.media.image import grid
@@ -52,12 +52,13 @@ class NodeProgress:
         if total and self.pace.text_is_due(time.monotonic()):
             self.say(f"{done / 1e6:,.1f} of {total / 1e6:,.1f} MB {of}")
 
-    def training(self, progress: Progress) -> None:
-        """Shows how far a training is, and now and then what it makes of always the same latents or images."""
+    def training(self, training: Training, progress: Progress) -> None:
+        """Shows how far a training is, and now and then its samples or reconstructions, always of the same latents or
+        images."""
         for remark in once(progress.remarks[self.logged :]):
             log(remark)
         self.progress, self.logged = progress, len(progress.remarks)
-        self._at(progress.fraction, progress.preview, lambda: _lines(progress))
+        self._at(progress.fraction, training.preview, lambda: _lines(progress))
 
     @contextlib.contextmanager
     def until_stopped(self, folder: Path) -> Iterator[None]:
