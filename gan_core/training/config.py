@@ -26,8 +26,8 @@ class TrainConfig:
     """One of PRESETS, or AUTO for the GAN that suits the data."""
     kimg: float | None = setting(
         None,
-        "End once this many thousand images have been shown, over the whole life of the run. Digits need 200, photographs "
-        "several thousand.",
+        "End once this many thousand images have been shown, over the whole life of the run. Digits need 200, "
+        "photographs several thousand.",
         minimum=0,
         above=True,
         maximum=1e6,
