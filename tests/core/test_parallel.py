@@ -21,7 +21,7 @@ from torch import nn
 from training_runs import Trained
 from two_processes import ALIKE, BATCH, DIAGNOSED, STEPS, config, features, finished, normalised, state_of
 
-from gan_core import InputError, cli
+from gan_core import InputError
 from gan_core.training import checkpoint
 from gan_core.training.distributed import WholeBatchNorm, World, joined, own_device
 
@@ -208,7 +208,7 @@ def test_a_process_that_nobody_launched_is_alone(monkeypatch):
 
 
 def test_a_process_that_is_not_the_main_one_is_silent_and_leaves_no_file(photos, tmp_path, monkeypatch):
-    monkeypatch.setattr(cli, "joined", lambda device: nullcontext(World(rank=1, device="cpu")))
+    monkeypatch.setattr("gan_core.cli.train.joined", lambda device: nullcontext(World(rank=1, device="cpu")))
     options = ["train", str(photos), "--out", str(tmp_path / "run"), "--size", "16", "--batch", "4", "--kimg", "0.008"]
     result = run(*options, "--preset", "dcgan_small")
     assert (result.exit_code, result.output) == (0, "")

@@ -236,7 +236,7 @@ def test_what_asks_a_training_to_stop_ends_it_after_a_whole_step(photos, tmp_pat
     result = CliRunner().invoke(main, list(map(str, command)))
     assert result.exit_code == 130, result.output
     said = result.stderr.splitlines()[-1]
-    assert said == f"Stopped; what was learned is kept in {tmp_path / 'run'}, and --resume goes on with it."
+    assert said == f"Stopped; what was learned is kept in {tmp_path / 'run'}, and --resume continues from there."
     assert steps_kept(tmp_path / "run") == 3
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == sorted(
         ["checkpoint.safetensors", "generator.safetensors", "history.csv", "loss.png", "samples"]
@@ -263,7 +263,7 @@ def test_who_stops_before_the_first_step_is_not_told_that_anything_is_kept(photo
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gan_core.cli.train.train", interrupted)
+    monkeypatch.setattr("gan_core.training.loop.Run", interrupted)
     command = ["train", str(photos), "--out", str(tmp_path / "run"), "--size", "16", "--kimg", "0.01"]
     result = CliRunner().invoke(main, command)
     assert (result.exit_code, result.stderr.splitlines()[-1]) == (130, "Stopped before anything was learned.")
