@@ -503,7 +503,7 @@ def test_a_file_of_another_kind_is_called_by_it(tmp_path, key, kind):
 
 
 def test_the_checkpoint_of_a_run_points_to_the_generator_beside_it(noise_images, tmp_path):
-    config = TrainConfig(tmp_path / "run", preset="dcgan_small", kimg=0.004, batch_size=4)
+    config = TrainConfig.of(tmp_path / "run", preset="dcgan_small", kimg=0.004, batch_size=4)
     list(gan_core.train(noise_images, config, "cpu"))
     message = refused(tmp_path / "run" / "checkpoint.safetensors")
     assert "checkpoint of a training run (the generator.safetensors beside it is what you want)" in message

@@ -364,7 +364,7 @@ def _row(name: str, recipe: AdversarialRecipe | VariationalRecipe) -> str:
     learning = [
         f"{recipe.learning_rate:g}",
         ", ".join(f"{beta:g}" for beta in recipe.betas),
-        *(f"{value:g}" for value in (recipe.batch_size, recipe.average_kimg)),
+        *(f"{value:g}" for value in (recipe.batch_size, recipe.ema_kimg)),
     ]
     if isinstance(recipe, AdversarialRecipe):
         network = ", ".join(f"{name} {value}" for name, value in recipe.network.items())

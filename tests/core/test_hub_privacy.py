@@ -19,7 +19,8 @@ from gan_core.losses.reconstruction import LIKELIHOODS, LOSSES
 from gan_core.media.image_files import FITS
 from gan_core.sampling.walks import INTERPOLATIONS
 from gan_core.training.augmentation import AUGMENTS
-from gan_core.training.presets import GAN_PRESETS, ON_TROUBLE, VAE_PRESETS
+from gan_core.training.config import ON_TROUBLE
+from gan_core.training.presets import GAN_PRESETS, VAE_PRESETS
 
 ROOT = Path(__file__).parents[2]
 TEMPLATES = {

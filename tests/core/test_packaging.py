@@ -276,6 +276,7 @@ def test_public_names_are_those_of_the_documentation():
         "Latent",
         "Progress",
         "TrainConfig",
+        "Training",
         "TrainingDiverged",
         "Transform",
         "importing",

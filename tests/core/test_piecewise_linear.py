@@ -1,6 +1,5 @@
 """Image gradients shared by penalty and loss: equal to what torch computes for either, for less work."""
 
-from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +18,7 @@ from gan_core.architectures.r3gan import ARCHITECTURE as R3GAN
 from gan_core.architectures.r3gan import R3GANConfig
 from gan_core.losses.adversarial import log_loss
 from gan_core.losses.gradient_penalties import gradient_penalty, image_gradients
-from gan_core.training.presets import GAN_PRESETS
+from gan_core.training.presets import GAN_PRESETS, PRESETS
 
 CONFIGS = [
     R3GANConfig(16, 3, (4, 6, 8), (2, 3, 1), (1, 2, 1), classes=3, latent_size=5, embedding=2),
@@ -185,16 +184,18 @@ def test_a_run_learns_what_it_would_the_long_way(
         augment_p=0.5,
         batch_size=8,
     )
-    monkeypatch.setattr(TrainConfig, "recipe", recipe)
+    monkeypatch.setitem(PRESETS, "trial", recipe)
 
     def learned(piecewise_linear: bool) -> Tensor:
         # Adam makes a whole step of a gradient that rounding makes from 0: with this seed there is none.
-        config = TrainConfig(tmp_path / str(piecewise_linear), kimg=0.1, precision="fp32", seed=1)
-        with closing(train(labelled_images, config, "cpu")) as steps:
-            run = next(steps).run
-            run.architecture = replace(run.architecture, piecewise_linear=piecewise_linear)
+        folder = tmp_path / str(piecewise_linear)
+        config = TrainConfig.of(folder, preset="trial", kimg=0.1, precision="fp32", seed=1)
+        with train(labelled_images, config, "cpu") as training:
+            next(training)
+            method = training.run.method
+            method.architecture = replace(method.architecture, piecewise_linear=piecewise_linear)
             for _ in range(3):
-                next(steps)
-            return torch.cat([weight.detach().flatten() for weight in run.discriminator.parameters()])
+                next(training)
+            return torch.cat([weight.detach().flatten() for weight in method.discriminator.parameters()])
 
     torch.testing.assert_close(learned(True), learned(False), rtol=1e-4, atol=1e-5)

@@ -20,7 +20,7 @@ from gan_core.platforms import average_pooled, full_precision, in_order, memory_
 from gan_core.sampling.projection import ProjectionConfig, projecting
 from gan_core.sampling.walks import INTERPOLATIONS, walk
 from gan_core.training import augmentation as augment
-from gan_core.training import presets as recipes
+from gan_core.training import presets
 from gan_core.training.monitor import diagnostics
 
 SMALL = {
@@ -103,13 +103,13 @@ def test_the_simulated_device_refuses_what_such_devices_do(gpu):
     ids=lambda value: "" if isinstance(value, dict) else str(value),
 )
 def test_every_family_is_trained_and_kept(monkeypatch, tmp_path, preset, size, changes, gpu):
-    recipe = recipes.PRESETS[preset]
+    recipe = presets.PRESETS[preset]
     small = replace(recipe, network=SMALL[recipe.architecture])
-    for known in (recipes.PRESETS, recipes.GAN_PRESETS):
+    for known in (presets.PRESETS, presets.GAN_PRESETS):
         if preset in known:
             monkeypatch.setitem(known, preset, small)
     data = pictures(*size)
-    config = TrainConfig(tmp_path / "run", preset=preset, batch_size=2, kimg=0.002, **changes)
+    config = TrainConfig.of(tmp_path / "run", preset=preset, batch_size=2, kimg=0.002, **changes)
     *_, last = train(data, config, device=gpu)
     if preset == "dcgan_small":
         *_, last = train(data, replace(config, kimg=0.004, resume=True), device=gpu)

@@ -1,7 +1,5 @@
 """Images of any proportions and colours are learned, kept, measured and looked for as squares in grey are."""
 
-from contextlib import closing
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +7,9 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from training_runs import finish, steps_of
 
-from gan_core import Generator, ImageDataset, InputError, Progress, TrainConfig, load, sample_noise, train
+from gan_core import Generator, ImageDataset, InputError, TrainConfig, load, sample_noise
 from gan_core.architectures import by_name
 from gan_core.metrics import measuring
 from gan_core.metrics.features import Extractor
@@ -31,12 +30,7 @@ def noise(size: tuple[int, int], channels: int = 3) -> ImageDataset:
 
 def config_for(folder: Path, steps: int = 2, **changes) -> TrainConfig:
     settings = {"preset": "dcgan_small", "batch_size": BATCH, "kimg": steps * BATCH / 1000, **changes}
-    return TrainConfig(folder / "run", **settings)
-
-
-def finish(dataset: ImageDataset, config: TrainConfig) -> Progress:
-    *_, last = train(dataset, config, "cpu")
-    return last
+    return TrainConfig.of(folder / "run", **settings)
 
 
 def learned(folder: Path) -> dict[str, torch.Tensor]:
@@ -73,8 +67,7 @@ def test_a_spatial_vae_learns_images_that_are_no_squares(tmp_path):
 def test_a_run_of_images_that_are_no_squares_is_resumed_exactly(tmp_path, objective, augment):
     dataset, settings = noise((16, 24)), {"steps": 6, "objective": objective, "augment": augment}
     finish(dataset, config_for(tmp_path / "straight", **settings))
-    with closing(train(dataset, config_for(tmp_path / "stopped", **settings), "cpu")) as steps:
-        next(islice(steps, 3, None))
+    steps_of(dataset, config_for(tmp_path / "stopped", **settings), 3)
     finish(dataset, config_for(tmp_path / "stopped", **settings, resume=True))
     first, second = (learned(tmp_path / name) for name in ("straight", "stopped"))
     assert [name for name in first if not torch.equal(first[name], second[name])] == []
