@@ -1,7 +1,7 @@
 """Claims: what belongs to a training besides its steps costs little, and bfloat16 costs no quality.
 
 Where a run's CPU time goes is found by a clock around its own methods; what augmentation costs, by runs that take
-turns; and what bfloat16 makes of the pictures, by runs of the same seed in both precisions, compared image for image.
+turns; and what bfloat16 makes of the images, by runs of the same seed in both precisions, compared image for image.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,8 @@ import torch
 
 import gan_core
 from gan_core import ImageDataset, TrainConfig, examples
+from gan_core.training.loop import Session
+from gan_core.training.run import Run
 
 from .measure import Figures, interleaved, ratio
 from .peers.ours import Changed
@@ -30,15 +31,8 @@ P = 0.3
 AUGMENTED = ("few", "dcgan", "stylegan2_small")
 """Presets whose steps are compared with and without augmentation; the first has the smallest network."""
 
-PARTS = {
-    "next_batch": "data",
-    "_diagnosed": "looking at samples",
-    "_kid": "KID",
-    "preview": "sheets of samples",
-    "checkpoint": "checkpoints",
-    "_judge": "sound states",
-}
-"""Methods of a run, and what they do besides learning."""
+PARTS = ("data", "looking at samples", "KID", "sheets of samples", "checkpoints", "healthy states")
+"""What a run does besides learning."""
 
 RUNS: dict[str, Callable[[], ImageDataset]] = {
     "digits": lambda: examples.digits(28),
@@ -65,14 +59,13 @@ def run(seconds: float, rounds: int, kimg: float, seeds: Sequence[int]) -> Figur
 def _augmentation(preset: str, rounds: int) -> Figures:
     """What a step costs with an augmentation, against one without."""
     data, found = examples.portraits(64), {}
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+    with tempfile.TemporaryDirectory() as folder:
         contenders = {}
         for augment in ("none", "diffaugment", "ada"):
-            changes = {"augment": augment, "augment_p": P if augment == "ada" else None}
-            config = Changed(Path(folder, augment), preset, kimg=1e9, measure_kimg=math.inf, changes=changes)
-            steps = stack.enter_context(closing(gan_core.train(data, config, "cpu")))
-            next(steps).run.checkpointed = math.inf
-            contenders[augment] = lambda steps=steps: next(steps)
+            changes = {"augment": augment, "augment_p": P if augment == "ada" else None, "measure_kimg": math.inf}
+            session = _session(data, Changed(Path(folder, augment), preset, kimg=1e6, changes=changes))
+            session.files.checkpointed = math.inf
+            contenders[augment] = session.advance
         interleaved(contenders, 1, 3)  # the first choose kernels and grow the heap
         taken = interleaved(contenders, rounds, 2)
     for augment in ("diffaugment", "ada"):
@@ -81,9 +74,14 @@ def _augmentation(preset: str, rounds: int) -> Figures:
     return found
 
 
+def _session(data: ImageDataset, config: TrainConfig) -> Session:
+    """A training whose parts can be reached. Its folder is not locked."""
+    return Session(Run(data, config, torch.device("cpu")))
+
+
 def _shares(preset: str, data: ImageDataset, seconds: float) -> Figures:
     """Shares of a run's CPU time."""
-    spent = dict.fromkeys(PARTS.values(), 0.0)
+    spent = dict.fromkeys(PARTS, 0.0)
     within = [0.0]  # time that is another part's, for each part that is being counted
 
     def timed(method: Callable[..., Any], name: str) -> Callable[..., Any]:
@@ -100,19 +98,27 @@ def _shares(preset: str, data: ImageDataset, seconds: float) -> Figures:
         return call
 
     with tempfile.TemporaryDirectory() as folder:
-        config = TrainConfig(Path(folder, "run"), preset, kimg=1e9, on_trouble="ignore")
-        with closing(gan_core.train(data, config, "cpu")) as steps:
-            training = next(steps).run
-            for name, what in PARTS.items():
-                setattr(training, name, timed(getattr(training, name), what))
-            start = time.process_time()
-            while time.process_time() - start < seconds:
-                progress = next(steps)
-            whole = time.process_time() - start
+        session = _session(data, TrainConfig(Path(folder, "run"), preset, kimg=1e6, on_trouble="ignore"))
+        run, of_step = session.run, session.run.batches.of_step
+        parts: list[tuple[Any, str]] = [
+            (run.batches, "of_step"),
+            (run.method, "measure"),
+            (session.monitor, "_kid"),
+            (run, "preview"),
+            (session.files, "checkpoint"),
+            (session.policy, "respond"),
+        ]
+        run.batches.of_step = lambda *of: iter([*of_step(*of)])  # else they would be drawn within a step
+        for (part, name), what in zip(parts, PARTS, strict=True):
+            setattr(part, name, timed(getattr(part, name), what))
+        start = time.process_time()
+        while time.process_time() - start < seconds:
+            session.advance()
+        whole = time.process_time() - start
     shares = {what: round(value / whole, 4) for what, value in spent.items()}
     told = ", ".join(f"{what} {share:.1%}" for what, share in shares.items())
-    print(f"{preset}, {progress.images / 1000:.1f} kimg in {whole:.0f} CPU s: {told}", flush=True)
-    return {"cpu_s": round(whole, 1), "kimg": progress.images / 1000, **shares}
+    print(f"{preset}, {run.images / 1000:.1f} kimg in {whole:.0f} CPU s: {told}", flush=True)
+    return {"cpu_s": round(whole, 1), "kimg": run.images / 1000, **shares}
 
 
 def _precision(kimg: float, seeds: Sequence[int]) -> Figures:
@@ -140,14 +146,14 @@ def _course(shown: ImageDataset, judge: Judge, precision: str, kimg: float, seed
     """What is measured of one run at each of its marks; the time that measuring takes is not counted."""
     used, mark = 0.0, 1
     with tempfile.TemporaryDirectory() as folder:
-        config = TrainConfig(
-            Path(folder, "run"), "digits", kimg=kimg, seed=seed, precision=precision, measure_kimg=math.inf
-        )
+        settings = {"precision": precision, "measure_kimg": math.inf}
+        config = TrainConfig(Path(folder, "run"), "digits", kimg=kimg, seed=seed, settings=settings)
         start = time.process_time()
-        for progress in gan_core.train(shown, config, "cpu"):
+        training = gan_core.train(shown, config, "cpu")
+        for progress in training:
             if progress.images >= 1000 * kimg * mark / MARKS:
                 used += time.process_time() - start
-                found = judge.measured_made(drawn(progress.generator))
+                found = judge.measured_made(drawn(training.generator))
                 yield {"cpu_s": round(used, 1), "kimg": progress.images / 1000, **found}
                 mark += 1
                 start = time.process_time()

@@ -6,14 +6,13 @@ import math
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 import gan_core
-from gan_core import ImageDataset, Progress, TrainConfig
+from gan_core import ImageDataset, TrainConfig, Training
 from gan_core.media import image as pictures
 from gan_core.training.augmentation import AUGMENTS
 
@@ -37,39 +36,40 @@ def run(minutes: float, seeds: tuple[int, ...], preset: str, sheets: Path | None
     for seed in seeds:
         for augment in AUGMENTS:
             with tempfile.TemporaryDirectory() as folder:
-                config = TrainConfig(Path(folder, "run"), preset, kimg=1e9, seed=seed, augment=augment)
-                for mark, progress in enumerate(_at_marks(dataset, config, 60 * minutes), 1):
+                settings = {"augment": augment}
+                config = TrainConfig(Path(folder, "run"), preset, kimg=1e6, seed=seed, settings=settings)
+                for mark, training in enumerate(_at_marks(dataset, config, 60 * minutes), 1):
                     name = f"{augment}, seed {seed}, {60 * minutes * mark / MARKS:.0f} CPU s"
-                    generator = progress.generator
+                    generator = training.generator
                     made = generator.decode(gan_core.sample_noise(generator, range(SAMPLES)))
-                    found[name] = {**_course(progress), **judge.measured(name, made)}
+                    found[name] = {**_course(training), **judge.measured(name, made)}
                     if sheets is not None:
                         pictures.save_png(pictures.grid(made[:128], columns=16), sheets / f"{name}.png")
     return {"minutes": minutes, "preset": preset, "images": IMAGES, "samples": SAMPLES, **found}
 
 
-def _at_marks(dataset: ImageDataset, config: TrainConfig, seconds: float) -> Iterator[Progress]:
+def _at_marks(dataset: ImageDataset, config: TrainConfig, seconds: float) -> Iterator[Training]:
     """Trains for so many CPU seconds, those in which its caller looks at it not counted."""
-    with closing(gan_core.train(dataset, config, "cpu")) as steps:
+    with gan_core.train(dataset, config, "cpu") as training:
         used, done = 0.0, 0
         start = time.process_time()
-        for progress in steps:
+        for _ in training:
             if used + time.process_time() - start >= seconds * (done + 1) / MARKS:
                 used += time.process_time() - start
                 done += 1
-                yield progress
+                yield training
                 if done == MARKS:
                     return
                 start = time.process_time()
 
 
-def _course(progress: Progress) -> Figures:
+def _course(training: Training) -> Figures:
     """How far it is, and what its last records say."""
-    last = [record.values for record in progress.history[-LAST_RECORDS:]]
+    last = [record.values for record in training.history[-LAST_RECORDS:]]
     means = {
         name: sum(values[name] for values in last) / len(last) for name in ("real_sign", "augment_p") if name in last[0]
     }
-    return {"kimg": round(progress.images / 1000, 1), **{name: round(mean, 3) for name, mean in means.items()}}
+    return {"kimg": round(training.run.images / 1000, 1), **{name: round(mean, 3) for name, mean in means.items()}}
 
 
 class Judge:

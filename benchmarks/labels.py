@@ -94,15 +94,17 @@ def _trained(
     """Trains once, and measures what came of it."""
     shown = data.shown if with_labels else replace(data.shown, labels=None, class_names=())
     # In full, whatever is said of it: the two are compared at the same number of images.
-    config = TrainConfig(folder, preset, kimg=kimg, seed=seed, on_trouble="ignore", measure_kimg=float("inf"))
-    *_, progress = gan_core.train(shown, config, "cpu")
-    generator = progress.generator
+    settings = {"measure_kimg": float("inf")}
+    config = TrainConfig(folder, preset, kimg=kimg, seed=seed, on_trouble="ignore", settings=settings)
+    training = gan_core.train(shown, config, "cpu")
+    *_, progress = training
+    generator = training.generator
     labels = None
     if with_labels:
         assert shown.labels is not None
         labels = np.random.RandomState(seed).choice(shown.labels, SAMPLES).tolist()
     figures: Figures = {**judge.measured_made(_made(generator, SAMPLES, labels))}
-    figures["verdict"] = progress.verdict.kind if progress.verdict else "sound"
+    figures["verdict"] = progress.verdict.kind if progress.verdict else "healthy"
     if with_labels:
         asked = [i % shown.classes for i in range(ATTEMPTS)]
         made = _made(generator, ATTEMPTS, asked)

@@ -100,8 +100,8 @@ class Ours:
 
     def __init__(self, preset: str, shown: ImageDataset, seed: int, folder: Path):
         self.title = f"ours, {preset}"
-        self.steps = gan_core.train(shown, TrainConfig(folder, preset, kimg=1e9, seed=seed), "cpu")
-        self.progress = next(self.steps)
+        self.training = gan_core.train(shown, TrainConfig(folder, preset, kimg=1e6, seed=seed), "cpu")
+        self.progress = next(self.training)
 
     @property
     def images(self) -> int:
@@ -109,13 +109,13 @@ class Ours:
 
     def step(self) -> None:
         # One that has been stopped for its trouble stays as it is.
-        self.progress = next(self.steps, self.progress)
+        self.progress = next(self.training, self.progress)
 
     def samples(self) -> Tensor:
-        return drawn(self.progress.generator)
+        return drawn(self.training.generator)
 
     def close(self) -> None:
-        self.steps.close()
+        self.training.close()
 
 
 class Other:

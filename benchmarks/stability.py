@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 import gan_core
 from gan_core import ImageDataset, TrainConfig, TrainingDiverged
 from gan_core.examples import digits
-from gan_core.training.presets import AdversarialRecipe
+from gan_core.training.settings import AdversarialRecipe
 
 from .measure import Figures
 
@@ -25,7 +24,9 @@ FOLDER_SIDE = 32
 KIMG = 48.0
 HEALTHY, NONE = "healthy", "none"
 SMALL = {"width": 8, "latent_size": 8, "refine": 0}
-PLAIN = AdversarialRecipe("dcgan", SMALL, betas=(0.5, 0.99), batch_size=32, average_kimg=10.0, cpu_threads=1)
+PLAIN = AdversarialRecipe(
+    "dcgan", SMALL, betas=(0.5, 0.99), batch_size=32, ema_kimg=10.0, cpu_threads=1, measure_kimg=float("inf")
+)
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ RECIPES = {
     "hinge": replace(PLAIN, objective="hinge"),
     "relativistic": replace(PLAIN, objective="relativistic", learning_rate=1e-3),
 }
-"""That are sound."""
+"""That are healthy."""
 
 BROKEN = {
     "huge learning rate": replace(PLAIN, learning_rate=0.5),
@@ -89,18 +90,18 @@ def run(folder: Path | None, seeds: tuple[int, ...]) -> Figures:
 def _runs(dataset: ImageDataset, seed: int) -> Iterator[tuple[str, Built, ImageDataset]]:
     for name, recipe in {**RECIPES, **BROKEN}.items():
         few = replace(dataset, images=dataset.images[:FEW], name=f"{FEW} of {dataset.name}")
-        tiny = name == "tiny data"  # which takes many passes to be known by heart
-        settings = Built("", kimg=KIMG * (2 if tiny else 1), seed=seed, measure_kimg=float("inf"), built=recipe)
+        tiny = name == "tiny data"  # which is memorised in many passes
+        settings = Built("", "dcgan_small", kimg=KIMG * (2 if tiny else 1), seed=seed, built=recipe)
         yield name, settings, few if tiny else dataset
 
 
 def told(dataset: ImageDataset, config: Built) -> tuple[str, float]:
     """The first verdict on a run, and after how many thousand images it fell."""
     with tempfile.TemporaryDirectory() as folder:
-        steps = gan_core.train(dataset, replace(config, folder=Path(folder, "run"), on_trouble="ignore"), "cpu")
-        with closing(steps):
+        config = replace(config, folder=Path(folder, "run"), on_trouble="ignore")
+        with gan_core.train(dataset, config, "cpu") as training:
             try:
-                for progress in steps:
+                for progress in training:
                     if progress.verdict:
                         return progress.verdict.kind, progress.images / 1000
             except TrainingDiverged:

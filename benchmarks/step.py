@@ -6,7 +6,6 @@ import os
 import statistics
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing
 
 import numpy as np
 import torch
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import gan_core
-from gan_core.training.methods.adversarial import AdversarialRun
+from gan_core.training.run import Run
 
 from .measure import Figures, interleaved, ratio, spread
 
@@ -27,13 +26,14 @@ TARGET = 2.0
 
 def run(rounds: int, threads: int) -> Figures:
     """Trains both, turn by turn. The CPU time of a step includes its batch of data, its noise and, for ours, the
-    averaged weights, the records and the checkpoint of each minute."""
+    EMA, the records and the checkpoint of each minute."""
     torch.set_num_threads(threads)
     images = np.random.default_rng(0).integers(0, 256, (IMAGES, SIDE, SIDE, CHANNELS), dtype=np.uint8)
     dataset = gan_core.ImageDataset.from_images(images, name="noise")
-    with tempfile.TemporaryDirectory() as folder, closing(gan_core.train(dataset, _config(folder), "cpu")) as ours:
+    with tempfile.TemporaryDirectory() as folder, gan_core.train(dataset, _config(folder), "cpu") as ours:
         example = ExampleDCGAN(images)
-        parameters = sum(module.numel() for module in _parameters(next(ours).run))
+        next(ours)
+        parameters = sum(module.numel() for module in _parameters(ours.run))
         print(f"ours    {parameters:,} parameters, objective log, precision auto")
         print(f"example {example.parameters:,} parameters, its loop written plainly: fp32, BCELoss, Adam")
         contenders = {"ours": lambda: next(ours), "example": example.step}
@@ -55,11 +55,12 @@ def run(rounds: int, threads: int) -> Figures:
 
 def _config(folder: str) -> gan_core.TrainConfig:
     # This preset is the network of the 2016 paper, which is the example's too.
-    return gan_core.TrainConfig(folder, "dcgan_classic", kimg=1e9, batch_size=BATCH, objective="log")
+    settings = {"batch_size": BATCH, "objective": "log"}
+    return gan_core.TrainConfig(folder, "dcgan_classic", kimg=1e6, settings=settings)
 
 
-def _parameters(run: AdversarialRun) -> list[Tensor]:
-    return [*run.generator.parameters(), *run.discriminator.parameters()]
+def _parameters(run: Run) -> list[Tensor]:
+    return [parameter for network in run.method.networks.values() for parameter in network.module.parameters()]
 
 
 class ExampleDCGAN:

@@ -13,7 +13,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +24,8 @@ from torch import Tensor, nn
 import gan_core
 from gan_core.architectures import conv_vae
 from gan_core.metrics.likelihood import elbo, importance_weighted
-from gan_core.training.presets import PRESETS, VariationalRecipe
+from gan_core.training.presets import PRESETS
+from gan_core.training.settings import VariationalRecipe
 
 from . import reader
 from .comfyui import ROOT
@@ -67,16 +67,16 @@ def _trained(data: reader.Digits, minutes: float) -> Figures:
     measured: list[Figures] = []
     wall = cpu = 0.0
     with tempfile.TemporaryDirectory() as folder:
-        config = gan_core.TrainConfig(Path(folder, "run"), PRESET, kimg=1e9)
-        with closing(gan_core.train(dataset, config, "cpu")) as steps:
-            progress = next(steps)
+        config = gan_core.TrainConfig(Path(folder, "run"), PRESET, kimg=1e6)
+        with gan_core.train(dataset, config, "cpu") as training:
+            progress = next(training)
             for share in MEASURED_AT:
                 while wall < 60 * minutes * share:
                     start, before = time.monotonic(), time.process_time()
-                    progress = next(steps)
+                    progress = next(training)
                     wall += time.monotonic() - start
                     cpu += time.process_time() - before
-                generator, kimg = progress.generator, progress.images / 1000
+                generator, kimg = training.generator, progress.images / 1000
                 bound = elbo(generator, test)
                 print(
                     f"{wall / 60:5.1f} minutes, {cpu:5.0f} CPU s, {kimg:7.1f} kimg: {bound.nats:6.2f} nats "
@@ -216,20 +216,21 @@ def _ours(job: dict) -> Figures:
     # The first optimizer of a process loads much of torch: pythae's settings make one before the training begins.
     torch.optim.Adam([torch.zeros(1, requires_grad=True)])
     start = time.process_time()
-    steps = gan_core.train(dataset, config, "cpu")
-    run = next(steps).run
+    training = gan_core.train(dataset, config, "cpu")
+    next(training)
+    run = training.run
     while not run.finished:
-        next(steps)
+        next(training)
     learned = time.process_time()
-    steps.close()  # writes the last checkpoint
+    training.close()  # writes the last checkpoint
     end = time.process_time()
     return {
         "cpu_s": end - start,
         "files_cpu_s": end - learned,
         "torch": torch.__version__,
         "weights": {
-            "ours": kept(run.average, folder / "average.safetensors"),
-            "ours, last weights": kept(run.generator, folder / "last.safetensors"),
+            "ours": kept(run.ema["generator"], folder / "average.safetensors"),
+            "ours, last weights": kept(run.method.generator, folder / "last.safetensors"),
         },
     }
 

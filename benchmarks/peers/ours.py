@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import math
 import sys
-from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 import gan_core
-from gan_core.training.presets import AdversarialRecipe
+from gan_core.training import run_files
+from gan_core.training.settings import AdversarialRecipe
 
 from .turns import Turns
 
@@ -34,22 +34,23 @@ def main(job: dict[str, Any]) -> None:
     torch.set_num_threads(job["threads"])
     turns = Turns()
     dataset = gan_core.ImageDataset.from_folder(job["images"], size=job["side"], channels="RGB")
-    changes = {"batch_size": job["batch"], "cpu_threads": job["threads"], **job["changes"]}
-    # No measurement of its pictures, as the others' are left out too.
-    config = Changed(job["folder"], job["preset"], kimg=1e9, measure_kimg=math.inf, changes=changes)
-    with closing(gan_core.train(dataset, config, "cpu")) as steps:
-        run = next(steps).run
-        run.checkpointed = math.inf  # nor any checkpoint
+    # No measurement of its images, as the others' are left out too, nor any checkpoint.
+    changes = {"batch_size": job["batch"], "cpu_threads": job["threads"], "measure_kimg": math.inf, **job["changes"]}
+    run_files.CHECKPOINT_SECONDS = run_files.FIRST_CHECKPOINT_SECONDS = math.inf
+    config = Changed(job["folder"], job["preset"], kimg=1e6, changes=changes)
+    with gan_core.train(dataset, config, "cpu") as training:
+        next(training)
+        method = training.run.method
         networks = {
-            name: sum(part.numel() for part in player.module.parameters()) for name, player in run.players.items()
+            name: sum(part.numel() for part in network.module.parameters()) for name, network in method.networks.items()
         }
         facts = {
             "parameters": sum(networks.values()),
             "networks": networks,
-            "architecture": run.architecture.name,
+            "architecture": method.architecture.name,
             "versions": {"torch": torch.__version__},
         }
-        turns.taken(lambda: next(steps), facts)
+        turns.taken(lambda: next(training), facts)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from gan_core.examples import FOLDER as EXAMPLES
 from gan_core.latents import LAST_SEED, parse_seeds
 from gan_core.metrics import Extractor, measure
 from gan_core.metrics.likelihood import elbo, importance_weighted
-from gan_core.training import TrainConfig, checkpoint
+from gan_core.training import PRESETS, TrainConfig, checkpoint
 
 SMALL = ["--preset", "dcgan_small", "--size", "16", "--batch", "4", "--device", "cpu"]
 
@@ -79,11 +79,12 @@ def test_every_option_is_explained():
 DEFAULTS = {
     "demo": {"out": Path("demo"), "minutes": 2.75, "seed": 0},
     "train": {
-        **{"preset": "dcgan", "size": "64", "seed": 0, "channels": "auto", "fit": "crop", "precision": "auto"},
+        **{"preset": "auto", "size": "64", "seed": 0, "channels": "auto", "fit": "crop"},
         **{"on_trouble": "stop", "mirror": False, "labels": False, "resume": False, "compiled": False},
         **dict.fromkeys(
-            ("kimg", "minutes", "batch", "learning_rate", "objective", "augment", "gamma", "lecam", "reconstruction",
-             "beta", "latent_channels", "adversarial_kimg", "free_bits", "start", "patience_kimg", "device")
+            ("kimg", "minutes", "batch_size", "learning_rate", "objective", "augment", "gamma", "lecam", "precision",
+             "reconstruction", "beta", "latent_channels", "adversarial_kimg", "free_bits", "start", "measure_kimg",
+             "patience_kimg", "device")
         ),
     },
     "sample": {
@@ -109,6 +110,11 @@ def test_what_is_not_said_stays_as_it_was(command):
     with found.make_context(command, needed.get(command, ["a"])) as context:
         values = {name: value for name, value in context.params.items() if name in DEFAULTS[command]}
     assert {**values, **({"size": "64"} if values.get("size") == (64, 64) else {})} == DEFAULTS[command]
+
+
+def test_what_is_not_said_of_precision_and_compilation_is_the_same_in_all_presets():
+    assert {recipe.precision for recipe in PRESETS.values()} == {"auto"}
+    assert not any(getattr(recipe, "compiled", False) for recipe in PRESETS.values())
 
 
 def test_without_a_command_the_help_is_shown():
@@ -181,6 +187,7 @@ REACHING = {
     "adversarial-kimg": ("4.5", 4.5),
     "free-bits": ("0.125", 0.125),
     "on-trouble": ("ignore", "ignore"),
+    "measure-kimg": ("7.5", 7.5),
     "patience-kimg": ("6.5", 6.5),
     "seed": ("11", 11),
     "precision": ("fp32", "fp32"),
@@ -205,16 +212,17 @@ def test_an_option_of_train_is_that_of_its_name_and_changes_no_other(tmp_path, m
 
     text, value = REACHING[option]
     plain = configured()
-    assert plain["kimg"] == 1000
+    assert (plain["kimg"], plain["settings"]) == (1000, {})
     field = FIELDS.get(option, option.replace("-", "_"))
-    changed = {field: value, **({"kimg": None} if option == "minutes" else {})}
+    changed = {field: value} if field in plain else {"settings": {field: value}}
+    changed |= {"kimg": None} if option == "minutes" else {}
     assert configured(f"--{option}", *([] if text is None else [text])) == {**plain, **changed}
 
 
-def test_a_run_in_trouble_is_told_of_and_softened(photos, tmp_path):
-    options = "--kimg 0.04 --learning-rate 1 --objective relativistic --on-trouble soften"
+def test_a_run_in_trouble_is_told_of_and_rolled_back(photos, tmp_path):
+    options = "--kimg 0.04 --learning-rate 1 --objective relativistic --on-trouble rollback"
     result = done("train", photos, "--out", tmp_path / "run", *SMALL, *options.split())
-    assert "Gone back to 0.0 kimg, and on from there with the learning rate 0.25" in result.stdout
+    assert "Rolled back to 0.0 kimg, and on from there with the learning rate 0.25" in result.stdout
     assert checkpoint.read(tmp_path / "run").state["softened"] >= 1
 
 
@@ -585,14 +593,20 @@ def test_more_pictures_than_can_be_meant_are_refused_at_once(text):
         (["train", "{photos}/nowhere", "--out", "{tmp}/run"], "There is no folder"),
         (["train", "{photos}", "--out", "{tmp}/run", "--size", "25"], "as with 24x24"),
         (["train", "{photos}", "--out", "{tmp}/run", "--size", "16x9"], "as with 16x8"),
-        (["train", "{photos}", "--out", "{tmp}/run"], "12 images, fewer than a batch of 64"),
+        (["train", "{photos}", "--out", "{tmp}/run", "--preset", "dcgan"], "12 images, fewer than a batch of 64"),
         (["train", "{photos}", "--out", "{tmp}/run", "--labels"], "With labels from sub-folders"),
         (["train", "{photos}", "--out", "{photos}/00.png", *SMALL], "00.png is a file: --out is the folder"),
         (["train", "{photos}", "--out", "{tmp}/run", *SMALL, "--device", "toaster"], "toaster"),
-        (["train", "{photos}", "--out", "{tmp}/run", "--kimg", "0"], "A budget is"),
-        (["train", "{photos}", "--out", "{tmp}/run", "--minutes", "nan"], "A budget is"),
-        (["train", "{photos}", "--out", "{tmp}/run", "--batch", "1"], "A batch holds"),
-        (["train", "{photos}", "--out", "{tmp}/run", "--learning-rate", "7"], "The learning rate"),
+        (["train", "{photos}", "--out", "{tmp}/run", "--kimg", "0"], "kimg must be a number greater than 0"),
+        (["train", "{photos}", "--out", "{tmp}/run", "--minutes", "nan"], "minutes must be a number greater than 0"),
+        (
+            ["train", "{photos}", "--out", "{tmp}/run", "--batch", "1"],
+            "batch_size must be a whole number of at least 2",
+        ),
+        (
+            ["train", "{photos}", "--out", "{tmp}/run", "--learning-rate", "7"],
+            "learning_rate must be a number greater than 0",
+        ),
         (["train", "{photos}", "--out", "{tmp}/run", "--preset", "biggan"], "'biggan' is not one of"),
         (["train", "{photos}", "--out", "{tmp}/run", "--size", "big"], '"big" is none'),
         (["train", "{photos}", "--out", "{tmp}/run", "--sise", "16"], "--sise"),
@@ -609,8 +623,8 @@ def test_more_pictures_than_can_be_meant_are_refused_at_once(text):
         (["info", "{photos}"], "Is a directory" if os.name != "nt" else "Error:"),
         (["measure", "{weights}", "{photos}", "--count", "9"], "10 to 10,000 images can be measured, not 9"),
         (["measure", "{weights}", "{tmp}"], "There is no folder"),
-        (["demo", "--minutes", "0"], "A budget is"),
-        (["demo", "--seed", "-1"], "The seed lies between"),
+        (["demo", "--minutes", "0"], "minutes must be a number greater than 0"),
+        (["demo", "--seed", "-1"], "seed must be a whole number of at least 0 and at most 4294967295 (got -1)."),
         (["paint"], "No such command 'paint'"),
         (["--paint"], "--paint"),
     ],
