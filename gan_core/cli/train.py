@@ -186,12 +186,12 @@ def _train_to_the_end(
         try:
             with training:
                 progress = next(training)  # what cannot begin is said before a bar is drawn
-                told = _tell(progress, told, world)
+                told = _tell(training, told, world)
                 with tqdm(total=1.0, bar_format=bar_format, desc=called(folder), disable=not world.is_main) as bar:
                     for progress in training:
                         bar.set_postfix_str(str(progress), refresh=False)
                         bar.update(progress.fraction - bar.n)
-                        told = _tell(progress, told, world)
+                        told = _tell(training, told, world)
                         if asked:
                             raise KeyboardInterrupt
         except KeyboardInterrupt:
@@ -200,7 +200,7 @@ def _train_to_the_end(
             raise click.exceptions.Exit(130) from None
         finally:
             if world.is_main and progress:
-                _tell(progress, told, world)
+                _tell(training, told, world)
                 if training.history:
                     _draw_losses(training, folder)
 
@@ -218,8 +218,8 @@ def _draw_losses(training: Training, folder: Path) -> None:
         say(f"There is no chart of the losses: {error}", err=True)
 
 
-def _tell(progress: Progress, told: int, world: World) -> int:
+def _tell(training: Training, told: int, world: World) -> int:
     """Prints the run's remarks from that one on, above a bar. Returns how many there are."""
-    for remark in progress.remarks[told:] if world.is_main else []:
+    for remark in training.remarks[told:] if world.is_main else []:
         tqdm.write(cleaned(remark))
-    return len(progress.remarks)
+    return len(training.remarks)

@@ -138,6 +138,11 @@ class Training:
         return self.run.history
 
     @property
+    def remarks(self) -> list[str]:
+        """What happened that a person should know, oldest first; also what closing it could not write."""
+        return self.run.remarks
+
+    @property
     def charts(self) -> Charts:
         """What a chart of the history shows."""
         return self.run.method.charts

@@ -226,6 +226,13 @@ def test_a_run_in_trouble_is_told_of_and_rolled_back(photos, tmp_path):
     assert checkpoint.read(tmp_path / "run").state["softened"] >= 1
 
 
+def test_what_cannot_be_written_at_the_very_end_is_told_too(photos, tmp_path):
+    (tmp_path / "run" / "history.csv").mkdir(parents=True)
+    result = done("train", photos, "--out", tmp_path / "run", "--kimg", "0.004", *SMALL)
+    assert "history.csv cannot be written: " in result.stdout
+    assert "Training goes on without it." in result.stdout
+
+
 def test_the_decoder_of_another_programs_vae_is_tuned(photos, tmp_path):
     config = taesd_vae.ARCHITECTURE.config(side=16)
     tensors = taesd_vae.ARCHITECTURE.generator(config).state_dict()
