@@ -2,9 +2,10 @@
 
 import gan_core
 dataset = gan_core.ImageDataset.from_folder("photos", size=64)
-for progress in gan_core.train(dataset, gan_core.TrainConfig("runs/photos", kimg=500)):
+training = gan_core.train(dataset, gan_core.TrainConfig("runs/photos", kimg=500))
+for progress in training:
     print(progress)
-generator = progress.generator
+generator = training.generator
 generator.save("photos.safetensors")
 images = generator.decode(gan_core.sample_noise(generator, seeds=range(16)))
 """
