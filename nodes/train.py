@@ -239,7 +239,7 @@ def _trained(
             for progress in training:
                 shown.training(training, progress)
             results = training.generator, _loss_map(training, loss), *training.preview()
-    shown.ended(progress, owner.folder)
+    shown.ended(training, progress, owner.folder)
     return results
 
 

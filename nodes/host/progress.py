@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import comfy.model_management
@@ -75,12 +76,13 @@ class NodeProgress:
             self.say("\n".join([said, *([self.progress.figures] if self.progress else [])]))
             raise
 
-    def ended(self, progress: Progress, folder: Path) -> None:
+    def ended(self, training: Training, progress: Progress, folder: Path) -> None:
         """Says how a training ended, and where it is kept. Raises TrainingDiverged for one that went wrong."""
         kept = f"kept in {shown_path(folder)}"
         if progress.failed:
             raise TrainingDiverged(f"{progress.trouble} It is {kept}/generator.safetensors, for Load Generator.")
-        self.say(_lines(progress, kept))
+        # Closing it may have made remarks too.
+        self.say(_lines(replace(progress, remarks=tuple(training.remarks)), kept))
 
     def projecting(self, step: Projecting) -> None:
         """Shows how far a projection is: the images looked for, and below them what was found."""
