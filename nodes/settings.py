@@ -1,6 +1,7 @@
 """GAN / train: what a training may do differently from its preset, for those who want to say so.
 
 The inputs are made from the settings that gan_core declares, each in one place: see gan_core/training/settings.py.
+Their order is part of shared workflows, so a new setting is declared last.
 """
 
 from collections.abc import Mapping
@@ -69,10 +70,10 @@ class GANSettings(io.ComfyNode):
             "has it.",
             search_aliases=["learning rate", "batch size", "hyperparameters", "R1 gamma", "ADA", "objective"],
             inputs=[
-                *(_input(name, each) for name, each in settings_of(AdversarialRecipe).items()),
                 GAN_SETTINGS.Input(
                     "settings", optional=True, tooltip="Other settings that these are added to. Those here win."
                 ),
+                *(_input(name, each) for name, each in settings_of(AdversarialRecipe).items()),
             ],
             outputs=[GAN_SETTINGS.Output(display_name="settings", tooltip="For Train GAN.")],
         )
@@ -94,10 +95,10 @@ class VAESettings(io.ComfyNode):
             "has it.",
             search_aliases=["learning rate", "batch size", "hyperparameters", "beta-VAE", "free bits", "latent size"],
             inputs=[
-                *(_input(name, each) for name, each in settings_of(VariationalRecipe).items()),
                 VAE_SETTINGS.Input(
                     "settings", optional=True, tooltip="Other settings that these are added to. Those here win."
                 ),
+                *(_input(name, each) for name, each in settings_of(VariationalRecipe).items()),
             ],
             outputs=[VAE_SETTINGS.Output(display_name="settings", tooltip="For Train VAE.")],
         )

@@ -30,7 +30,7 @@ NODES = [
     "FindLatentDirections", "ApplyLatentDirection", "LatentDirectionGrid", "SaveLatentDirections",
     "LoadLatentDirections", "ProjectImageToLatent", "VAEToGenerator", "GeneratorToVAE",
     "TrainVAE", "EncodeWithGenerator", "LoadGeneratorFromHub", "PublishGenerator",
-    "MeasureGenerator", "MeasureVAELikelihood",
+    "MeasureGenerator", "MeasureVAELikelihood", "GANSettings", "VAESettings",
 ]  # fmt: skip
 
 

@@ -23,6 +23,7 @@ IDS = OF_THE_MISSION | {
     "FindLatentDirections", "ApplyLatentDirection", "LatentDirectionGrid", "SaveLatentDirections",
     "LoadLatentDirections", "ProjectImageToLatent",
     "MeasureGenerator", "MeasureVAELikelihood", "LoadGeneratorFromHub", "PublishGenerator",
+    "GANSettings", "VAESettings",
 }  # fmt: skip
 """Every id of this pack. A new one is looked up in the node map of ComfyUI-Manager and in a code search first."""
 
@@ -75,7 +76,10 @@ def test_the_comfyui_that_is_here_has_no_such_id() -> None:
 def test_sockets_are_not_those_of_others() -> None:
     text = "".join(path.read_text(encoding="utf-8") for path in SOURCES)
     sockets = set(re.findall(r'io\.Custom\("(\w+)"\)', text))
-    assert sockets == {"GENERATOR", "IMAGE_DATASET", "STYLEGAN3_TRANSFORM", "LATENT_DIRECTIONS", "LOSS_MAP"}
+    assert sockets == {"GENERATOR", "IMAGE_DATASET", "STYLEGAN3_TRANSFORM", "LATENT_DIRECTIONS", "LOSS_MAP"} | {
+        "GAN_SETTINGS",
+        "VAE_SETTINGS",
+    }
     assert sockets & SOCKETS_OF_OTHERS == set()
 
 
