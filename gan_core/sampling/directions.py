@@ -410,7 +410,7 @@ def save(directions: Directions, path: str | Path) -> Path:
     metadata = {
         "format": "pt",
         "gan_core.directions_version": str(FORMAT_VERSION),
-        "gan_core.sampling.directions": json.dumps(facts, ensure_ascii=False),
+        "gan_core.directions": json.dumps(facts, ensure_ascii=False),
         "modelspec.title": f"directions of {directions.generator}",
     }
     tensors = {name: getattr(directions, name) for name in ("vectors", "deviations", "strengths")}
@@ -446,7 +446,7 @@ def load(path: str | Path) -> Directions:
                 f"{FORMAT_VERSION}: update the pack to open it."
             )
         try:
-            facts = json.loads(file.metadata["gan_core.sampling.directions"])
+            facts = json.loads(file.metadata["gan_core.directions"])
             names, layers = tuple(facts["names"]), facts["layers"]
             count, size = file.shapes["vectors"]
             texts = [facts[name] for name in ("space", "method", "generator", "fingerprint")]

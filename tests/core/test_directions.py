@@ -471,7 +471,7 @@ def test_a_damaged_file_of_directions_is_refused(new_generator, tmp_path, damage
     with safe_open(path, "pt") as file:
         metadata = file.metadata()
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    facts = json.loads(metadata["gan_core.sampling.directions"])
+    facts = json.loads(metadata["gan_core.directions"])
     changes = {
         "names": lambda: facts.update(names=["one"]),
         "space": lambda: facts.update(space="q"),
@@ -484,7 +484,7 @@ def test_a_damaged_file_of_directions_is_refused(new_generator, tmp_path, damage
         "not a list": lambda: facts.update(names=3),
     }
     changes[damage]()
-    metadata["gan_core.sampling.directions"] = "{" if damage == "json" else json.dumps(facts)
+    metadata["gan_core.directions"] = "{" if damage == "json" else json.dumps(facts)
     save_file(tensors, path, metadata)
     with pytest.raises(InputError, match=r"x\.safetensors is damaged"):
         of.load(path)
@@ -512,7 +512,7 @@ def test_the_file_says_what_it_is(styled, tmp_path):
     assert metadata["format"] == "pt"
     assert metadata["gan_core.directions_version"] == "1"
     assert metadata["modelspec.title"] == "directions of this stylegan2 generator"
-    assert json.loads(metadata["gan_core.sampling.directions"])["layers"] == [1, 2]
+    assert json.loads(metadata["gan_core.directions"])["layers"] == [1, 2]
 
 
 def test_a_fingerprint_is_of_all_weights_and_of_the_family(new_generator):
