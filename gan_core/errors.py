@@ -1,43 +1,43 @@
-"""What a person is told when something cannot go on: one sentence that says what was wrong, where, and what to do."""
+"""Errors for the user: one sentence each that says what is wrong, where, and what to do."""
 
 import re
 from collections.abc import Sequence
 
 LINE = 120
-"""Characters that are shown at most of a text that somebody else wrote: a name, a path, a title in a file."""
+"""Maximum characters shown of a foreign text: a name, a path, a title in a file."""
 
-LONGEST_SENTENCE = 480
-"""Characters. Ours have up to 350; what is longer repeats what it was given, and is cut in the middle."""
+MAX_SENTENCE = 480
+"""Maximum characters of an error. Ours have up to 350; a longer one repeats its input and is cut in the middle."""
 
-# Line breaks and codes that command a terminal.
+# Line breaks and terminal control codes.
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
-# Signs that nobody sees, some of which turn around how what follows is read, and halves of characters.
+# Invisible characters, some of which reverse the reading direction, and unpaired surrogates.
 _UNSEEN = re.compile(r"[\xad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]")
 _QUOTE = re.compile('"[^"]*"')
-_LONG_WORD = re.compile(rf'[^\s"]{{{LINE + 3},}}')  # a word, and what stands around it
+_LONG_WORD = re.compile(rf'[^\s"]{{{LINE + 3},}}')  # a word with its punctuation
 
 
 def cleaned(text: str) -> str:
-    """A text of a file or a person as it may stand on a screen: line breaks and codes that command a terminal become
-    blanks, signs that nobody sees and halves of characters become U+FFFD."""
+    """Makes a foreign text safe to print: line breaks and control codes become spaces, invisible characters and
+    unpaired surrogates U+FFFD."""
     return _UNSEEN.sub("\ufffd", _CONTROLS.sub(" ", text))
 
 
 def shown(text: object) -> str:
-    """The same, in a line: of a longer one its beginning and its end."""
+    """Cleans a text and shortens it to LINE characters, keeping its beginning and its end."""
     return _cut(cleaned(str(text)), LINE)
 
 
 def sentence(text: str) -> str:
-    """A sentence that names what somebody else wrote: cleaned, and no more than a line of that in it."""
+    """Cleans a sentence that quotes foreign texts, and shortens each quotation or long word to LINE characters."""
     text = _QUOTE.sub(lambda found: f'"{_cut(found[0][1:-1], LINE)}"', cleaned(text))
-    return _cut(_LONG_WORD.sub(lambda found: _cut(found[0], LINE), text), LONGEST_SENTENCE)
+    return _cut(_LONG_WORD.sub(lambda found: _cut(found[0], LINE), text), MAX_SENTENCE)
 
 
-def some(names: Sequence[str], most: int = 8) -> str:
-    """Names for a sentence: the first few, and how many more there are."""
-    listed = ", ".join(_cut(cleaned(name), 60) for name in names[:most])
-    return listed + (f" and {len(names) - most:,} more" if len(names) > most else "")
+def some(names: Sequence[str], limit: int = 8) -> str:
+    """Lists names for a sentence: the first ones up to a limit, and the number of the others."""
+    listed = ", ".join(_cut(cleaned(name), 60) for name in names[:limit])
+    return listed + (f" and {len(names) - limit:,} more" if len(names) > limit else "")
 
 
 def _cut(text: str, limit: int) -> str:
@@ -45,21 +45,21 @@ def _cut(text: str, limit: int) -> str:
 
 
 class InputError(ValueError):
-    """Something a person gave cannot be used: a folder, a file, a setting. The message is a sentence for them."""
+    """An input of the user cannot be used: a folder, a file, a setting. The message is a sentence for the user."""
 
     def __init__(self, message: str):
         super().__init__(sentence(message))
 
 
 class TrainingDiverged(RuntimeError):
-    """A loss or a weight is no longer a usable number. The run's last good checkpoint is untouched."""
+    """A loss or a weight is no longer finite. The last good checkpoint of the run is untouched."""
 
     def __init__(self, message: str):
         super().__init__(sentence(message))
 
 
 class ProcessLost(RuntimeError):
-    """Of several processes that train together, another has ended, so that this one cannot go on."""
+    """Another process of a distributed training has ended, so that this one cannot continue."""
 
     def __init__(self, message: str):
         super().__init__(sentence(message))

@@ -1,8 +1,7 @@
-"""Files and folders that are either whole or not there.
+"""Atomic writing: files and folders that are complete or absent.
 
-Everything is built under a temporary name first: in the folder `.partial` beside where it will stand, in a folder of
-its own that is locked as long as its process lives. What is found there without a lock was left by a process that
-died, and is removed by the next one that writes there.
+Each is built in a temporary folder inside `.partial`, beside its target, and renamed at the end. Its process holds a
+lock there. A temporary folder without a lock was left by a dead process; the next one that writes there removes it.
 """
 
 import errno
@@ -19,26 +18,27 @@ from .errors import InputError
 from .locks import acquire
 
 PARTIAL = ".partial"
-"""The folder of what is not whole yet. It goes with the last that lies in it."""
+"""Name of the folder of incomplete files. It is removed when it is empty."""
 
 PATIENCE = 3.0
-"""Seconds for which a file is waited for that another program holds open: Windows neither replaces nor removes it."""
+"""Seconds to wait for a file that another program holds open: Windows neither replaces nor removes it."""
 
 _DAY = 86400.0
 _CONTENT = f"new{PARTIAL}"
 
 _OLDER_LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.partial")
-"""What versions before this left behind, which locked nothing."""
+"""Leftovers of earlier versions, which did not lock."""
 
 _looked_for_older: set[Path] = set()
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Gives a temporary name to write to. When the block ends well the file is synced and takes `path`'s name in one
-    step; otherwise it is removed and whatever stood at `path` still stands there. A link is followed.
+    """Yields a temporary path to write to, and replaces `path` by it in one step when the block succeeds.
 
-    Raises InputError where the folder cannot be written, the disk is full, or another program keeps what stands there
+    If the block fails, the temporary file is removed and `path` is unchanged. A link is followed.
+
+    Raises InputError if the folder cannot be written, the disk is full, or another program holds the file at `path`
     open for longer than PATIENCE.
     """
     with _said_of(path):
@@ -56,8 +56,10 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def temporary_folder(parent: Path) -> Iterator[Path]:
-    """An empty folder on the disk of `parent`, which is made where there is none. It is removed after the block; if
-    this process dies in it, by the next process that asks for one there. Raises OSError where there can be none.
+    """Yields an empty folder on the disk of `parent`, which is created if it is missing.
+
+    The folder is removed after the block, or by the next caller if this process dies. Raises OSError if it cannot be
+    created.
     """
     clean(parent)
     lock = None
@@ -71,7 +73,7 @@ def temporary_folder(parent: Path) -> Iterator[Path]:
         except PermissionError:
             if os.name != "nt":
                 raise
-            time.sleep(0.01)  # what Windows removes stays for a moment, and nobody may touch it
+            time.sleep(0.01)  # Windows keeps a removed folder for a moment, inaccessible
             continue
         if lock is not None:
             break
@@ -88,7 +90,7 @@ def temporary_folder(parent: Path) -> Iterator[Path]:
 
 
 def clean(parent: Path) -> None:
-    """Removes what processes that died have left half built in a folder; never what a living one is building."""
+    """Removes incomplete files that dead processes left in a folder; never those of a living process."""
     _clean_older(parent)
     try:
         left = list((parent / PARTIAL).iterdir())
@@ -108,7 +110,7 @@ def clean(parent: Path) -> None:
 
 
 def _clean_older(parent: Path) -> None:
-    if parent in _looked_for_older:  # a folder of many pictures is read once, not for each
+    if parent in _looked_for_older:  # a folder with many files is scanned once, not for each file
         return
     _looked_for_older.add(parent)
     with suppress(OSError):
@@ -118,8 +120,9 @@ def _clean_older(parent: Path) -> None:
 
 
 def remove(path: Path) -> bool:
-    """Removes a file or a folder and all in it; a link, and not what it leads to. Returns whether it is gone: it may
-    stay where another program keeps it open, as Windows removes no such file.
+    """Removes a file, a link (not its target), or a folder with its content. Returns whether it is gone.
+
+    It may remain if another program holds it open: Windows does not remove such a file.
     """
 
     def remove_now() -> None:
@@ -137,8 +140,9 @@ def remove(path: Path) -> bool:
 
 
 def patiently(act: Callable[[], None]) -> None:
-    """Does what Windows refuses while another program has a file open: a spreadsheet, a virus scanner, an indexer.
-    Most let it go within moments, so it is tried again for PATIENCE seconds.
+    """Retries an action for PATIENCE seconds while another program holds the file open.
+
+    Windows refuses it during that time. Most programs (a spreadsheet, a virus scanner, an indexer) soon let go.
     """
     deadline, delay = time.monotonic() + PATIENCE, 0.02
     while True:
@@ -160,7 +164,7 @@ def _said_of(path: Path) -> Iterator[None]:
 
 
 def _followed(path: Path) -> Path:
-    """Where a link leads, so that the link stays. Raises IsADirectoryError for a folder, before it is written."""
+    """The target of a link, so that the link stays. Raises IsADirectoryError for a folder."""
     target = Path(os.path.realpath(path)) if path.is_symlink() else path
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
@@ -173,7 +177,7 @@ def _sync(file: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """So that a new name outlives a power cut, where the system can do that."""
+    """Makes a new name survive a power cut, if the system can."""
     with suppress(OSError):  # Windows cannot
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -1,7 +1,7 @@
-"""What lies in the folders that a person keeps files in, and which file a name means.
+"""Files in a user's folders: which exist, and which file a name refers to.
 
-There is one rule for links: a link that somebody placed inside such a folder is theirs, and is followed, wherever it
-leads. A name follows what is inside alone: it is relative and goes up nowhere.
+There is one rule for links: a link inside such a folder was placed by its owner and is followed, wherever it leads. A
+name is relative and never leads out of its folder.
 """
 
 import os
@@ -9,15 +9,15 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
-MOST_VISITS = 8
-"""So often is a folder looked into that several links lead to: each may be meant, but links to links to links are
-endless."""
+MAX_VISITS = 8
+"""Maximum visits to a folder that several links lead to. Each link may be intended, but nested links can multiply
+without end."""
 
 
 def files_in(root: str | Path, endings: Collection[str]) -> list[str]:
-    """Files with one of these endings in a folder and the folders in it: names relative to it, with forward slashes.
+    """Names of the files with one of these extensions in a folder and its sub-folders, sorted.
 
-    Hidden ones are left out, and so are links that lead to a folder around them.
+    Names are relative to the folder, with forward slashes. Hidden files and links to an enclosing folder are left out.
     """
     return sorted(
         name
@@ -27,7 +27,7 @@ def files_in(root: str | Path, endings: Collection[str]) -> list[str]:
 
 
 def folders_in(root: str | Path, depth: int) -> list[str]:
-    """The like of folders, so many levels deep, a folder before those in it."""
+    """Names of the sub-folders of a folder down to a depth, each before its own sub-folders."""
     return sorted(
         (name for name, path, is_folder in _inside(root, depth) if is_folder and os.access(path, os.R_OK | os.X_OK)),
         key=lambda name: name.split("/"),
@@ -35,7 +35,7 @@ def folders_in(root: str | Path, depth: int) -> list[str]:
 
 
 def within(root: str | Path, name: str) -> Path | None:
-    """Where a name lies in a folder; None for one that leads out of it. Says nothing on whether it is there."""
+    """Path of a name inside a folder; None if the name leads out of it. The file need not exist."""
     relative = Path(name)
     if not relative.parts or relative.anchor or ".." in relative.parts or "\0" in name:
         return None
@@ -43,27 +43,27 @@ def within(root: str | Path, name: str) -> Path | None:
 
 
 def real_folder(entry: os.DirEntry[str], above: Sequence[str]) -> str:
-    """The folder that an entry is, or leads to. above: the real folders that lead to it, the last of which it is in."""
-    # Windows has links of a kind of its own for folders, which are no symbolic links.
+    """Real path of a folder or a link to a folder. above: the real folders that lead to it, its parent last."""
+    # Windows has junctions, which are not symbolic links.
     linked = entry.is_symlink() or os.name == "nt"
     return os.path.realpath(entry.path) if linked else os.path.join(above[-1], entry.name)
 
 
 def leads_back(real: str, above: Sequence[str]) -> bool:
-    """Whether a real folder is around one of those that lead to it, or is one of them: a circle."""
+    """Whether a real folder contains or equals one of the folders that lead to it: a circle."""
     return any(step == real or step.startswith(real.rstrip(os.sep) + os.sep) for step in above)
 
 
 def _inside(root: str | Path, depth: int | None = None) -> Iterator[tuple[str, str, bool]]:
-    """Names, paths, and whether it is a folder."""
+    """Yields name, path and whether it is a folder, for all entries."""
     visits: Counter[str] = Counter()
-    # A folder to look into, its name, and the real folders that lead to it.
+    # Folders still to visit: path, name, and the real folders that lead there.
     waiting: list[tuple[str, str, tuple[str, ...]]] = [(str(root), "", (os.path.realpath(root),))]
     while waiting:
         folder, place, above = waiting.pop()
         try:
             entries = list(os.scandir(folder))
-        except OSError:  # it may not be read, or has gone
+        except OSError:  # it is not readable, or has been removed
             continue
         for entry in entries:
             if entry.name.startswith("."):
@@ -74,7 +74,7 @@ def _inside(root: str | Path, depth: int | None = None) -> Iterator[tuple[str, s
                 continue
             real = real_folder(entry, above)
             visits[real] += 1
-            if visits[real] > MOST_VISITS or leads_back(real, above):
+            if visits[real] > MAX_VISITS or leads_back(real, above):
                 continue
             yield name, entry.path, True
             if depth is None or name.count("/") + 1 < depth:

@@ -1,4 +1,4 @@
-"""Charts of a run as PNG files. They need matplotlib, which ComfyUI does not have."""
+"""Charts of a training run as PNG files. They need matplotlib, which ComfyUI does not have."""
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -8,12 +8,15 @@ from ..files import replacing
 from ..training.history import Charts, Record
 
 Lines = Mapping[str, Sequence[tuple[float, float]]]
-"""What each line is called, and its points."""
+"""Points (x, y) of each line, by the label of the line."""
 
 
 def loss_chart(history: Sequence[Record], panels: Charts, path: Path, title: str) -> None:
-    """Draws values over the images shown, as a PNG file: the panels of which some value was measured, at least the
-    first. Raises InputError where it cannot be written."""
+    """Draws the values of a run over the images shown, as a PNG file.
+
+    A panel is drawn if one of its values was measured; the first one always. Raises InputError if the file cannot be
+    written.
+    """
     measured = {name for record in history for name in record.values}
     panels = {axis: lines for i, (axis, lines) in enumerate(panels.items()) if not i or measured & lines.keys()}
     lines = {
@@ -31,9 +34,10 @@ def line_chart(
 ) -> None:
     """Draws lines in panels one below the other, as a PNG file.
 
-    panels: what is measured upwards in each, and its lines; those without points are left out. across: what is
-    measured to the right, in all. by_factors: the panels with a logarithmic axis, on which 0 and less are not drawn.
-    Raises InputError where it cannot be written, or matplotlib is missing.
+    panels: the lines of each panel, by the label of its vertical axis; lines without points are left out. across: label
+    of the common horizontal axis. by_factors: panels with a logarithmic axis, which omits values of 0 or less.
+
+    Raises InputError if the file cannot be written, or matplotlib is missing.
     """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -46,7 +50,7 @@ def line_chart(
     figure = Figure(figsize=(9, 3 * len(panels)), layout="constrained")
     FigureCanvasAgg(figure)
     charts = figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0]
-    charts[0].set_title(title, parse_math=False)  # a dollar in a name is no formula
+    charts[0].set_title(title, parse_math=False)  # a dollar in a name does not start a formula
     charts[-1].set(xlabel=across)
     for chart, (axis, lines) in zip(charts, panels.items(), strict=True):
         chart.set(ylabel=axis, yscale="log" if axis in by_factors else "linear")

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, some
-from ..folders import MOST_VISITS, leads_back, real_folder
+from ..folders import MAX_VISITS, leads_back, real_folder
 from ..media import image_files
 from ..media.image_files import Source
 
@@ -242,7 +242,7 @@ class _Found:
                 self.runs.append(where)
             elif leads_back(real, above):
                 self.circles.append(where)
-            elif self.visits[real] <= MOST_VISITS:
+            elif self.visits[real] <= MAX_VISITS:
                 waiting.append((entry.path, where, (*above, real)))
 
     def _file(self, entry: os.DirEntry[str], where: str) -> None:

@@ -42,7 +42,7 @@ from gan_core.examples import FOLDER as EXAMPLES
         ({"run_name": "x" * 300}, "cannot be the name of a run"),
         ({"run_name": "x" * 100_000}, "cannot be the name of a run"),
         ({"run_name": "\ud800"}, "cannot be the name of a run"),
-        ({"run_name": "COM1"}, "this one is what Windows calls a device"),
+        ({"run_name": "COM1"}, "this one is the name of a device on Windows"),
         ({"seed": -1}, "Value -1 smaller than min of 0: seed"),
         ({"seed": 2**32}, "Value 4294967296 bigger than max of 4294967295: seed"),
         ({"batch_size": 1_000_000}, "bigger than max of 4096: batch_size"),

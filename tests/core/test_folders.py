@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gan_core.folders import MOST_VISITS, files_in, folders_in, within
+from gan_core.folders import MAX_VISITS, files_in, folders_in, within
 
 ENDINGS = (".safetensors",)
 
@@ -124,7 +124,7 @@ class TestLinks:
         root = tmp_path / "gan"
         root.mkdir()
         (root / "in").symlink_to(tmp_path / "0")
-        assert 1 <= len(files_in(root, ENDINGS)) <= MOST_VISITS
+        assert 1 <= len(files_in(root, ENDINGS)) <= MAX_VISITS
 
     def test_links_to_nowhere_are_not_listed(self, tmp_path: Path) -> None:
         (tmp_path / "x.safetensors").symlink_to(tmp_path / "nowhere")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gan_core import InputError, TrainingDiverged
-from gan_core.errors import LINE, LONGEST_SENTENCE, ProcessLost, cleaned, shown
+from gan_core.errors import LINE, MAX_SENTENCE, ProcessLost, cleaned, shown
 from gan_core.names import bad_name, called, place
 
 # Text with much of what does harm on a screen.
@@ -40,7 +40,7 @@ def test_what_stands_between_two_names_is_said_whole():
 @pytest.mark.parametrize("text", ['There is no folder "{}" here.', "There is no folder {} here.", "{}"])
 def test_a_sentence_repeats_no_endless_name(name, text):
     message = str(InputError(text.format(name)))
-    assert len(message) <= LONGEST_SENTENCE
+    assert len(message) <= MAX_SENTENCE
     message = str(InputError(text.format(shown(name))))
     assert len(message) <= len(text) + LINE
     if text != "{}":

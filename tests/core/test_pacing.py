@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from gan_core.pacing import LONGEST_WAIT, PREVIEW_SECONDS, PREVIEW_SHARE, TEXT_SECONDS, Pace, preview_interval
+from gan_core.pacing import MAX_WAIT, PREVIEW_SECONDS, PREVIEW_SHARE, TEXT_SECONDS, Pace, preview_interval
 
 
 def watched(step: float, preview: float, until: float = 90.0) -> tuple[list[float], list[float]]:
@@ -44,7 +44,7 @@ def test_a_text_never_waits_for_pictures(preview: float) -> None:
 @pytest.mark.parametrize("preview", [0.0, 0.06, 0.3, 1.0, 2.3, 2.5])
 def test_pictures_are_five_seconds_apart_at_most(preview: float) -> None:
     _, previews = watched(0.1, preview)
-    assert longest_gap(previews) <= LONGEST_WAIT + 0.1 + 1e-6
+    assert longest_gap(previews) <= MAX_WAIT + 0.1 + 1e-6
 
 
 @pytest.mark.parametrize("preview", [2.6, 8.0, 30.0])
@@ -56,7 +56,7 @@ def test_pictures_never_take_more_than_half_of_the_time(preview: float) -> None:
 def test_cheap_pictures_come_every_two_seconds_and_dearer_ones_take_their_share() -> None:
     assert preview_interval(0.0) == preview_interval(PREVIEW_SECONDS * PREVIEW_SHARE) == PREVIEW_SECONDS
     assert preview_interval(0.1) == pytest.approx(0.1 / PREVIEW_SHARE)
-    assert preview_interval(LONGEST_WAIT * PREVIEW_SHARE) == LONGEST_WAIT == preview_interval(LONGEST_WAIT / 2)
+    assert preview_interval(MAX_WAIT * PREVIEW_SHARE) == MAX_WAIT == preview_interval(MAX_WAIT / 2)
 
 
 def test_the_first_moment_shows_both() -> None:

@@ -13,7 +13,7 @@ from torch.autograd import gradcheck
 from gan_core.losses.reconstruction import (
     LIKELIHOODS,
     LOSSES,
-    SMALLEST_SCALE,
+    MIN_SCALE,
     active_units,
     adaptive_weight,
     bernoulli,
@@ -123,7 +123,7 @@ def test_perfect_images_cost_what_half_a_grey_level_of_noise_would():
 
 @pytest.mark.parametrize("loss", [gaussian, laplace, multiscale])
 def test_below_the_smallest_scale_an_error_still_has_a_gradient(loss):
-    output = torch.full((2, 1, 4, 4), SMALLEST_SCALE / 10, requires_grad=True)
+    output = torch.full((2, 1, 4, 4), MIN_SCALE / 10, requires_grad=True)
     loss(output, torch.zeros(2, 1, 4, 4)).backward()
     assert (output.grad > 0).all()
 
