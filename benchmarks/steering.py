@@ -36,14 +36,14 @@ def _generator(side: int, base: int, largest: int):  # type: ignore[no-untyped-d
 
 def _walk(rounds: int) -> Figures:
     import gan_core
-    from gan_core.generator import MOST_DECODED_AT_ONCE, PIXELS_DECODED_AT_ONCE
+    from gan_core.generator import MAX_DECODED_AT_ONCE, PIXELS_DECODED_AT_ONCE
     from gan_core.sampling.walks import walk
 
     generator = _generator(256, 2048, 64)
     seeds = range(SEEDS)
     frames = walk(generator, gan_core.sample_noise(generator, seeds), FRAMES)
     styles = frames.samples.squeeze(3).transpose(1, 2)
-    at_once = min(MOST_DECODED_AT_ONCE, PIXELS_DECODED_AT_ONCE // math.prod(generator.size))
+    at_once = min(MAX_DECODED_AT_ONCE, PIXELS_DECODED_AT_ONCE // math.prod(generator.size))
 
     def walked() -> None:
         generator.decode(walk(generator, gan_core.sample_noise(generator, seeds), FRAMES))

@@ -1,4 +1,4 @@
-"""Points in latent space: how they are drawn, and what they are made of."""
+"""Latents: points in the latent space of a generator, how they are sampled and mapped."""
 
 from __future__ import annotations
 
@@ -20,14 +20,13 @@ if TYPE_CHECKING:
     from .generator import Generator
 
 LAST_SEED = 2**32 - 1
-"""The greatest seed: where numpy's RandomState ends."""
+"""Largest seed, that of numpy's RandomState."""
 
-MOST_SAMPLES = 100_000
-"""Pictures that are asked for at once, at most: beyond it a range of seeds is more likely a slip than a wish."""
-
+MAX_SAMPLES = 100_000
+"""Maximum number of images in one request; a longer range of seeds is most likely a typing error."""
 
 PRIORS = ("normal", "mixture")
-"""What the latents of a VAE can be drawn from."""
+"""Distributions from which the latents of a VAE can be sampled."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +36,10 @@ class Latent:
     samples: Tensor
     """[B, C, H, W], float32. A vector z of size n is [B, n, 1, 1]."""
     space: str = "z"
-    """Which space the points lie in: "z", the noise that the generator was trained on; for a style-based generator also
-    "w", the same style for all its layers, and "w+", a style for each. In both, samples are [B, w_dim, num_ws, 1]."""
+    """Latent space of the points: "z", the input noise; for a style-based generator also "w", one style for all layers,
+    and "w+", a style for each layer. In both, samples are [B, w_dim, num_ws, 1]."""
     labels: Tensor | None = None
-    """For a generator with classes, those of the images in z: [B], int64, or weights of the classes [B, classes]."""
+    """Class labels of points in z, for a generator with classes: int64 [B], or class weights [B, classes]."""
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -58,43 +57,40 @@ def sample_noise(
     cutoff: int | None = None,
     prior: str | None = None,
 ) -> Latent:
-    """Draws one latent for each seed.
+    """Samples one latent for each seed.
 
     Image i depends on seed i alone: z is `numpy.random.RandomState(seed).randn(n)`, a stream that numpy has frozen
-    (NEP 19), so that a seed means one picture on every machine, in every version and in a batch of any size.
+    (NEP 19). The same seed therefore gives the same latent on every machine, in every version and in any batch.
 
     seeds: whole numbers from 0 to 2^32 - 1.
-    truncation: psi. Draws towards the average picture: below 1 trades variety for typicality. It scales z, or in a
-    style-based generator draws w towards its mean (Karras et al. 2019, app. B).
-    labels: for a generator with classes, one label for all images or one for each, by number or, as a text, by name
-    (see find_class), or weights of the classes as a float tensor [classes] or [B, classes]; None draws them, by the
-    seeds too.
-    space: "z", or "w" for a style-based generator. None is z, unless a truncation needs w.
-    cutoff: how many of the first styles are truncated; None for all. Others than all make a latent in w+.
-    prior: of a VAE, what is drawn from: "normal", the distribution that z was drawn towards in training, or "mixture",
-    where the images it learned from really lie. None is the mixture where the file has one.
+    truncation: psi. Below 1 it trades diversity for fidelity. It scales z; in a style-based generator it moves w
+    towards its mean (Karras et al. 2019, app. B).
+    labels: for a generator with classes: one label for all images or one for each, as a number or a name (see
+    find_class), or class weights as a float tensor [classes] or [B, classes]. None samples them from the seeds.
+    space: "z", or "w" for a style-based generator. None means z, unless a truncation needs w.
+    cutoff: number of the first styles that are truncated; None for all. Fewer than all give a latent in w+.
+    prior: distribution of a VAE's latents: "normal", the prior of training, or "mixture", a Gaussian mixture fitted to
+    the posteriors of the training images. None means the mixture if the file has one.
 
-    Raises InputError for seeds or labels out of range, for a truncation that is no finite number, for labels that do
-    not fit the seeds, and for a space, a cutoff or a prior that the generator does not have.
+    Raises InputError for seeds or labels out of range, for a truncation that is not finite, for labels that do not fit
+    the seeds, and for a space, a cutoff or a prior that the generator does not have.
     """
     seeds = list(seeds)
     if not seeds:
-        raise InputError("No seeds were given: one picture is drawn for each.")
+        raise InputError("No seeds were given: give one for each image.")
     check_truncation(generator, truncation, cutoff)
     if space not in (None, "z", "w"):
-        raise InputError(f'Noise is drawn in the space z or w, not "{space}".')
+        raise InputError(f'space must be z or w (got "{space}").')
     styled = generator.style_shape is not None
     if space == "z" and styled and truncation != 1:
-        raise InputError(
-            f"{generator.title} is style-based, and truncation belongs to its space w: choose w, or a truncation of 1."
-        )
+        raise InputError(f"{generator.title} is style-based and truncates in w: set space to w, or truncation to 1.")
     bad = next((seed for seed in seeds if not 0 <= seed <= LAST_SEED), None)
     if bad is not None:
-        raise InputError(f"Seed {bad} is out of range: seeds are whole numbers from 0 to {LAST_SEED}.")
+        raise InputError(f"seed must be a whole number from 0 to {LAST_SEED} (got {bad}).")
 
     streams = [np.random.RandomState(seed) for seed in seeds]
     z = np.stack([stream.randn(generator.config.latent_size) for stream in streams]).astype(np.float32)
-    # The labels' draw follows that of z in the same stream, and so never changes z.
+    # Labels are drawn after z from the same stream, so that they never change z.
     drawn = [int(stream.randint(generator.classes)) for stream in streams] if generator.classes else None
     samples = torch.from_numpy(z) * (1 if styled else truncation)
     mixture = _mixture(generator, prior)
@@ -111,12 +107,12 @@ def sample_noise(
 
 
 def _mixture(generator: Generator, prior: str | None) -> GaussianMixture | None:
-    """The mixture that latents are drawn from, if it is one."""
+    """Mixture from which latents are sampled; None for the normal prior."""
     if prior not in (None, *PRIORS):
-        raise InputError(f'Latents are drawn from the prior {" or ".join(PRIORS)}, not "{prior}".')
+        raise InputError(f'prior must be {" or ".join(PRIORS)} (got "{prior}").')
     if prior == "mixture" and generator.mixture is None:
         raise InputError(
-            f"{generator.title} has no mixture to draw from, only VAEs that were trained here have: choose normal."
+            f"{generator.title} has no mixture prior: set prior to normal. Only VAEs trained here have a mixture."
         )
     return None if prior == "normal" else generator.mixture
 
@@ -127,25 +123,25 @@ def parse_seeds(text: str) -> list[int]:
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
         if not (first.isascii() and first.isdigit()) or (dash and not (last.isascii() and last.isdigit())):
-            raise InputError(f'Seeds are written like 0-127 or 3,8,20-30, not "{text}".')
-        # Longer numbers are too large whatever they are, and int() refuses those of thousands of digits.
+            raise InputError(f'Seeds are written like 0-127 or 3,8,20-30 (got "{text}").')
+        # Longer numbers are out of range anyway, and int() rejects thousands of digits.
         span = range(int(first[:20]), int((last or first)[:20]) + 1)
         if not span or span[-1] > LAST_SEED:
-            raise InputError(f'"{part.strip()}" is no range of seeds: they run upwards, from 0 to at most {LAST_SEED}.')
-        if len(seeds) + len(span) > MOST_SAMPLES:
-            raise InputError(f"At most {MOST_SAMPLES:,} pictures are made at a time; {text} are more.")
+            raise InputError(f'"{part.strip()}" is not a range of seeds: it must ascend, within 0 to {LAST_SEED}.')
+        if len(seeds) + len(span) > MAX_SAMPLES:
+            raise InputError(f"{text} are too many seeds: at most {MAX_SAMPLES:,} images are generated at a time.")
         seeds.extend(span)
     return seeds
 
 
 def find_class(generator: Generator, label: str) -> int:
-    """The number of a class, by what it is called.
+    """Number of a class, from its name or its number.
 
-    A name counts for more than a number: "10" is the class of that name, wherever it stands. By its number, from 0, a
-    class can be asked for only where none is called by a number. Raises InputError where there is no such class.
+    A name has priority over a number: "10" is the class of that name, at any position. A number, from 0, is accepted
+    only if no class has a number as its name. Raises InputError if there is no such class.
     """
     if not generator.classes:
-        raise InputError(f"{generator.title} was trained without classes: it takes no label.")
+        raise InputError(f"{generator.title} was trained without classes and takes no label.")
     names = [_comparable(name) for name in generator.class_names]
     wanted = _comparable(label)
     if wanted in names:
@@ -155,11 +151,11 @@ def find_class(generator: Generator, label: str) -> int:
         return alike[0]
     if re.fullmatch(r"[0-9]{1,9}", wanted) and not any(re.fullmatch(r"[0-9]+", name) for name in names):
         return _in_range(generator, int(wanted))
-    raise InputError(f"{generator.title} has {generator.classes_in_words}, and no class {_quoted(label)}.")
+    raise InputError(f"{generator.title} has {generator.classes_in_words}, but no class {_quoted(label)}.")
 
 
 def _comparable(name: str) -> str:
-    # The same letter may be written as one sign or as two: by a Mac's file names, for one.
+    # A letter with an accent is one code point or two, for example in file names of macOS.
     return unicodedata.normalize("NFC", name.strip())
 
 
@@ -169,18 +165,18 @@ def _quoted(label: str) -> str:
 
 def _in_range(generator: Generator, label: int) -> int:
     if not 0 <= label < generator.classes:
-        raise InputError(f"{generator.title} has {generator.classes_in_words}, and no class {label}.")
+        raise InputError(f"{generator.title} has {generator.classes_in_words}, but no class {label}.")
     return label
 
 
 def parse_class_weights(generator: Generator, text: str) -> Tensor:
-    """ "cat:0.7, dog:0.3", by names as find_class takes them, "cat", or a number for every class -> [classes], float32.
+    """Parses class weights, to float32 [classes]: "cat:0.7, dog:0.3", "cat", or one number for each class.
 
-    Raises InputError for anything else.
+    Names as in find_class. Raises InputError for anything else.
     """
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not generator.classes:
-        raise InputError(f"{generator.title} was trained without classes: it takes no weights of classes.")
+        raise InputError(f"{generator.title} was trained without classes and takes no class weights.")
     if _comparable(text) in map(_comparable, generator.class_names):
         return torch.eye(generator.classes)[find_class(generator, text)]
     try:
@@ -199,19 +195,19 @@ def parse_class_weights(generator: Generator, text: str) -> Tensor:
         reason = ""
     first, last = generator.class_names[0], generator.class_names[-1]
     raise InputError(
-        f'"{text[:100]}" does not weigh the classes of {generator.title}: write pairs such as {first}:0.7, {last}:0.3, '
-        f"each class once, or {generator.classes} numbers with commas between.{reason}"
+        f'"{text[:100]}" are not class weights of {generator.title}: write pairs such as {first}:0.7, {last}:0.3, '
+        f"each class once, or {generator.classes} numbers separated by commas.{reason}"
     )
 
 
 def to_styles(generator: Generator, latent: Latent, truncation: float = 1.0, cutoff: int | None = None) -> Latent:
-    """The latents of a style-based generator in w, drawn towards the mean style.
+    """Maps latents of a style-based generator to w and truncates them towards the mean style.
 
-    latent: in z, w or w+. truncation: psi, w becomes mean + psi (w - mean). cutoff: how many of the first styles, the
-    coarse ones, are drawn; None for all. Returns a latent in w, or in w+ where its styles differ.
+    latent: in z, w or w+. truncation: psi; w becomes mean + psi (w - mean). cutoff: number of the first (coarse) styles
+    that are truncated; None for all. Returns a latent in w, or in w+ if its styles differ between layers.
 
-    Raises InputError for a generator that has no styles, for latents that are not its own, for a truncation that is no
-    finite number and for a cutoff beyond the number of styles.
+    Raises InputError for a generator that is not style-based, for latents of another generator, for a truncation that
+    is not finite and for a cutoff beyond the number of styles.
     """
     check_truncation(generator, truncation, cutoff)
     if latent.space == "z":
@@ -225,25 +221,26 @@ def to_styles(generator: Generator, latent: Latent, truncation: float = 1.0, cut
 
 
 def to_space(generator: Generator, latent: Latent, space: str | None = None) -> Latent:
-    """The latents where they are to be steered: "z" or "w"; None for w in a style-based generator, z in others.
+    """Brings latents to the space in which they are edited: "z" or "w"; None for w if style-based, else z.
 
-    What is in w+ already stays there. Raises InputError where there is no way into that space, and for latents that
-    are not the generator's.
+    Latents in w+ stay in w+. Raises InputError if they cannot be mapped to that space, and for latents of another
+    generator.
     """
     if space not in (None, "z", "w"):
-        raise InputError(f'Latents are steered in the space z or w, not "{space}".')
+        raise InputError(f'space must be z or w (got "{space}").')
     generator.check(latent)
     if (space or ("w" if generator.style_shape else "z")) == "w":
         return to_styles(generator, latent)
     if latent.space != "z":
-        raise InputError(f"This latent is in {latent.space}, from where no way leads back to z: choose w.")
+        raise InputError(f"This latent is in {latent.space} and cannot be mapped back to z: set space to w.")
     return latent
 
 
 def noise_maps(sizes: Sequence[tuple[int, int]], seeds: Sequence[int]) -> list[Tensor]:
-    """Noise for the layers of a style-based generator: for each height and width maps [N, 1, h, w] of normal numbers.
+    """Noise maps for the layers of a style-based generator: [N, 1, h, w] of standard normal noise for each size.
 
-    Those of an image depend on its seed alone. Without seeds, maps of zero that broadcast to any number of images.
+    sizes: height and width of each map. seeds: one for each image; its maps depend on that seed alone. Without seeds
+    the maps are zeros that broadcast to any number of images.
     """
     if not seeds:
         return [torch.zeros(1, 1, 1, 1) for _ in sizes]
@@ -253,24 +250,27 @@ def noise_maps(sizes: Sequence[tuple[int, int]], seeds: Sequence[int]) -> list[T
 
 
 def check_truncation(generator: Generator, truncation: float, cutoff: int | None) -> None:
-    """Raises InputError for a truncation that is no finite number, and a cutoff that the generator does not have."""
+    """Raises InputError for a truncation that is not finite, and a cutoff that the generator does not have."""
     if not math.isfinite(truncation):
-        raise InputError(f"The truncation psi is an ordinary number, mostly from 0 to 1, not {truncation}.")
+        raise InputError(f"truncation must be a finite number, usually from 0 to 1 (got {truncation}).")
     if cutoff is None:
         return
     if generator.style_shape is None:
         raise InputError(
-            f"{generator.title} is a {generator.architecture.name} generator: it has no styles, and so no cutoff."
+            f"{generator.title} is a {generator.architecture.name} generator without styles: leave cutoff out."
         )
     if not 0 <= cutoff <= generator.style_shape[1]:
-        raise InputError(f"{generator.title} has {generator.style_shape[1]} styles; a cutoff after {cutoff} is none.")
+        raise InputError(
+            f"{generator.title} has {generator.style_shape[1]} styles: cutoff must be 0 to "
+            f"{generator.style_shape[1]} (got {cutoff})."
+        )
 
 
 def _labels(generator: Generator, count: int, labels: int | str | Sequence[int | str] | Tensor | None) -> Tensor | None:
     if labels is None:
         return None
     if not generator.classes:
-        raise InputError(f"{generator.title} was trained without classes: it takes no label.")
+        raise InputError(f"{generator.title} was trained without classes and takes no label.")
     if isinstance(labels, Tensor) and labels.is_floating_point():
         return _class_weights(generator, count, labels)
     given = [labels] * count if isinstance(labels, (int, str)) else list(labels)
@@ -283,7 +283,7 @@ def _labels(generator: Generator, count: int, labels: int | str | Sequence[int |
 def _class_weights(generator: Generator, count: int, given: Tensor) -> Tensor:
     if given.shape not in ((generator.classes,), (count, generator.classes)) or not bool(given.isfinite().all()):
         raise InputError(
-            f"{generator.title} has {generator.classes} classes: give a finite weight for each of them, for all images "
+            f"{generator.title} has {generator.classes} classes: give one finite weight for each class, for all images "
             f"or for each of the {count}."
         )
     return given.float().expand(count, -1)

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from ..gan_core import Generator, InputError, Latent
 from ..gan_core.architectures.architecture import padded
-from ..gan_core.sampling.encoding import pictures_for
+from ..gan_core.sampling.encoding import images_for
 from .host import device
 from .host.progress import decoded
 from .types import from_comfy, to_image
@@ -102,7 +102,7 @@ class GeneratorAsVAE:
         return _shown(images)
 
     def encode(self, pixels: Tensor) -> Tensor:
-        pictures = pictures_for(self.generator, pixels)
+        pictures = images_for(self.generator, pixels)
         with device.on_device(self.generator, self.memory_used_encode(pictures.shape)):
             try:
                 return device.to_intermediate(self.generator.encode(pictures).samples)
@@ -125,7 +125,7 @@ class GeneratorAsVAE:
             return self.encode(pixels)
         place = self.downscale_ratio
         sides = max(FEWEST_PLACES, tile_x // place), max(FEWEST_PLACES, tile_y // place)
-        pictures = padded(pictures_for(self.generator, pixels), place)
+        pictures = padded(images_for(self.generator, pixels), place)
         tile = (1, self.output_channels, *(place * side for side in sides))
         with device.on_device(self.generator, self.memory_used_encode(tile)):
             samples = device.in_tiles(

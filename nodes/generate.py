@@ -7,7 +7,7 @@ from ..gan_core import Generator, InputError, sample_noise
 from ..gan_core.generator import NOISES
 from ..gan_core.latents import LAST_SEED, PRIORS
 from ..gan_core.media.image_files import FITS
-from ..gan_core.sampling.encoding import pictures_for
+from ..gan_core.sampling.encoding import images_for
 from .as_vae import GeneratorAsVAE
 from .host import device
 from .host.errors import says_errors
@@ -176,7 +176,7 @@ class EncodeWithGenerator(io.ComfyNode):
         if not isinstance(generator, Generator):
             return io.NodeOutput({"samples": generator.encode(images)})
         with device.on_device(generator):
-            latent = generator.encode(pictures_for(generator, images, fit))
+            latent = generator.encode(images_for(generator, images, fit))
         return io.NodeOutput(to_comfy(latent))
 
 

@@ -7,7 +7,7 @@ from comfy_api.latest import io
 from ..gan_core import Generator, InputError
 from ..gan_core.latents import LAST_SEED
 from ..gan_core.media.image_files import FITS
-from ..gan_core.sampling.encoding import pictures_for
+from ..gan_core.sampling.encoding import images_for
 from ..gan_core.sampling.projection import MOST_CANDIDATES, MOST_STEPS, ProjectionConfig, projecting
 from .host import device
 from .host.errors import says_errors
@@ -127,7 +127,7 @@ class ProjectImageToLatent(io.ComfyNode):
         shown = NodeProgress(cls.hidden.unique_id)
         shown.say(f"looking for a start among {candidates:,} random latents")
         with device.training():
-            targets = pictures_for(generator, images, fit)
+            targets = images_for(generator, images, fit)
             with closing(projecting(generator, targets, config, device.current())) as search:
                 for step in search:
                     shown.projecting(step)
@@ -148,7 +148,7 @@ def _encoded(generator, images, fit: str, tuning_steps: int) -> io.NodeOutput | 
             "preset finetune_decoder: set tuning_steps to 0."
         )
     with device.on_device(generator):
-        latent = generator.encode(pictures_for(generator, images, fit))
+        latent = generator.encode(images_for(generator, images, fit))
         made = generator.decode(latent)
     return io.NodeOutput(to_comfy(latent), device.to_intermediate(to_image(made)), generator)
 

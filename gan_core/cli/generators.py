@@ -87,7 +87,7 @@ def sample(
     if as_sheet:
         image.save_png(image.grid(images, columns), out)
     else:
-        for seed, picture in zip(wanted, image.to_pictures(images), strict=True):
+        for seed, picture in zip(wanted, image.to_pil(images), strict=True):
             image.save_png(picture, out / f"seed{seed:06d}.png")
     of_class = "" if chosen is None else f" of the class {generator.class_names[chosen]}"
     say(f"{len(wanted)} pictures{of_class} in {out}")

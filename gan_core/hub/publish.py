@@ -213,7 +213,7 @@ def _draw(generator: ImageGenerator, folder: Path) -> None:
 
 
 def _single(image: Tensor) -> Image.Image:
-    return _at_most(_enlarged(pictures.to_pictures(image)[0], SMALLEST), LARGEST)
+    return _at_most(_enlarged(pictures.to_pil(image)[0], SMALLEST), LARGEST)
 
 
 def _enlarged(picture: Image.Image, side: int) -> Image.Image:

@@ -1,4 +1,4 @@
-"""Generated images as pictures that people look at."""
+"""Image tensors as PIL images: grids, contact sheets, tables, PNG files."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -13,37 +13,37 @@ from .medium import Medium
 
 
 def to_pixels(images: Tensor) -> np.ndarray:
-    """images: [N, C, H, W] in [-1, 1]. Returns uint8 [N, H, W, C]."""
+    """Rounds images [N, C, H, W] in [-1, 1] to uint8 [N, H, W, C]."""
     return (images.float() * 127.5 + 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
 
 
-def to_pictures(images: Tensor) -> list[Image.Image]:
-    """images: [N, C, H, W] in [-1, 1], C = 1 grey, 3 RGB, 4 RGBA."""
+def to_pil(images: Tensor) -> list[Image.Image]:
+    """Converts images [N, C, H, W] in [-1, 1] to PIL images. C is 1 grey, 3 RGB or 4 RGBA."""
     return [Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels) for pixels in to_pixels(images)]
 
 
 def grid(images: Tensor, columns: int | None = None, gap: int = 2) -> Image.Image:
-    """Lays images out in rows, first at the top left.
+    """Arranges images in rows, the first at the top left.
 
     images: [N, C, H, W] in [-1, 1]. columns: None for about as many as rows. gap: pixels between images.
     """
-    pictures = to_pictures(images)
-    columns = min(columns or math.ceil(math.sqrt(len(pictures))), len(pictures))
-    rows = math.ceil(len(pictures) / columns)
-    width, height = pictures[0].width + gap, pictures[0].height + gap
-    sheet = Image.new(pictures[0].mode, (columns * width - gap, rows * height - gap))
-    for i, picture in enumerate(pictures):
-        sheet.paste(picture, (i % columns * width, i // columns * height))
+    cells = to_pil(images)
+    columns = min(columns or math.ceil(math.sqrt(len(cells))), len(cells))
+    rows = math.ceil(len(cells) / columns)
+    width, height = cells[0].width + gap, cells[0].height + gap
+    sheet = Image.new(cells[0].mode, (columns * width - gap, rows * height - gap))
+    for i, cell in enumerate(cells):
+        sheet.paste(cell, (i % columns * width, i // columns * height))
     return sheet
 
 
 def contact_sheet(
     images: Tensor | Iterable[Tensor], captions: Sequence[str], columns: int | None = None, cell_size: int = 128
 ) -> Image.Image:
-    """Images in rows on white, each with its caption below.
+    """Arranges images in rows on white, each with a caption below it.
 
-    images: [N, C, H, W] in [-1, 1], or such batches one after another, of which none is kept. columns: None for about
-    as many as rows. cell_size: longer side of each, in pixels.
+    images: [N, C, H, W] in [-1, 1], or an iterable of such batches, which are not kept. captions: one for each image.
+    columns: None for about as many as rows. cell_size: longer side of each image, in pixels.
     """
     cells = _cells(images, cell_size)
     columns = min(columns or math.ceil(math.sqrt(len(cells))), len(cells))
@@ -51,21 +51,21 @@ def contact_sheet(
     width, height = cells[0].width + 2 * GAP, cells[0].height + _line(font) + 2 * GAP
     sheet = Image.new("RGB", (columns * width, math.ceil(len(cells) / columns) * height), "white")
     draw = ImageDraw.Draw(sheet)
-    for i, (picture, caption) in enumerate(zip(cells, captions, strict=True)):
+    for i, (cell, caption) in enumerate(zip(cells, captions, strict=True)):
         x, y = i % columns * width + GAP, i // columns * height + GAP
-        sheet.paste(picture, (x, y))
+        sheet.paste(cell, (x, y))
         text = _fitting(caption, font, width - GAP)
-        draw.text((x + picture.width / 2, y + picture.height + GAP), text, "black", font, anchor="ma")
+        draw.text((x + cell.width / 2, y + cell.height + GAP), text, "black", font, anchor="ma")
     return sheet
 
 
 def table(
     images: Tensor | Iterable[Tensor], rows: Sequence[str], columns: Sequence[str], cell_size: int = 128
 ) -> Image.Image:
-    """Images in a table on white, with names at the left of the rows and above the columns.
+    """Arranges images in a table on white, with names left of the rows and above the columns.
 
-    images: [rows * columns, C, H, W] in [-1, 1], row after row, or such batches one after another. cell_size: longer
-    side of each, in pixels.
+    images: [rows * columns, C, H, W] in [-1, 1], row by row, or an iterable of such batches. cell_size: longer side of
+    each image, in pixels.
     """
     cells = _cells(images, cell_size)
     font = _font(cell_size)
@@ -85,23 +85,23 @@ def table(
 
 
 GAP = 4
-"""Pixels around what stands on a sheet."""
+"""Pixels between images and texts."""
 
 
 def _cells(images: Tensor | Iterable[Tensor], side: int) -> list[Image.Image]:
     batches = [images] if isinstance(images, Tensor) else images
-    return [_sized(picture, side) for batch in batches for picture in to_pictures(batch)]
+    return [_sized(image, side) for batch in batches for image in to_pil(batch)]
 
 
-def _sized(picture: Image.Image, side: int) -> Image.Image:
-    """A picture in RGB, on white where it is see-through, whose longer side is as wished; pixels stay sharp."""
-    if picture.mode == "RGBA":
-        white = Image.new("RGBA", picture.size, "white")
-        white.alpha_composite(picture)
-        picture = white
-    scale = side / max(picture.size)
-    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-    return picture.convert("RGB").resize(size, Image.Resampling.NEAREST if scale >= 2 else Image.Resampling.LANCZOS)
+def _sized(image: Image.Image, side: int) -> Image.Image:
+    """Converts an image to RGB, transparent parts on white, and scales its longer side; enlarged pixels stay sharp."""
+    if image.mode == "RGBA":
+        white = Image.new("RGBA", image.size, "white")
+        white.alpha_composite(image)
+        image = white
+    scale = side / max(image.size)
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    return image.convert("RGB").resize(size, Image.Resampling.NEAREST if scale >= 2 else Image.Resampling.LANCZOS)
 
 
 def _font(cell_size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
@@ -113,7 +113,7 @@ def _line(font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> int:
 
 
 def _fitting(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> str:
-    """A text in one line, cut where it is too long."""
+    """Shortens a text to one line of a width in pixels."""
     text = " ".join(text.split())
     if font.getlength(text) <= width:
         return text
@@ -122,10 +122,10 @@ def _fitting(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, widt
     return f"{text}..."
 
 
-def save_png(picture: Image.Image, path: Path) -> None:
-    """Writes a PNG file, whole or not at all. Raises InputError where it cannot be written."""
+def save_png(image: Image.Image, path: Path) -> None:
+    """Writes a PNG file, atomically. Raises InputError if it cannot be written."""
     with replacing(path) as partial:
-        picture.save(partial, format="PNG")
+        image.save(partial, format="PNG")
 
 
 def _normalise(stored: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""From pictures of any kind to what a generator makes or encodes."""
+"""Images of any size and channels, converted to those of a generator."""
 
 from __future__ import annotations
 
@@ -12,19 +12,18 @@ from ..generator import Generator
 from ..media.image_files import FITS, fitted
 
 
-def pictures_for(generator: Generator, images: Tensor, fit: str = "crop") -> Tensor:
-    """Pictures in the size and channels of a generator, [B, C, H, W] in [-1, 1].
+def images_for(generator: Generator, images: Tensor, fit: str = "crop") -> Tensor:
+    """Converts images to the size and channels of a generator: [B, C, H, W] in [-1, 1].
 
-    images: [B, H, W, 1, 3 or 4] in [0, 1]. fit: how those of other proportions are brought to its own, one of
-    image_files.FITS.
+    images: [B, H, W, 1, 3 or 4] in [0, 1]. fit: how images of another aspect ratio are fitted, one of image_files.FITS.
 
-    For a VAE whose latents have a height and a width pictures stay as large as they are, [B, C, H, W]; transparency is
-    laid on white. Raises InputError for other shapes, and for a fit that there is not.
+    For a VAE with spatial latents images keep their size, and transparency is composited on white. Raises InputError
+    for other shapes, and for an unknown fit.
     """
     if images.ndim != 4 or images.shape[3] not in (1, 3, 4) or not images.numel():
-        raise InputError(f"Pictures are of shape [B, H, W, 1, 3 or 4] here, not {list(images.shape)}.")
+        raise InputError(f"Images must have shape [B, H, W, 1, 3 or 4] (got {list(images.shape)}).")
     if fit not in FITS:
-        raise InputError(f'A picture is fitted by {", ".join(FITS)}, not "{fit}".')
+        raise InputError(f'fit must be {", ".join(FITS)} (got "{fit}").')
     channels = generator.config.channels
     images = images.detach().cpu().float().nan_to_num().clamp(0, 1)
     if generator.architecture.spatial:
@@ -32,8 +31,8 @@ def pictures_for(generator: Generator, images: Tensor, fit: str = "crop") -> Ten
     if images.shape[1:] == (*generator.size, channels):  # not rounded to 8 bits
         return images.movedim(3, 1) * 2 - 1
     eight_bit = (images * 255).round().byte().numpy()
-    pictures = [Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels) for pixels in eight_bit]
-    pixels = np.stack([fitted(picture, generator.size, channels, fit) for picture in pictures])
+    opened = [Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels) for pixels in eight_bit]
+    pixels = np.stack([fitted(image, generator.size, channels, fit) for image in opened])
     return torch.from_numpy(pixels).movedim(3, 1).float() / 127.5 - 1
 
 

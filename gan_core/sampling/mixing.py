@@ -1,4 +1,4 @@
-"""Latents made of others: styles of one and of another, and points drawn towards a point."""
+"""Style mixing and truncation of latents."""
 
 from __future__ import annotations
 
@@ -14,36 +14,40 @@ if TYPE_CHECKING:
 
 
 def layers_of(generator: Generator, first: int = 0, last: int | None = None) -> slice:
-    """The styles from first to last, that one too; None for the very last.
+    """Slice of the style layers first to last, inclusive; last None means the last layer.
 
-    Raises InputError for a generator that has no styles, and for layers that it does not have.
+    Raises InputError for a generator that is not style-based, and for layers that it does not have.
     """
     if generator.style_shape is None:
         raise InputError(
-            f"{generator.title} is a {generator.architecture.name} generator, which has no layers of styles to choose "
-            "from: walk or blend between its latents instead."
+            f"{generator.title} is a {generator.architecture.name} generator and has no style layers: walk or blend "
+            "between its latents instead."
         )
     count = generator.style_shape[1]
     end = count - 1 if last is None else last
     if not 0 <= first <= end < count:
-        raise InputError(f"{generator.title} has the layers 0 to {count - 1}; from {first} to {end} there are none.")
+        raise InputError(
+            f"{generator.title} has style layers 0 to {count - 1}: first and last must be in this range, in ascending "
+            f"order (got {first} to {end})."
+        )
     return slice(first, end + 1)
 
 
 def mix_styles(generator: Generator, latent: Latent, source: Latent, first: int = 0, last: int | None = None) -> Latent:
-    """The latents with the styles of layers first to last taken from another (Karras et al. 2019, sec. 3.1).
+    """Style mixing: replaces the styles of layers first to last by those of another latent (Karras et al. 2019, sec.
+    3.1).
 
-    latent, source: in z, w or w+, of the same number, or one for all of the other. last: that one too; None for the
-    very last. Returns a latent in w+.
+    latent, source: in z, w or w+, equal in number, or one for all of the other. last: inclusive; None for the last
+    layer. Returns a latent in w+.
 
-    Raises InputError for a generator that has no styles, for layers that it does not have, and for latents that are
-    not its own or not as many.
+    Raises InputError for a generator that is not style-based, for layers that it does not have, for latents of another
+    generator, and for different numbers of latents.
     """
     layers = layers_of(generator, first, last)
     one, other = (to_space(generator, each, "w").samples for each in (latent, source))
     if len(one) != len(other) and 1 not in (len(one), len(other)):
         raise InputError(
-            f"{len(one)} latents cannot be mixed with {len(other)}: give as many of both, one for all, or make a grid."
+            f"{len(one)} latents cannot be mixed with {len(other)}: give equal numbers, one for all, or mix as a grid."
         )
     count = max(len(one), len(other))
     samples = one.expand(count, -1, -1, -1).clone()
@@ -59,9 +63,10 @@ def mix_grid(
     last: int | None = None,
     sources: bool = False,
 ) -> Latent:
-    """Every latent of `rows` mixed with every one of `columns`, as mix_styles does: row after row.
+    """Mixes every latent of `rows` with every latent of `columns`, as in mix_styles. Returns them row by row.
 
-    sources: also those that were mixed, as a first row and a first column, with the average style in the corner.
+    sources: whether to add the columns as a first row and the rows as a first column, with the mean style in the
+    corner.
     """
     layers_of(generator, first, last)
     down, across = (to_space(generator, each, "w").samples for each in (rows, columns))
@@ -78,21 +83,21 @@ def mix_grid(
     return Latent(mixed.flatten(0, 1), "w+")
 
 
-def drawn_towards(
+def truncate(
     generator: Generator,
     latent: Latent,
     truncation: float,
     cutoff: int | None = None,
     target: Latent | None = None,
 ) -> Latent:
-    """Latents drawn towards the average picture, or towards another: x becomes c + psi (x - c).
+    """Truncation towards the mean latent or another target c: x becomes c + psi (x - c).
 
-    truncation: psi; 1 leaves all as it is, 0 makes all the same, and below 0 they are on the other side. cutoff: how
-    many of the first styles, the coarse ones, are drawn; None for all. target: one point for all, or one for each;
-    None for the mean style, or 0 in z. A style-based generator does it in w, and others in z.
+    truncation: psi; 1 changes nothing, 0 gives the target, and negative values lie on its other side. cutoff: number of
+    the first (coarse) styles that are truncated; None for all. target: one point for all latents, or one for each; None
+    for the mean style in w, 0 in z. A style-based generator truncates in w, others in z.
 
-    Raises InputError for a truncation that is no finite number, for a cutoff that the generator does not have, and for
-    latents that do not go together.
+    Raises InputError for a truncation that is not finite, for a cutoff that the generator does not have, and for a
+    number of targets that does not fit.
     """
     check_truncation(generator, truncation, cutoff)
     latent = to_space(generator, latent)
@@ -104,7 +109,8 @@ def drawn_towards(
         centre = target.samples.to(latent.samples)
         if len(target) not in (1, len(latent)):
             raise InputError(
-                f"{len(latent)} latents cannot be drawn towards {len(target)}: give one for all, or one for each."
+                f"{len(latent)} latents cannot be truncated towards {len(target)} targets: give one for all, or one "
+                "for each."
             )
     samples = latent.samples.clone()
     count = samples.shape[2] if cutoff is None else cutoff
@@ -114,6 +120,6 @@ def drawn_towards(
 
 
 def _space_of(latent: Latent, target: Latent | None, samples: torch.Tensor, count: int) -> str:
-    """w only where all styles of a point are still the same."""
+    """Space of the result: w only if all styles of a point are still equal."""
     same = latent.space == "w" and (target is None or target.space == "w") and count in (0, samples.shape[2])
     return "w" if same else "w+"

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..errors import InputError
-from ..generator import MOST_DECODED_AT_ONCE, PIXELS_DECODED_AT_ONCE, Generator
+from ..generator import MAX_DECODED_AT_ONCE, PIXELS_DECODED_AT_ONCE, Generator
 from ..latents import LAST_SEED, Latent, sample_noise, to_styles
 from ..platforms import placed
 
@@ -127,7 +127,7 @@ def projecting(
 ) -> abc.Generator[Projecting, None, None]:
     """Looks for the latents of pictures, one after another; yields after every step.
 
-    targets: [B, C, H, W] in [-1, 1], as encoding.pictures_for makes them. The generator that is given is never
+    targets: [B, C, H, W] in [-1, 1], as encoding.images_for makes them. The generator that is given is never
     changed: the work is done on a copy. On one machine the same seed finds the same latents.
 
     Raises InputError for pictures of another shape, for a space that the generator does not have, and for labels that
@@ -250,7 +250,7 @@ def _searching(
 def _start(generator: Generator, target: Tensor, space: str, candidates: Latent) -> tuple[_Points, float]:
     """The candidates whose pictures are most alike, the best first, and the standard deviation of all."""
     fit = PIXELS_DECODED_AT_ONCE // math.prod(generator.size)
-    part = max(1, min(MOST_DECODED_AT_ONCE, fit))
+    part = max(1, min(MAX_DECODED_AT_ONCE, fit))
     losses = [_loss(generator.decode(candidates[i : i + part]), target) for i in range(0, len(candidates), part)]
     best = torch.cat(losses).argsort()[: max(1, min(STARTS, fit))].cpu()
     labels = None if candidates.labels is None else candidates.labels[best].to(target.device)

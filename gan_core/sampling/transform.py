@@ -1,4 +1,4 @@
-"""Where the pictures of a StyleGAN3 stand: its coordinates can be moved, turned and scaled (Karras et al. 2021)."""
+"""Translation, rotation and scaling of StyleGAN3 images through their input coordinates (Karras et al. 2021)."""
 
 from dataclasses import dataclass
 
@@ -10,30 +10,30 @@ from ..architectures.stylegan3 import transform
 
 @dataclass(frozen=True)
 class Transform:
-    """A motion of the whole picture, which is drawn anew in its new place."""
+    """Translation, rotation and scale of the whole image, which is generated again in its new place."""
 
     translate_x: float = 0.0
-    """To the right, in widths of the picture."""
+    """Translation to the right, in image widths."""
     translate_y: float = 0.0
-    """Down, in heights of the picture."""
+    """Translation downwards, in image heights."""
     rotation: float = 0.0
-    """Anticlockwise, in degrees."""
+    """Rotation, anticlockwise, in degrees."""
     scale: float = 1.0
-    """How many times as large."""
+    """Scale factor, greater than 0."""
     animate: bool = False
-    """Spread the motion over a batch: image i of n goes i/n of the way, so that a full turn closes into a loop."""
+    """Whether to spread the motion over a batch: image i of n gets i/n of it, so that a full rotation loops."""
 
     def matrices(self, count: int) -> Tensor:
-        """One matrix for each image of a batch, [count, 3, 3], as Generator.decode takes them.
+        """One matrix for each image of a batch, [count, 3, 3], as an input of Generator.decode.
 
-        Raises InputError for a motion that is not finite, and for a scale that is not above 0.
+        Raises InputError for values that are not finite, and for a scale of 0 or less.
         """
-        # The whole way first: parts of it could go where the whole does not.
+        # The full transform is checked first: fractions of it may be valid although it is not.
         transform(self.translate_x, self.translate_y, self.rotation, self.scale)
-        ways = [i / count if self.animate else 1.0 for i in range(count)]
+        fractions = [i / count if self.animate else 1.0 for i in range(count)]
         return torch.stack(
             [
-                transform(self.translate_x * way, self.translate_y * way, self.rotation * way, self.scale**way)
-                for way in ways
+                transform(self.translate_x * part, self.translate_y * part, self.rotation * part, self.scale**part)
+                for part in fractions
             ]
         )

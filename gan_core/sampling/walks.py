@@ -1,4 +1,4 @@
-"""Ways through latent space, from one point to the next."""
+"""Latent walks: interpolation through a sequence of latents."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..architectures.architecture import as_vectors
 from ..errors import InputError
-from ..latents import MOST_SAMPLES, Latent, to_space
+from ..latents import MAX_SAMPLES, Latent, to_space
 from ..platforms import known
 
 if TYPE_CHECKING:
@@ -27,29 +27,33 @@ def walk(
     closed: bool = True,
     space: str | None = None,
 ) -> Latent:
-    """A walk that passes exactly through every stop.
+    """Interpolates through all stops, each of which is a frame of the walk.
 
-    frames: from one stop to the next. A closed walk goes on from the last stop to the first, and its last frame is the
-    one before the first, so that it loops without a jolt: stops * frames in all. An open one ends with the last stop:
-    (stops - 1) * frames + 1.
-    interpolation: one of INTERPOLATIONS. All but "linear" keep how far from the centre the points are, which is 0 in z
-    and the mean style in w: the middle of a straight line is more average than its ends.
-    space: where to walk, "z" or "w"; None for w in a style-based generator, z in others. Stops in w+ stay there.
+    stops: two or more latents.
+    frames: number of frames from one stop to the next. A closed walk continues from the last stop to the first and ends
+    one frame before it, so that it loops: stops * frames in all. An open one ends with the last stop: (stops - 1) *
+    frames + 1.
+    interpolation: one of INTERPOLATIONS. All but "linear" keep the distance from the mean, which is 0 in z and the mean
+    style in w; the middle of a straight line is closer to it than its ends.
+    space: "z" or "w"; None for w in a style-based generator, z in others. Stops in w+ stay in w+.
 
-    Classes that differ from stop to stop are mixed on the way. Raises InputError for fewer than two stops, for a space
-    that the generator does not have, and for a number of frames or an interpolation that cannot be.
+    Class labels of the stops are interpolated too. Raises InputError for fewer than two stops, for a space that the
+    generator does not have, for an unknown interpolation, and for fewer than 1 or too many frames.
     """
     if interpolation not in INTERPOLATIONS:
-        raise InputError(f'The interpolation of a walk is {" or ".join(INTERPOLATIONS)}, not "{interpolation}".')
+        raise InputError(f'interpolation must be {" or ".join(INTERPOLATIONS)} (got "{interpolation}").')
     if len(stops) < 2:
         raise InputError("A walk needs at least two stops: give two or more seeds, or a latent of two or more points.")
     legs = len(stops) if closed else len(stops) - 1
-    if frames < 1 or legs * frames >= MOST_SAMPLES:
-        raise InputError(f"A walk has 1 to {MOST_SAMPLES:,} frames; {legs} ways of {frames} frames each are not.")
+    if frames < 1 or legs * frames >= MAX_SAMPLES:
+        raise InputError(
+            f"A walk must have 1 to {MAX_SAMPLES:,} frames (got {legs} times {frames}): change frames or the number "
+            "of stops."
+        )
     stops = to_space(generator, stops, space)
     labels = _mixable(generator, stops.labels)
 
-    # In w all styles are the same, and one is enough to compute with.
+    # In w all styles are equal, and one of them is enough.
     points = known(stops.samples[:, :, :1] if stops.space == "w" else stops.samples)
     centre: Tensor | float = 0.0
     if stops.space != "z":
@@ -74,11 +78,11 @@ def walk(
 
 
 def _mixable(generator: Generator, labels: Tensor | None) -> Tensor | None:
-    """Labels as weights of the classes, between which there is something."""
+    """Labels as class weights, which can be interpolated."""
     return None if labels is None else as_vectors(labels, generator.classes).float()
 
 
-# Each way: the points before a, a, b and after b, [C, n, 1] about the centre, and how far from a to b, [F, 1, 1, 1].
+# before, a, b, after: consecutive stops minus the mean, [C, n, 1]. t: fractions of the way from a to b, [F, 1, 1, 1].
 
 
 def _linear(before: Tensor, a: Tensor, b: Tensor, after: Tensor, t: Tensor) -> Tensor:
@@ -86,35 +90,35 @@ def _linear(before: Tensor, a: Tensor, b: Tensor, after: Tensor, t: Tensor) -> T
 
 
 def _spherical(before: Tensor, a: Tensor, b: Tensor, after: Tensor, t: Tensor) -> Tensor:
-    """Turns from one direction to the other at a constant rate (Shoemake 1985), while the length goes evenly."""
+    """Slerp of the directions (Shoemake 1985), with linear interpolation of the lengths."""
     one, other = _unit(a), _unit(b)
     cosine = (one * other).sum(0, keepdim=True).clamp(-1, 1)
     across = _unit(other - cosine * one)
-    # Opposite ends have no plane of their own to turn in: any will do, as long as it is always the same.
+    # Opposite directions span no plane: an arbitrary but fixed one is used.
     across = torch.where(_length(other - cosine * one) > 1e-7, across, _perpendicular(one))
     angle = t * torch.atan2(_length(other - cosine * one), cosine)
-    turned = (angle.cos() * one + angle.sin() * across) * _length(a).lerp(_length(b), t)
-    nowhere = (_length(a) == 0) | (_length(b) == 0)  # the centre lies in no direction
-    return torch.where(nowhere, _linear(before, a, b, after, t), turned)
+    rotated = (angle.cos() * one + angle.sin() * across) * _length(a).lerp(_length(b), t)
+    at_mean = (_length(a) == 0) | (_length(b) == 0)  # the mean has no direction
+    return torch.where(at_mean, _linear(before, a, b, after, t), rotated)
 
 
 def _spline(before: Tensor, a: Tensor, b: Tensor, after: Tensor, t: Tensor) -> Tensor:
-    """A curve without corners (Catmull and Rom 1974) over the sphere of directions, gone at a constant rate."""
+    """Smooth curve (Catmull and Rom 1974) over the sphere of directions, at constant speed."""
 
     def curve(t: Tensor) -> Tensor:
         one, other = _unit(a), _unit(b)
-        slope_a, slope_b = (other - _unit(before)) / 2, (_unit(after) - one) / 2
+        tangent_a, tangent_b = (other - _unit(before)) / 2, (_unit(after) - one) / 2
         direction = (
             (2 * t**3 - 3 * t**2 + 1) * one
-            + (t**3 - 2 * t**2 + t) * slope_a
+            + (t**3 - 2 * t**2 + t) * tangent_a
             + (3 * t**2 - 2 * t**3) * other
-            + (t**3 - t**2) * slope_b
+            + (t**3 - t**2) * tangent_b
         )
         size = direction.norm(dim=1, keepdim=True)
-        length = _length(a).lerp(_length(b), 3 * t**2 - 2 * t**3)  # which turns no corner at a stop
+        length = _length(a).lerp(_length(b), 3 * t**2 - 2 * t**3)  # smooth at the stops
         return direction / size.clamp_min(1e-7) * length
 
-    # The curve would hurry in the middle, where its stops are as far apart as random ones are.
+    # The curve is reparametrised by its length: between random stops it would be fastest in the middle.
     fine = torch.linspace(0, 1, FINE, dtype=t.dtype)
     gone = (curve(fine[1:, None, None, None]) - curve(fine[:-1, None, None, None])).flatten(1).norm(dim=1).cumsum(0)
     gone = torch.cat([gone.new_zeros(1), gone])
@@ -123,14 +127,14 @@ def _spline(before: Tensor, a: Tensor, b: Tensor, after: Tensor, t: Tensor) -> T
 
 
 FINE = 65
-"""Points of a spline's leg that its length is measured by."""
+"""Points at which the length of one leg of a spline is measured."""
 
 INTERPOLATIONS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]] = {
     "spherical": _spherical,
     "linear": _linear,
     "spline": _spline,
 }
-"""How to get from one stop to the next: turning about the centre, straight, or on a curve through all stops."""
+"""Interpolations by name: slerp about the mean, straight line, or a smooth curve through all stops."""
 
 
 def _length(x: Tensor) -> Tensor:
@@ -142,6 +146,6 @@ def _unit(x: Tensor) -> Tensor:
 
 
 def _perpendicular(x: Tensor) -> Tensor:
-    """A unit vector at a right angle to each unit vector of x, [C, n, 1]; for vectors of one number there is none."""
+    """Unit vectors orthogonal to the unit vectors x, [C, n, 1]; not defined for C = 1."""
     axis = torch.zeros_like(x).scatter_(0, x.abs().argmin(0, keepdim=True), 1.0)
     return _unit(axis - (axis * x).sum(0, keepdim=True) * x)

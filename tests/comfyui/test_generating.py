@@ -75,7 +75,7 @@ def test_more_pictures_than_seeds_are_left_is_refused_in_a_sentence(comfy: Comfy
     graph = Graph()
     digits = graph("LoadGenerator", name=EXAMPLE_GENERATOR)
     decode(graph, digits, sample(graph, digits, seed=2**32 - 1, batch_size=2))
-    assert comfy.error_of(graph) == "Seed 4294967296 is out of range: seeds are whole numbers from 0 to 4294967295."
+    assert comfy.error_of(graph) == "seed must be a whole number from 0 to 4294967295 (got 4294967296)."
 
 
 # Core's latent nodes. a and b are batches of four, of seeds 0 to 3 and 10 to 13.
@@ -206,8 +206,8 @@ def test_a_label_chooses_the_class(comfy: Comfy, conditional: str) -> None:
 @pytest.mark.parametrize(
     ("classes", "label", "sentence"),
     [
-        (True, 3, "three classes has the classes blue, green, red, and no class 3."),
-        (False, 3, "was trained without classes: it takes no label."),
+        (True, 3, "three classes has the classes blue, green, red, but no class 3."),
+        (False, 3, "was trained without classes and takes no label."),
     ],
 )
 def test_a_label_that_cannot_be_is_refused(
@@ -294,7 +294,7 @@ def test_latents_of_another_model_are_refused_in_a_sentence(comfy: Comfy, tiny_v
     graph = Graph()
     digits = graph("LoadGenerator", name=EXAMPLE_GENERATOR)
     decode(graph, digits, graph("LoadLatent", latent=image_latent))
-    assert "as Sample Noise makes them for it, not [4, 4, 4]" in comfy.error_of(graph)
+    assert "(got [4, 4, 4]): use Sample Noise with this generator" in comfy.error_of(graph)
 
     graph = Graph()
     vae = graph("VAELoader", vae_name=tiny_vae)

@@ -18,7 +18,7 @@ from vae_layouts import in_latent_diffusion
 import gan_core
 from gan_core import Generator, Latent
 from gan_core.architectures import autoencoder_kl, conv_vae, dcgan, taesd_vae
-from gan_core.sampling.encoding import pictures_for
+from gan_core.sampling.encoding import images_for
 
 SIZES = [(28, 28), (48, 64), (100, 75), (5, 5)]
 """Height and width of pictures that somebody may have."""
@@ -125,7 +125,7 @@ def test_core_encodes_and_decodes_pictures_of_any_size(comfy: Comfy, name: str, 
     nodes = keep(graph, encoded), keep_images(graph, graph("VAEDecode", samples=encoded, vae=vae))
     own = keep(graph, graph("EncodeWithGenerator", generator=ours(graph, name), images=loaded, fit="crop"))
     run = comfy.run(graph)
-    expected = generator.encode(pictures_for(generator, pixels))
+    expected = generator.encode(images_for(generator, pixels))
     for node in (nodes[0], own):
         torch.testing.assert_close(kept(comfy, run, node), expected.samples, **CLOSE)
     torch.testing.assert_close(kept(comfy, run, nodes[1]), shown(generator.decode(expected)), **CLOSE)
@@ -188,7 +188,7 @@ def test_pictures_of_any_size_are_encoded_in_tiles(comfy: Comfy, size: tuple[int
     }  # fmt: skip
     run = comfy.run(graph)
     for name, generator in VAES.items():
-        expected, made = generator.encode(pictures_for(generator, pixels)).samples, kept(comfy, run, nodes[name])
+        expected, made = generator.encode(images_for(generator, pixels)).samples, kept(comfy, run, nodes[name])
         assert made.shape == expected.shape
         assert (made - expected).abs().mean() < (0.2 * expected.std() if name == "spatial" else 1e-5)
 
@@ -216,7 +216,7 @@ def test_core_encodes_for_inpainting(comfy: Comfy, size: tuple[int, int]) -> Non
     run = comfy.run(graph)
     for name, generator in VAES.items():
         height, width = (side // 8 * 8 if name == "spatial" else side for side in size)
-        grey = pictures_for(generator, torch.full((1, height, width, 3), 0.5))
+        grey = images_for(generator, torch.full((1, height, width, 3), 0.5))
         torch.testing.assert_close(kept(comfy, run, nodes[name]), generator.encode(grey).samples, rtol=0, atol=2e-3)
 
 
@@ -266,20 +266,20 @@ REFUSED: dict[str, tuple[Build, str]] = {
         lambda graph, comfy: graph(
             "VAEDecode", samples=sample(graph, ours(graph, "classes")), vae=as_vae(graph, "classes", label=3)
         ),
-        "it has classes 0 to 2, and no class 3.",
+        "it has classes 0 to 2, but no class 3.",
     ),
     "a class where there are none": (
         lambda graph, comfy: graph(
             "VAEDecode", samples=sample(graph, ours(graph, "grey")), vae=as_vae(graph, "grey", label=0)
         ),
-        "it was trained without classes: it takes no label.",
+        "it was trained without classes and takes no label.",
     ),
     "latents of another network": (
         lambda graph, comfy: graph(
             "VAEDecodeTiled", samples=sample(graph, ours(graph, "grey")), vae=as_vae(graph, "spatial"),
             tile_size=64, overlap=0, temporal_size=64, temporal_overlap=8,
         ),
-        "it takes latents of shape [4, 4, 4], as Sample Noise makes them for it, not [5, 1, 1].",
+        "it takes latents of shape [4, 4, 4] (got [5, 1, 1]): use Sample Noise with this generator.",
     ),
     "a generator without an encoder": (
         lambda graph, comfy: graph(
@@ -289,7 +289,7 @@ REFUSED: dict[str, tuple[Build, str]] = {
                 tile_size=64, overlap=0, temporal_size=64, temporal_overlap=8,
             ),
         ),
-        "it is a dcgan generator: it has no encoder, only VAEs have.",
+        "it is a dcgan generator and has no encoder: choose a VAE.",
     ),
     "what only ComfyUI's own VAE has": (
         lambda graph, comfy: graph(
@@ -405,7 +405,7 @@ def test_a_vae_opens_as_a_generator(comfy: Comfy, name: str) -> None:
     samples = graph("EncodeWithGenerator", generator=opened, images=loaded, fit="crop")
     nodes = keep(graph, samples), keep_images(graph, graph("Decode", generator=opened, latent=samples))
     run = comfy.run(graph)
-    encoded = generator.encode(pictures_for(generator, pixels))
+    encoded = generator.encode(images_for(generator, pixels))
     torch.testing.assert_close(kept(comfy, run, nodes[0]), encoded.samples, **CLOSE)
     torch.testing.assert_close(kept(comfy, run, nodes[1]), shown(generator.decode(encoded)), **CLOSE)
     line = comfy.texts(run, opened)[-1]
@@ -436,7 +436,7 @@ def test_a_tuned_decoder_opens_in_core_and_keeps_its_latents(comfy: Comfy) -> No
     ]
     run = comfy.run(graph)
     encoded, decoded = (kept(comfy, run, node) for node in nodes)
-    torch.testing.assert_close(encoded, SPATIAL.encode(pictures_for(SPATIAL, pixels)).samples, **CLOSE)
+    torch.testing.assert_close(encoded, SPATIAL.encode(images_for(SPATIAL, pixels)).samples, **CLOSE)
     torch.testing.assert_close(decoded, shown(generator.decode(samples)), **CLOSE)
     assert (decoded - shown(SPATIAL.decode(samples))).abs().max() > 1e-3
 

@@ -428,8 +428,8 @@ def test_pictures_of_a_stylegan3_are_moved(tmp_path):
     ("options", "told"),
     [
         (["--noise", "none"], "has no noise maps"),
-        (["--rotate", "5"], "only StyleGAN3's can"),
-        (["--cutoff", "2"], "has no styles, and so no cutoff"),
+        (["--rotate", "5"], "only images of StyleGAN3 can be translated or rotated"),
+        (["--cutoff", "2"], "without styles: leave cutoff out"),
         (["--scale", "0"], "The scale is more than 0"),
         (["--class-weights", "1:1"], "trained without classes"),
     ],
@@ -579,7 +579,7 @@ def test_seeds_up_to_their_limits(text, seeds):
 
 @pytest.mark.parametrize("text", ["4294967295-4294967296", "0-4294967296", "4294967296-4294967296"])
 def test_seeds_beyond_the_last_are_refused(text):
-    with pytest.raises(InputError, match="from 0 to at most 4294967295"):
+    with pytest.raises(InputError, match="it must ascend, within 0 to 4294967295"):
         parse_seeds(text)
 
 
@@ -622,7 +622,7 @@ def test_more_pictures_than_can_be_meant_are_refused_at_once(text):
         (["sample", "{tmp}/nowhere.safetensors", "--out", "{tmp}/a.png"], "There is no file"),
         (["sample", "{photos}/00.png", "--out", "{tmp}/a.png"], "00.png is a PNG picture"),
         (["sample", "{weights}", "--out", "{tmp}/a.png", "--seeds", "one"], "Seeds are written like"),
-        (["sample", "{weights}", "--out", "{tmp}/a.png", "--label", "3"], "has classes 0 to 2, and no class 3"),
+        (["sample", "{weights}", "--out", "{tmp}/a.png", "--label", "3"], "has classes 0 to 2, but no class 3"),
         (["sample", "{weights}", "--out", "{tmp}/a.png", "--truncation", "nan"], "truncation"),
         (["sample", "{weights}", "--out", "{tmp}/a.png", "--columns", "0"], "0 is not in the range"),
         (["sample", "{weights}", "--out", "{weights}/a.png"], "cannot be written"),
@@ -661,7 +661,7 @@ def test_a_class_is_drawn_by_its_name(new_generator, tmp_path):
     expected = gan_core.media.image.grid(generator.decode(sample_noise(generator, range(4), labels=2)))
     with Image.open(tmp_path / "a.png") as sheet:
         assert np.array_equal(np.asarray(sheet), np.asarray(expected))
-    assert "few has the classes 1, 2, 10, and no class 0" in refused(*arguments, "0")
+    assert "few has the classes 1, 2, 10, but no class 0" in refused(*arguments, "0")
 
 
 @pytest.fixture

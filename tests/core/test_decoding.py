@@ -35,7 +35,7 @@ def test_image_i_has_the_noise_of_its_own_seed(styled, monkeypatch):
     alone = torch.cat([styled.decode(latent[:1], "random", 40 + i) for i in range(5)])
     assert (alone[1:] - alone[:-1]).abs().amax((1, 2, 3)).min() > 0.01, "or the comparison says nothing"
     for at_once in (64, 2):
-        monkeypatch.setattr("gan_core.generator.MOST_DECODED_AT_ONCE", at_once)
+        monkeypatch.setattr("gan_core.generator.MAX_DECODED_AT_ONCE", at_once)
         torch.testing.assert_close(styled.decode(latent, "random", 40), alone, rtol=0, atol=1e-5)
 
 
@@ -53,19 +53,19 @@ def test_seeds_of_noise_go_up_to_the_last(styled, first, allowed):
     if allowed:
         styled.decode(latent, "random", first)
     else:
-        with pytest.raises(InputError, match=f"The noise seeds of 2 images from {first} on pass 4294967295"):
+        with pytest.raises(InputError, match=rf"noise_seed must be 0 to 4294967294 for 2 images \(got {first}\)"):
             styled.decode(latent, "random", first)
 
 
 def test_a_noise_that_there_is_not_is_refused(styled):
-    with pytest.raises(InputError, match='The noise is "const", "random" or "none", not "white"'):
+    with pytest.raises(InputError, match=r'noise must be "const", "random" or "none" \(got "white"\)'):
         styled.decode(sample_noise(styled, [0]), "white")
 
 
 @pytest.mark.parametrize("count", [2, 4])
 def test_weights_of_another_number_of_classes_are_refused(new_generator, count):
     latent = Latent(torch.zeros(1, 4, 1, 1), labels=torch.ones(1, count))
-    with pytest.raises(InputError, match=f"has 3 classes; the latent has weights for {count}"):
+    with pytest.raises(InputError, match=f"has 3 classes, but the latent has weights for {count}"):
         new_generator(classes=3).decode(latent)
 
 

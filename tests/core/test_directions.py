@@ -413,11 +413,11 @@ def test_strengths_and_layers_that_cannot_be_are_refused(new_generator, styled):
     for strength in (float("nan"), float("inf"), [1.0, 2.0]):
         with pytest.raises(InputError, match="A strength is an ordinary number, one for all 3 latents"):
             of.move(generator, noise, found, "1", strength)
-    with pytest.raises(InputError, match="no layers of styles"):
+    with pytest.raises(InputError, match="has no style layers"):
         of.move(generator, noise, found, "1", 1.0, first=1)
-    with pytest.raises(InputError, match="no layers of styles"):
+    with pytest.raises(InputError, match="has no style layers"):
         of.sefa(generator, 3, 1)
-    with pytest.raises(InputError, match=f"has the layers 0 to {LAST}"):
+    with pytest.raises(InputError, match=f"has style layers 0 to {LAST}"):
         of.move(styled, sample_noise(styled, [0]), of.sefa(styled), "1", 1.0, last=99)
     with pytest.raises(InputError, match="At least one direction"):
         of.sefa(styled, 0)

@@ -7,8 +7,8 @@ from stylegan2_networks import SMALL, generator_of
 
 from gan_core import Generator, InputError, Latent, sample_noise
 from gan_core.architectures import by_name
-from gan_core.latents import LAST_SEED, MOST_SAMPLES, noise_maps, parse_class_weights, parse_seeds, to_space, to_styles
-from gan_core.sampling.mixing import drawn_towards
+from gan_core.latents import LAST_SEED, MAX_SAMPLES, noise_maps, parse_class_weights, parse_seeds, to_space, to_styles
+from gan_core.sampling.mixing import truncate
 from gan_core.sampling.walks import walk
 
 STYLES = SMALL.num_ws
@@ -84,7 +84,7 @@ def test_the_first_styles_alone_are_drawn_towards_the_mean(styled):
         ways = (
             sample_noise(styled, range(3), 0.3, cutoff=cutoff),
             to_styles(styled, plain, 0.3, cutoff),
-            drawn_towards(styled, plain, 0.3, cutoff),
+            truncate(styled, plain, 0.3, cutoff),
         )
         for found in ways:
             torch.testing.assert_close(found.samples, expected, rtol=1e-5, atol=1e-6)
@@ -94,7 +94,7 @@ def test_the_first_styles_alone_are_drawn_towards_the_mean(styled):
 
 def test_a_cutoff_lies_within_the_styles(styled):
     for cutoff in (-1, STYLES + 1):
-        with pytest.raises(InputError, match=f"has {STYLES} styles; a cutoff after {cutoff}"):
+        with pytest.raises(InputError, match=rf"has {STYLES} styles: cutoff must be 0 to {STYLES} \(got {cutoff}\)"):
             sample_noise(styled, [0], 0.5, cutoff=cutoff)
 
 
@@ -110,7 +110,7 @@ def test_without_truncation_noise_of_styles_is_noise_and_with_it_lies_in_w(style
     assert sample_noise(styled, [0]).space == "z"
     assert sample_noise(styled, [0], space="w").space == "w"
     assert sample_noise(styled, [0], 0.5).space == "w"
-    with pytest.raises(InputError, match="truncation belongs to its space w"):
+    with pytest.raises(InputError, match="truncates in w: set space to w"):
         sample_noise(styled, [0], 0.5, space="z")
     # Without a truncation a cutoff changes nothing.
     assert torch.equal(sample_noise(styled, [0], cutoff=2).samples, sample_noise(styled, [0]).samples)
@@ -127,9 +127,9 @@ def test_noise_is_steered_where_it_is_asked_to(styled, new_generator, space, fou
 def test_points_are_drawn_towards_another_by_psi(new_generator):
     plain = new_generator()
     points, goal = sample_noise(plain, [0, 1]), sample_noise(plain, [2])
-    found = drawn_towards(plain, points, 0.25, target=goal).samples
+    found = truncate(plain, points, 0.25, target=goal).samples
     torch.testing.assert_close(found, goal.samples + 0.25 * (points.samples - goal.samples))
-    torch.testing.assert_close(drawn_towards(plain, points, 0.25).samples, 0.25 * points.samples)
+    torch.testing.assert_close(truncate(plain, points, 0.25).samples, 0.25 * points.samples)
 
 
 # Seeds.
@@ -152,7 +152,7 @@ def test_seeds_are_written_as_numbers_and_ranges(text, seeds):
 
 @pytest.mark.parametrize("text", [str(LAST_SEED + 1), f"{LAST_SEED}-{LAST_SEED + 1}", "3-2", "9" * 30, f"0-{'9' * 30}"])
 def test_a_range_that_runs_downwards_or_beyond_the_last_seed_is_refused(text):
-    with pytest.raises(InputError, match="is no range of seeds"):
+    with pytest.raises(InputError, match="is not a range of seeds: it must ascend"):
         parse_seeds(text)
 
 
@@ -160,21 +160,21 @@ def test_a_range_that_runs_downwards_or_beyond_the_last_seed_is_refused(text):
     ("text", "count"), [("0-99999", 100_000), ("0-49999,0-49999", 100_000), ("5,0-99998", 100_000)]
 )
 def test_a_hundred_thousand_pictures_are_the_most(text, count):
-    assert len(parse_seeds(text)) == count == MOST_SAMPLES
-    with pytest.raises(InputError, match="At most 100,000 pictures"):
+    assert len(parse_seeds(text)) == count == MAX_SAMPLES
+    with pytest.raises(InputError, match="at most 100,000 images"):
         parse_seeds(f"{text},7")
 
 
 @pytest.mark.parametrize("text", ["0-100000", "0-99999,0-99999", "0-99999,0", "0,0-99999", f"0-{LAST_SEED}"])
 def test_more_are_refused_however_they_are_written(text):
-    with pytest.raises(InputError, match="At most 100,000 pictures"):
+    with pytest.raises(InputError, match="at most 100,000 images"):
         parse_seeds(text)
 
 
 def test_the_last_seed_is_drawn_from_and_the_next_is_none(new_generator):
     expected = np.random.RandomState(LAST_SEED).randn(4)
     assert sample_noise(new_generator(), [LAST_SEED]).samples.flatten().tolist() == pytest.approx(expected, rel=1e-6)
-    with pytest.raises(InputError, match="out of range"):
+    with pytest.raises(InputError, match="seed must be a whole number from 0 to 4294967295"):
         sample_noise(new_generator(), [LAST_SEED + 1])
 
 
@@ -220,7 +220,7 @@ def test_weights_of_classes_are_pairs_or_a_number_for_each(new_generator, text, 
 
 @pytest.mark.parametrize("text", ["3:1", "-1:1", "0:1,0:2", "1,2", "1,2,3,4", "a:1", "0:b", "", "0:1:2"])
 def test_weights_of_classes_that_cannot_be_are_refused(new_generator, text):
-    with pytest.raises(InputError, match="does not weigh the classes"):
+    with pytest.raises(InputError, match="are not class weights of"):
         parse_class_weights(new_generator(classes=3), text)
 
 
@@ -239,14 +239,14 @@ def test_a_walk_has_so_many_frames_for_each_of_its_ways(new_generator, closed, f
         torch.testing.assert_close(found.samples[frame], expected)
 
 
-@pytest.mark.parametrize(("frames", "allowed"), [(0, False), (1, True), (MOST_SAMPLES // 2, False), (-3, False)])
+@pytest.mark.parametrize(("frames", "allowed"), [(0, False), (1, True), (MAX_SAMPLES // 2, False), (-3, False)])
 def test_a_walk_of_no_frames_or_of_too_many_is_refused(new_generator, frames, allowed):
     plain = new_generator()
     stops = sample_noise(plain, [0, 1])
     if allowed:
         assert len(walk(plain, stops, frames)) == 2
         return
-    with pytest.raises(InputError, match="A walk has 1 to 100,000 frames"):
+    with pytest.raises(InputError, match="A walk must have 1 to 100,000 frames"):
         walk(plain, stops, frames)
 
 
@@ -295,8 +295,8 @@ def test_a_spline_leaves_each_stop_along_the_line_from_the_one_before_to_the_one
 def test_where_no_style_is_drawn_a_point_towards_another_keeps_one_style_for_all_layers(styled):
     points, goal = (to_styles(styled, sample_noise(styled, seeds)) for seeds in ([0, 1], [2]))
     for cutoff, space in ((0, "w"), (1, "w+"), (STYLES, "w"), (None, "w")):
-        found = drawn_towards(styled, points, 0.5, cutoff, target=goal)
+        found = truncate(styled, points, 0.5, cutoff, target=goal)
         assert found.space == space, cutoff
-    assert torch.equal(drawn_towards(styled, points, 0.5, 0, target=goal).samples, points.samples)
+    assert torch.equal(truncate(styled, points, 0.5, 0, target=goal).samples, points.samples)
     mixed = Latent(goal.samples, "w+")
-    assert drawn_towards(styled, points, 0.5, target=mixed).space == "w+"
+    assert truncate(styled, points, 0.5, target=mixed).space == "w+"

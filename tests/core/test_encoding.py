@@ -5,7 +5,7 @@ import torch
 
 from gan_core import Generator, InputError, Latent, sample_noise
 from gan_core.architectures import by_name
-from gan_core.sampling.encoding import pictures_for
+from gan_core.sampling.encoding import images_for
 
 
 def new_vae(name: str, **config: int) -> Generator:
@@ -60,18 +60,18 @@ def test_a_side_that_was_padded_in_training_is_cut_to_what_it_was():
 
 
 def test_what_has_no_encoder_says_so(new_generator):
-    with pytest.raises(InputError, match=r"is a dcgan generator: it has no encoder"):
+    with pytest.raises(InputError, match=r"is a dcgan generator and has no encoder"):
         new_generator().encode(torch.zeros(1, 1, 16, 16))
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 17, 16), (1, 3, 16, 17), (1, 1, 16, 16), (3, 16, 16)])
 def test_pictures_of_another_shape_are_refused_by_a_flat_latent(flat, shape):
-    with pytest.raises(InputError, match=r"encodes images with 3 channels and a size of 16x16"):
+    with pytest.raises(InputError, match=r"encodes images with 3 channels and 16x16 pixels"):
         flat.encode(torch.zeros(shape))
 
 
 def test_pictures_of_other_channels_are_refused_by_a_spatial_latent(spatial):
-    with pytest.raises(InputError, match=r"encodes images with 3 channels, not of shape"):
+    with pytest.raises(InputError, match=r"encodes images with 3 channels \(got shape"):
         spatial.encode(torch.zeros(1, 4, 16, 16))
 
 
@@ -89,7 +89,7 @@ def test_latents_of_other_channels_are_refused_by_a_spatial_latent(spatial, shap
 
 def test_a_mixture_that_is_not_there_is_not_drawn_from(flat, new_generator):
     for generator in (flat, new_generator()):
-        with pytest.raises(InputError, match="has no mixture to draw from"):
+        with pytest.raises(InputError, match="has no mixture prior: set prior to normal"):
             sample_noise(generator, [0], prior="mixture")
         with pytest.raises(InputError, match='normal or mixture, not "uniform"'):
             sample_noise(generator, [0], prior="uniform")
@@ -99,40 +99,40 @@ def test_a_mixture_that_is_not_there_is_not_drawn_from(flat, new_generator):
 
 def test_pictures_keep_their_size_for_a_spatial_latent(spatial):
     images = torch.rand(2, 9, 13, 3)
-    torch.testing.assert_close(pictures_for(spatial, images), images.movedim(3, 1) * 2 - 1)
+    torch.testing.assert_close(images_for(spatial, images), images.movedim(3, 1) * 2 - 1)
 
 
 def test_grey_becomes_colour_and_what_is_see_through_white(spatial):
-    grey = pictures_for(spatial, torch.full((1, 2, 2, 1), 0.25))
+    grey = images_for(spatial, torch.full((1, 2, 2, 1), 0.25))
     torch.testing.assert_close(grey, torch.full((1, 3, 2, 2), -0.5))
     clear = torch.tensor([1.0, 0.0, 0.0, 0.0]).expand(1, 2, 2, 4)
-    torch.testing.assert_close(pictures_for(spatial, clear), torch.ones(1, 3, 2, 2))
+    torch.testing.assert_close(images_for(spatial, clear), torch.ones(1, 3, 2, 2))
 
 
 @pytest.mark.parametrize("shape", [(16, 16, 3), (1, 16, 16, 2), (0, 16, 16, 3), (1, 0, 16, 3)])
 def test_what_are_no_pictures_is_a_sentence(spatial, shape):
-    with pytest.raises(InputError, match="Pictures are of shape"):
-        pictures_for(spatial, torch.zeros(shape))
+    with pytest.raises(InputError, match="Images must have shape"):
+        images_for(spatial, torch.zeros(shape))
 
 
 def test_what_is_half_clear_is_laid_on_white(spatial):
     quarter = torch.tensor([0.2, 0.4, 1.0, 0.25]).expand(1, 2, 3, 4)
     expected = torch.tensor([0.8, 0.85, 1.0])[None, :, None, None] * 2 - 1
-    torch.testing.assert_close(pictures_for(spatial, quarter), expected.expand(1, 3, 2, 3))
+    torch.testing.assert_close(images_for(spatial, quarter), expected.expand(1, 3, 2, 3))
 
 
 @pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
 def test_a_picture_of_the_right_size_and_channels_is_not_rounded(new_generator, fit):
     values = torch.tensor([0.1234, 0.5001, 0.99999]).repeat(256)[:256].reshape(1, 16, 16, 1)
-    assert torch.equal(pictures_for(new_generator(), values, fit), values.movedim(3, 1) * 2 - 1)
+    assert torch.equal(images_for(new_generator(), values, fit), values.movedim(3, 1) * 2 - 1)
 
 
 def test_other_pictures_are_rounded_to_the_nearest_of_256_levels(flat, new_generator):
     for value, level in ((76.4, 76), (76.6, 77), (254.6, 255), (0.4, 0)):
         grey = torch.full((1, 16, 16, 1), value / 255)
-        assert pictures_for(flat, grey).flatten().tolist() == pytest.approx([level / 127.5 - 1] * 768)
+        assert images_for(flat, grey).flatten().tolist() == pytest.approx([level / 127.5 - 1] * 768)
         large = torch.full((2, 32, 32, 1), value / 255)
-        assert pictures_for(new_generator(), large).flatten().tolist() == pytest.approx([level / 127.5 - 1] * 512)
+        assert images_for(new_generator(), large).flatten().tolist() == pytest.approx([level / 127.5 - 1] * 512)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_other_pictures_are_rounded_to_the_nearest_of_256_levels(flat, new_gener
 )
 @pytest.mark.parametrize("side", [16, 8])
 def test_what_no_picture_can_have_becomes_black_or_white(new_generator, value, made, side):
-    found = pictures_for(new_generator(), torch.full((1, side, side, 1), value))
+    found = images_for(new_generator(), torch.full((1, side, side, 1), value))
     assert found.flatten().tolist() == pytest.approx([made] * 256, abs=0.004)
 
 
@@ -155,7 +155,7 @@ def test_each_fit_brings_a_picture_to_its_own_proportions(new_generator, upright
     bars = BARS.transpose(1, 2) if upright else BARS
 
     def made(fit):
-        found = (pictures_for(generator, bars, fit)[0, 0] + 1) / 2
+        found = (images_for(generator, bars, fit)[0, 0] + 1) / 2
         return found.T if upright else found
 
     middle = torch.tensor([0.2, 0.4]).repeat_interleave(8)
@@ -169,19 +169,19 @@ def test_each_fit_brings_a_picture_to_its_own_proportions(new_generator, upright
 
 
 def test_bars_around_a_picture_with_transparency_are_clear(new_generator):
-    found = pictures_for(new_generator(channels=4), torch.ones(1, 16, 32, 4), "pad")
+    found = images_for(new_generator(channels=4), torch.ones(1, 16, 32, 4), "pad")
     assert (found[:, :, [0, 15]] == -1).all()
     assert (found[:, :, 8] == 1).all()
 
 
 def test_what_cannot_be_seen_is_black_where_there_is_transparency(new_generator):
     clear = torch.tensor([1.0, 1.0, 1.0, 0.0]).expand(1, 8, 8, 4)
-    assert (pictures_for(new_generator(channels=4), clear) == -1).all()
+    assert (images_for(new_generator(channels=4), clear) == -1).all()
 
 
 def test_pictures_and_channels_keep_their_order(flat):
     colours = torch.tensor([[1.0, 0.2, 0.0], [0.0, 0.4, 1.0]])[:, None, None].expand(2, 8, 8, 3)
-    found = (pictures_for(flat, colours) + 1) / 2
+    found = (images_for(flat, colours) + 1) / 2
     for picture, colour in zip(found, colours, strict=True):
         torch.testing.assert_close(picture.mean((1, 2)), colour[0, 0], rtol=0, atol=0.002)
 

@@ -105,7 +105,7 @@ def test_labels_that_do_not_match_the_seeds_are_refused(new_generator):
 
 @pytest.mark.parametrize("label", [-1, 3, [0, 3]])
 def test_a_label_that_is_no_class_is_refused(new_generator, label):
-    with pytest.raises(InputError, match=r"classes 0 to 2, and no class (-1|3)"):
+    with pytest.raises(InputError, match=r"classes 0 to 2, but no class (-1|3)"):
         sample_noise(new_generator(classes=3), range(2), labels=label)
 
 
@@ -147,14 +147,14 @@ def test_classes_by_name_and_by_number_can_be_mixed(new_generator):
 @pytest.mark.parametrize(
     ("names", "asked", "told"),
     [
-        (["ape", "cat"], "dog", 'animals has the classes ape, cat, and no class "dog"'),
-        (["ape", "cat"], "2", "animals has the classes ape, cat, and no class 2"),
-        (["ape", "cat"], "-1", "animals has the classes ape, cat, and no class -1"),
-        (["ape", "cat"], "", 'animals has the classes ape, cat, and no class ""'),
-        (["1", "2"], "0", "animals has the classes 1, 2, and no class 0"),  # never the one that is called 1
-        (["Cat", "cAT"], "cat", "animals has the classes Cat, cAT, and no class"),
-        (["0", "1"], "2", "animals has classes 0 to 1, and no class 2"),
-        (["ape", "cat"], "9" * 5000, "animals has the classes ape, cat, and no class"),
+        (["ape", "cat"], "dog", 'animals has the classes ape, cat, but no class "dog"'),
+        (["ape", "cat"], "2", "animals has the classes ape, cat, but no class 2"),
+        (["ape", "cat"], "-1", "animals has the classes ape, cat, but no class -1"),
+        (["ape", "cat"], "", 'animals has the classes ape, cat, but no class ""'),
+        (["1", "2"], "0", "animals has the classes 1, 2, but no class 0"),  # never the one that is called 1
+        (["Cat", "cAT"], "cat", "animals has the classes Cat, cAT, but no class"),
+        (["0", "1"], "2", "animals has classes 0 to 1, but no class 2"),
+        (["ape", "cat"], "9" * 5000, "animals has the classes ape, cat, but no class"),
     ],
     ids=lambda value: str(value)[:12],
 )
@@ -165,16 +165,16 @@ def test_a_class_that_there_is_not_is_a_sentence_with_the_names(new_generator, n
 
 def test_of_many_classes_a_sentence_names_some(new_generator):
     generator = new_generator({"class_names": [f"kind {i}" for i in range(1000)]}, classes=1000)
-    with pytest.raises(InputError, match="kind 7 and 992 more, and no class"):
+    with pytest.raises(InputError, match="kind 7 and 992 more, but no class"):
         find_class(generator, "another")
 
 
 @pytest.mark.parametrize("label", [2, -1])
 def test_a_latent_that_asks_for_no_class_there_is_names_those_that_there_are(new_generator, label):
     generator = new_generator({"class_names": ["ape", "cat"]}, classes=2)
-    with pytest.raises(InputError, match="has the classes ape, cat; the latent asks for another one"):
+    with pytest.raises(InputError, match="has the classes ape, cat, but the latent has a label beyond these"):
         generator.decode(Latent(torch.zeros(1, 4, 1, 1), labels=torch.tensor([label])))
-    with pytest.raises(InputError, match="says no class: give it a label from the classes ape, cat"):
+    with pytest.raises(InputError, match="has no class label: choose one of the classes ape, cat"):
         generator.decode(torch.zeros(1, 4, 1, 1))
 
 
@@ -203,7 +203,7 @@ def test_what_does_not_weigh_the_classes_is_a_sentence_that_shows_how(new_genera
 
 @pytest.mark.parametrize("seed", [-1, 2**32, 2**64])
 def test_a_seed_out_of_range_is_refused(new_generator, seed):
-    with pytest.raises(InputError, match=f"Seed {seed} is out of range: seeds are whole numbers from 0 to 4294967295"):
+    with pytest.raises(InputError, match=rf"seed must be a whole number from 0 to 4294967295 \(got {seed}\)"):
         sample_noise(new_generator(), [0, seed])
 
 
@@ -242,12 +242,12 @@ def test_a_latent_of_another_space_is_refused(new_generator):
 
 
 def test_a_latent_without_a_class_is_refused_by_a_generator_with_classes(new_generator):
-    with pytest.raises(InputError, match="says no class: give it a label from 0 to 2"):
+    with pytest.raises(InputError, match="has no class label: choose one of 0 to 2"):
         new_generator(classes=3).decode(torch.zeros(1, 4, 1, 1))
 
 
 def test_a_latent_with_a_class_is_refused_by_a_generator_without_classes(new_generator):
-    with pytest.raises(InputError, match="trained without classes: it takes no label"):
+    with pytest.raises(InputError, match="trained without classes and takes no label"):
         new_generator().decode(Latent(torch.zeros(1, 4, 1, 1), labels=torch.tensor([0])))
 
 

@@ -6,7 +6,7 @@ from stylegan2_networks import SMALL, generator_of
 
 from gan_core import InputError, Latent, sample_noise
 from gan_core.latents import to_styles
-from gan_core.sampling.mixing import drawn_towards, mix_grid, mix_styles
+from gan_core.sampling.mixing import mix_grid, mix_styles, truncate
 
 LAST = SMALL.num_ws - 1
 
@@ -58,20 +58,20 @@ def test_a_grid_can_show_its_sources(styled):
 
 @pytest.mark.parametrize(("first", "last"), [(-1, 2), (3, 2), (0, LAST + 1), (LAST + 1, None)])
 def test_layers_that_are_not_there_are_refused(styled, first, last):
-    with pytest.raises(InputError, match=f"has the layers 0 to {LAST}; from"):
+    with pytest.raises(InputError, match=f"has style layers 0 to {LAST}: first and last must be in this range"):
         mix_styles(styled, sample_noise(styled, [0]), sample_noise(styled, [1]), first, last)
 
 
 def test_batches_that_do_not_go_together_are_refused(styled):
     with pytest.raises(InputError, match="2 latents cannot be mixed with 3"):
         mix_styles(styled, sample_noise(styled, [0, 1]), sample_noise(styled, [1, 2, 3]))
-    with pytest.raises(InputError, match="3 latents cannot be drawn towards 2"):
-        drawn_towards(styled, sample_noise(styled, [1, 2, 3]), 0.5, target=sample_noise(styled, [0, 1]))
+    with pytest.raises(InputError, match="3 latents cannot be truncated towards 2 targets"):
+        truncate(styled, sample_noise(styled, [1, 2, 3]), 0.5, target=sample_noise(styled, [0, 1]))
 
 
 def test_a_generator_without_styles_cannot_mix_them(new_generator):
     generator = new_generator()
-    with pytest.raises(InputError, match="no layers of styles to choose from: walk or blend between its latents"):
+    with pytest.raises(InputError, match="has no style layers: walk or blend between its latents"):
         mix_styles(generator, sample_noise(generator, [0]), sample_noise(generator, [1]))
 
 
@@ -80,12 +80,12 @@ def test_a_generator_without_styles_cannot_mix_them(new_generator):
 
 def test_without_a_goal_styles_are_drawn_to_their_mean(styled):
     noise = sample_noise(styled, [0, 1])
-    drawn, expected = drawn_towards(styled, noise, 0.3, 2), to_styles(styled, noise, 0.3, 2)
+    drawn, expected = truncate(styled, noise, 0.3, 2), to_styles(styled, noise, 0.3, 2)
     assert torch.equal(drawn.samples, expected.samples) and drawn.space == expected.space == "w+"
 
 
 def test_styles_are_drawn_to_a_character(styled):
-    drawn = drawn_towards(styled, sample_noise(styled, [0, 1]), 0.25, 2, sample_noise(styled, [7]))
+    drawn = truncate(styled, sample_noise(styled, [0, 1]), 0.25, 2, sample_noise(styled, [7]))
     one, character = styles(styled, [0, 1]), styles(styled, [7])
     torch.testing.assert_close(drawn.samples[:, :, :2], character[:, :, :2] + 0.25 * (one - character)[:, :, :2])
     assert torch.equal(drawn.samples[:, :, 2:], one[:, :, 2:])
@@ -95,21 +95,21 @@ def test_styles_are_drawn_to_a_character(styled):
 @pytest.mark.parametrize(("psi", "seed"), [(0.0, 7), (1.0, 0)])
 def test_the_ends_are_exact(styled, new_generator, psi, seed):
     for generator in (styled, new_generator()):
-        drawn = drawn_towards(generator, sample_noise(generator, [0]), psi, target=sample_noise(generator, [7]))
+        drawn = truncate(generator, sample_noise(generator, [0]), psi, target=sample_noise(generator, [7]))
         assert torch.equal(generator.decode(drawn), generator.decode(sample_noise(generator, [seed])))
 
 
 def test_all_styles_the_same_stay_in_w(styled):
     character = sample_noise(styled, [7])
-    assert drawn_towards(styled, sample_noise(styled, [0]), 0.5, target=character).space == "w"
+    assert truncate(styled, sample_noise(styled, [0]), 0.5, target=character).space == "w"
     mixed = mix_styles(styled, character, sample_noise(styled, [8]), 3)
-    assert drawn_towards(styled, sample_noise(styled, [0]), 0.5, target=mixed).space == "w+"
+    assert truncate(styled, sample_noise(styled, [0]), 0.5, target=mixed).space == "w+"
 
 
 def test_noise_is_drawn_to_zero_and_keeps_its_class(new_generator):
     generator = new_generator(classes=3)
     noise = sample_noise(generator, [0, 1], labels=[2, 1])
-    drawn = drawn_towards(generator, noise, 0.5)
+    drawn = truncate(generator, noise, 0.5)
     torch.testing.assert_close(drawn.samples, noise.samples / 2)
     assert torch.equal(drawn.labels, noise.labels)
 
@@ -118,14 +118,14 @@ def test_what_a_latent_was_made_of_is_not_changed(styled):
     noise = sample_noise(styled, [0, 1])
     before = noise.samples.clone()
     with torch.inference_mode():
-        drawn_towards(styled, noise, 0.5, target=sample_noise(styled, [7]))
+        truncate(styled, noise, 0.5, target=sample_noise(styled, [7]))
         mix_grid(styled, noise, noise, sources=True)
     assert torch.equal(noise.samples, before)
 
 
 def test_noise_has_no_cutoff(new_generator):
     generator = new_generator()
-    with pytest.raises(InputError, match="no styles, and so no cutoff"):
-        drawn_towards(generator, sample_noise(generator, [0]), 0.5, 1)
+    with pytest.raises(InputError, match="without styles: leave cutoff out"):
+        truncate(generator, sample_noise(generator, [0]), 0.5, 1)
     with pytest.raises(InputError, match="takes latents"):
-        drawn_towards(generator, Latent(torch.zeros(1, 9, 1, 1)), 0.5)
+        truncate(generator, Latent(torch.zeros(1, 9, 1, 1)), 0.5)

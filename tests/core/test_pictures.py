@@ -9,7 +9,7 @@ from PIL import Image, ImageFont
 
 from gan_core import InputError
 from gan_core.cli.charts import line_chart, loss_chart
-from gan_core.media.image import GAP, contact_sheet, grid, save_png, table, to_pictures, to_pixels
+from gan_core.media.image import GAP, contact_sheet, grid, save_png, table, to_pil, to_pixels
 from gan_core.training.history import Record
 
 
@@ -25,7 +25,7 @@ def test_every_byte_survives_the_way_through_a_network():
 
 @pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB"), (4, "RGBA")])
 def test_channels_decide_the_kind_of_picture(channels, mode):
-    (picture,) = to_pictures(torch.zeros(1, channels, 5, 7))
+    (picture,) = to_pil(torch.zeros(1, channels, 5, 7))
     assert (picture.mode, picture.size) == (mode, (7, 5))
 
 
@@ -53,7 +53,7 @@ def test_pixels_have_their_rows_columns_and_channels_in_order():
     pixels = to_pixels(images / 127.5 - 1)
     assert pixels.shape == (2, 4, 5, 3)
     assert pixels[1, 2, 3].tolist() == images[1, :, 2, 3].tolist()
-    for i, picture in enumerate(to_pictures(images / 127.5 - 1)):
+    for i, picture in enumerate(to_pil(images / 127.5 - 1)):
         assert picture.getpixel((3, 2)) == tuple(images[i, :, 2, 3].tolist())
 
 

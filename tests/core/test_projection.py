@@ -11,7 +11,7 @@ from stylegan2_networks import SMALL, generator_of
 
 from gan_core import InputError, load, sample_noise
 from gan_core.examples import FOLDER
-from gan_core.sampling.encoding import pictures_for
+from gan_core.sampling.encoding import images_for
 from gan_core.sampling.projection import ProjectionConfig, _loss, projecting, psnr
 
 QUICK = ProjectionConfig(steps=12, candidates=8)
@@ -363,16 +363,16 @@ def test_a_tuned_generator_is_a_file_like_any_other(new_generator, tmp_path):
 def test_pictures_become_what_the_generator_makes(new_generator, styled):
     wide = torch.zeros(2, 20, 40, 3)
     wide[:, :, 10:30, 0] = 1.0  # the square in the middle is red
-    red = pictures_for(styled, wide)
+    red = images_for(styled, wide)
     assert red.shape == (2, 3, 16, 16)
     assert (red[:, 0] > 0.9).all() and (red[:, 1:] == -1).all()
-    assert pictures_for(new_generator(), wide).shape == (2, 1, 16, 16)
+    assert images_for(new_generator(), wide).shape == (2, 1, 16, 16)
     exact = torch.rand(1, 16, 16, 3)
-    assert torch.equal(pictures_for(styled, exact), exact.movedim(3, 1) * 2 - 1)
-    with pytest.raises(InputError, match=r"Pictures are of shape"):
-        pictures_for(styled, torch.zeros(16, 16, 3))
-    with pytest.raises(InputError, match='by crop, pad, stretch, not "squeeze"'):
-        pictures_for(styled, wide, "squeeze")
+    assert torch.equal(images_for(styled, exact), exact.movedim(3, 1) * 2 - 1)
+    with pytest.raises(InputError, match=r"Images must have shape"):
+        images_for(styled, torch.zeros(16, 16, 3))
+    with pytest.raises(InputError, match=r'fit must be crop, pad, stretch \(got "squeeze"\)'):
+        images_for(styled, wide, "squeeze")
 
 
 @pytest.mark.parametrize(

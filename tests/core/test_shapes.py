@@ -14,7 +14,7 @@ from gan_core.architectures import by_name
 from gan_core.metrics import measuring
 from gan_core.metrics.features import Extractor
 from gan_core.metrics.likelihood import elbo
-from gan_core.sampling.encoding import pictures_for
+from gan_core.sampling.encoding import images_for
 from gan_core.sampling.projection import ProjectionConfig, projecting
 from gan_core.training import checkpoint
 
@@ -124,10 +124,10 @@ def wide(tmp_path: Path) -> Generator:
 
 def test_pictures_are_fitted_to_its_size_and_encoded(wide):
     images = torch.rand(2, 30, 30, 3)
-    pictures = pictures_for(wide, images)
+    pictures = images_for(wide, images)
     assert pictures.shape == (2, 3, 12, 20)
     assert wide.encode(pictures).samples.shape == (2, 3, 1, 1)
-    with pytest.raises(InputError, match=r"3 channels and a size of 20x12 pixels, not of shape \[1, 3, 20, 12\]"):
+    with pytest.raises(InputError, match=r"3 channels and 20x12 pixels \(got shape \[1, 3, 20, 12\]\)"):
         wide.encode(torch.zeros(1, 3, 20, 12))
 
 

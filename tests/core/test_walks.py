@@ -1,7 +1,8 @@
 """Walks: they pass through their stops, keep their distance from the centre, and close."""
 
-from itertools import pairwise
+from itertools import re
 
+import pairwise
 import pytest
 import torch
 from stylegan2_networks import SMALL, generator_of
@@ -155,22 +156,22 @@ def test_a_walk_of_classes_in_w_has_their_styles():
     ("seeds", "settings", "sentence"),
     [
         ([0], {}, "at least two stops"),
-        ([0, 1], {"interpolation": "zigzag"}, 'spherical or linear or spline, not "zigzag"'),
-        ([0, 1], {"frames": 0}, "2 ways of 0 frames each are not"),
-        ([0, 1], {"frames": 10**6}, "2 ways of 1000000 frames each are not"),
-        ([0, 1], {"space": "w"}, "has no space w of styles"),
-        ([0, 1], {"space": "x"}, 'the space z or w, not "x"'),
+        ([0, 1], {"interpolation": "zigzag"}, 'must be spherical or linear or spline (got "zigzag")'),
+        ([0, 1], {"frames": 0}, "(got 2 times 0)"),
+        ([0, 1], {"frames": 10**6}, "(got 2 times 1000000)"),
+        ([0, 1], {"space": "w"}, "has no style space w"),
+        ([0, 1], {"space": "x"}, 'space must be z or w (got "x")'),
     ],
     ids=str,
 )
 def test_a_walk_that_cannot_be_is_refused(new_generator, seeds, settings, sentence):
     generator = new_generator()
-    with pytest.raises(InputError, match=sentence):
+    with pytest.raises(InputError, match=re.escape(sentence)):
         walk(generator, sample_noise(generator, seeds), **{"frames": 3, **settings})
 
 
 def test_no_way_leads_back_from_w_to_z(styled):
-    with pytest.raises(InputError, match="no way leads back to z: choose w"):
+    with pytest.raises(InputError, match="cannot be mapped back to z: set space to w"):
         walk(styled, to_styles(styled, sample_noise(styled, [0, 1])), 3, space="z")
 
 
