@@ -8,7 +8,7 @@ from ..gan_core.latents import LAST_SEED
 from ..gan_core.losses.reconstruction import LIKELIHOODS
 from ..gan_core.metrics import measuring
 from ..gan_core.metrics.likelihood import elbo, weighing
-from ..gan_core.metrics.measure import FEWEST_IMAGES, MOST_IMAGES
+from ..gan_core.metrics.measure import MAX_IMAGES, MIN_IMAGES
 from .host import device, previews
 from .host.errors import says_errors
 from .host.progress import NodeProgress
@@ -38,8 +38,8 @@ class MeasureGenerator(io.ComfyNode):
                 io.Int.Input(
                     "count",
                     default=2000,
-                    min=FEWEST_IMAGES,
-                    max=MOST_IMAGES,
+                    min=MIN_IMAGES,
+                    max=MAX_IMAGES,
                     tooltip="How many images it makes, and how many real ones are taken at most. Compare figures of "
                     "the same count.",
                 ),
@@ -47,7 +47,7 @@ class MeasureGenerator(io.ComfyNode):
                     "seed",
                     default=0,
                     min=0,
-                    max=LAST_SEED + 1 - MOST_IMAGES,
+                    max=LAST_SEED + 1 - MAX_IMAGES,
                     # Figures are compared, and for that have to be of the same pictures.
                     control_after_generate=io.ControlAfterGenerate.fixed,
                     tooltip="Of the first image; the others have the seeds that follow.",
@@ -115,7 +115,7 @@ class MeasureVAELikelihood(io.ComfyNode):
                     "gaussian and laplace as densities with that noise. Compare figures of the same one.",
                 ),
                 io.Int.Input(
-                    "count", default=1000, min=1, max=MOST_IMAGES, tooltip="How many of the images, drawn by the seed."
+                    "count", default=1000, min=1, max=MAX_IMAGES, tooltip="How many of the images, drawn by the seed."
                 ),
                 io.Int.Input(
                     "samples",

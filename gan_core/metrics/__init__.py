@@ -1,4 +1,4 @@
-"""How good a generator's pictures are: features of real and generated images, and figures of the two sets of them."""
+"""Metrics of generators: features of real and generated images, and statistics that compare the two sets."""
 
 from .features import Extractor
 from .measure import Measuring, Report, measuring

@@ -1,4 +1,4 @@
-"""The Fréchet distance between features (Heusel et al. 2017), for those of any network."""
+"""Fréchet distance between features of any network (Heusel et al. 2017)."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from torch import Tensor
 
 
 def frechet(real: Tensor, fake: Tensor) -> float:
-    """The squared Fréchet distance of the normal distributions with the features' means and covariances.
+    """Squared Fréchet distance of the normal distributions with the means and covariances of two sets of features.
 
-    real, fake: features, [N, D] and [M, D], N and M at least 2. Computed in float64 from eigenvalues.
+    real, fake: features, [N, D] and [M, D], with N and M at least 2. Computed in float64 from eigenvalues.
 
-    It is FID only for features of the Inception network of 2015. It is biased: with fewer than some 10,000 images it is
-    far too large, the more so the fewer they are, and comparable only between equal numbers.
+    It equals FID only for features of the Inception network of 2015. It is biased: below about 10,000 images it is far
+    too large, and comparable only between equal numbers of images.
     """
     real, fake = real.double(), fake.double()
     between = (real.mean(0) - fake.mean(0)).square().sum()
@@ -23,7 +23,7 @@ def frechet(real: Tensor, fake: Tensor) -> float:
 
 
 def _root(features: Tensor) -> Tensor:
-    """R with R'R the covariance of features [N, D]: [D, D], or [N, D] where there are fewer images than numbers."""
+    """R with R'R the covariance of features [N, D]: [D, D], or [N, D] if N <= D."""
     centred = (features - features.mean(0)) / (len(features) - 1) ** 0.5
     if len(features) <= features.shape[1]:
         return centred

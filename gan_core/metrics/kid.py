@@ -1,4 +1,4 @@
-"""Kernel Inception Distance (Binkowski et al. 2018), for features of any network."""
+"""Kernel Inception Distance (KID: Binkowski et al. 2018), for features of any network."""
 
 from __future__ import annotations
 
@@ -9,30 +9,29 @@ import torch
 from torch import Tensor
 
 ROWS = 1024
-"""Images whose kernel with all others is in memory at once."""
+"""Rows of the kernel matrix that are in memory at once."""
 
 SUBSETS = 100
-"""Random halves that the standard error is estimated from."""
+"""Random halves from which the standard error is estimated."""
 
 
 @dataclass(frozen=True)
 class KID:
-    """A squared distance between two distributions, estimated from images of each."""
+    """Estimate of the squared distance between two distributions of images."""
 
     value: float
-    """Unbiased, and so around 0, and below it too, where the two are the same."""
+    """Unbiased estimate: for equal distributions it scatters around 0, and can be negative."""
     standard_error: float
-    """How far the value lies from that of endlessly many images, typically."""
+    """Standard error of the value, from the finite number of images."""
 
 
 def kid(real: Tensor, fake: Tensor, seed: int = 0) -> KID:
-    """The squared maximum mean discrepancy under the kernel (x.y / D + 1)^3 (Binkowski et al. 2018, sec. 4).
+    """Squared maximum mean discrepancy under the kernel (x.y / D + 1)^3 (Binkowski et al. 2018, sec. 4).
 
-    real, fake: features, [N, D] and [M, D], N and M at least 4. seed: decides the subsets.
+    real, fake: features, [N, D] and [M, D], with N and M at least 4. seed: of the random halves.
 
-    The value is the U-statistic of all images: what the mean over subsets, as it is often given, comes to with more and
-    more of them. The standard error is a delete-d jackknife (Shao & Wu 1989) of random halves; where real and fake are
-    alike, it is up to sqrt(3) times too large.
+    The value is the U-statistic over all images, to which the usual mean over subsets converges. The standard error is
+    a delete-d jackknife of random halves (Shao & Wu 1989); for equal distributions it is up to sqrt(3) times too large.
     """
     chosen = [
         _halves(len(features), np.random.RandomState([seed, place])) for place, features in enumerate((real, fake))
@@ -45,7 +44,7 @@ def kid(real: Tensor, fake: Tensor, seed: int = 0) -> KID:
 
 
 def _halves(count: int, stream: np.random.RandomState) -> Tensor:
-    """Which images are in which subset, [count, 1 + SUBSETS] of 0 and 1: all of them, then random halves."""
+    """Membership of images in subsets, [count, 1 + SUBSETS] of 0 and 1: first all images, then random halves."""
     masks = np.zeros((count, 1 + SUBSETS))
     masks[:, 0] = 1
     for subset in range(1, 1 + SUBSETS):
@@ -54,14 +53,14 @@ def _halves(count: int, stream: np.random.RandomState) -> Tensor:
 
 
 def _within(features: Tensor, masks: Tensor) -> Tensor:
-    """The mean kernel of two different images of each subset."""
+    """Mean kernel over pairs of different images, for each subset."""
     size = masks.sum(0)
     alone = masks.T @ _kernel(features.double().square().sum(1) / features.shape[1])
     return (_sums(features, features, masks, masks) - alone) / (size * (size - 1))
 
 
 def _sums(left: Tensor, right: Tensor, left_masks: Tensor, right_masks: Tensor) -> Tensor:
-    """The kernel's sum over all pairs of a left and a right image, for each subset."""
+    """Sum of the kernel over all pairs of a left and a right image, for each subset."""
     left, right = left.double(), right.double()
     total = torch.zeros(left_masks.shape[1], dtype=torch.float64)
     for start in range(0, len(left), ROWS):

@@ -1,11 +1,11 @@
-"""How likely a VAE finds images that it has not seen: bounds and estimates of -log p(x), in nats of an image.
+"""Likelihood of images under a VAE: bounds and estimates of -log p(x), in nats per image.
 
-Every draw depends on the seed and on the place of the image alone, as in numpy.random.RandomState([seed, place]), so
-that two machines draw alike, in batches of any size.
+Every random draw depends only on the seed and the index of the image, as numpy.random.RandomState([seed, index]), so
+that results agree between machines and batch sizes.
 
-There are two kinds of figures, and one says nothing of the other. "bernoulli" is a probability of black-and-white
-images, of which a grey one says how often each pixel is white. "gaussian" and "laplace" are densities of grey levels in
-[-1, 1]. They can pass 1, and then their nats are negative; bits per dimension count them in whole levels of 8 bits.
+There are two kinds of likelihood, which are not comparable. "bernoulli" is a probability of black-and-white images; a
+grey level is the probability of a white pixel. "gaussian" and "laplace" are densities of grey levels in [-1, 1], which
+can exceed 1 and then have negative nats. Bits per dimension refer to levels of 8 bits.
 """
 
 from __future__ import annotations
@@ -25,32 +25,32 @@ from ..losses.reconstruction import LIKELIHOODS, active_units, kl
 from ..platforms import placed
 
 PIXELS_AT_ONCE = 2**20
-"""Pixels that are decoded in one pass at most, whatever the batch."""
+"""Maximum number of pixels decoded in one pass, whatever the batch."""
 
-MOST_SAMPLES = 100_000
-"""Of the posterior for one image."""
+MAX_SAMPLES = 100_000
+"""Maximum number of samples from the posterior of one image."""
 
 
 @dataclass(frozen=True)
 class Bound:
-    """What a VAE says of images at most: the negative evidence lower bound (Kingma & Welling 2014, eq. 3)."""
+    """Upper bound of -log p(x): the negative evidence lower bound (Kingma & Welling 2014, eq. 3)."""
 
     nats: float
-    """Of an image, on average: no less than -log p(x) is. The sum of the two that follow."""
+    """Bound in nats, the mean over images of reconstruction + kl."""
     reconstruction: float
-    """Nats that the image costs once its latent is known."""
+    """Negative log likelihood of an image given its latent, in nats per image."""
     kl: float
-    """Nats that the latent costs."""
+    """KL divergence of the posterior from the prior, in nats per image."""
     bits_per_dimension: float
-    """The bound for one value of an image in bits: of a black-and-white value, or of one in 8 bits."""
+    """Bound in bits per value of an image: a black-and-white value, or one of 8 bits."""
     active_units: int
-    """Units of the latent that say something of the images; 0 is a collapsed posterior."""
+    """Number of active latent dimensions; 0 for a collapsed posterior."""
     units: int
-    """Values in a latent."""
+    """Number of latent dimensions."""
     scale: float
-    """Of the noise in "gaussian" and "laplace"; 1 for "bernoulli", which has none."""
+    """Scale of the noise in "gaussian" and "laplace"; 1 for "bernoulli", which has none."""
     of_each: Tensor
-    """The bound of each image, [N] in float64."""
+    """Bound of each image, [N] in float64."""
 
     def __str__(self) -> str:
         return (
@@ -68,16 +68,15 @@ def elbo(
     scale: float | None = None,
     batch: int = 256,
 ) -> Bound:
-    """The bound on these images, with one draw of each one's posterior.
+    """Negative ELBO of images, with one sample from each posterior.
 
     images: uint8, as a tensor [N, C, H, W], or as an array [N, H, W, C] such as ImageDataset.images.
     likelihood: "bernoulli", "gaussian" or "laplace".
-    scale: of the noise; None for the one that is best for all these images together. It is the one number that is then
-    taken from the images that are measured.
-    batch: images in one pass, at most; no more than rounding depends on it.
+    scale: scale of the noise; None for the best one for these images, which is then the one number fitted to them.
+    batch: maximum number of images in one pass; the result depends on it only by rounding.
 
     Raises InputError for a generator without an encoder or, for "bernoulli", without logits, and for images, a seed, a
-    likelihood or a scale that it cannot be asked about.
+    likelihood or a scale out of range.
     """
     images = _checked(generator, images, likelihood, seed, scale)
     counted = LIKELIHOODS[likelihood]
@@ -115,17 +114,17 @@ def importance_weighted(
     scale: float | None = None,
     batch: int = 256,
 ) -> Tensor:
-    """-log p of each image, estimated with many draws of its posterior (Burda et al. 2016, eq. 8): [N], float64.
+    """Importance-weighted (IWAE) estimate of -log p of each image (Burda et al. 2016, eq. 8): [N], float64.
 
-    With one draw it is the ELBO on average; with more it comes down to the truth, from above but for chance. For
-    "bernoulli" it is that of black-and-white images: each pixel is drawn once, white as often as its grey level says,
-    by the stream RandomState([seed, place, 1]). The latents are drawn from the posterior of the grey image, as in
-    training, so that the figure can be held against that of `elbo`.
+    With one sample its mean is the negative ELBO; with more it approaches -log p from above, on average. For
+    "bernoulli" the images are binarised: each pixel is drawn once from its grey level, with the stream
+    RandomState([seed, index, 1]). The latents are sampled from the posterior of the grey image, as in training, so that
+    the estimate is comparable with `elbo`.
 
-    samples: draws for each image; papers take 5,000. scale: of the noise, which "gaussian" and "laplace" need:
-    Bound.scale of `elbo`. batch: latents in one pass, at most. The others as in `elbo`.
+    samples: samples per image; papers use 5,000. scale: scale of the noise, required for "gaussian" and "laplace", from
+    Bound.scale of `elbo`. batch: maximum number of latents in one pass. Other arguments as in `elbo`.
 
-    Raises InputError as `elbo` does, for a number of samples out of range, and where a scale is missing.
+    Raises InputError as `elbo` does, for a number of samples out of range, and for a missing scale.
     """
     return torch.cat(list(weighing(generator, images, samples, likelihood, seed, scale, batch)))
 
@@ -140,13 +139,13 @@ def weighing(
     scale: float | None = None,
     batch: int = 256,
 ) -> Iterator[Tensor]:
-    """What importance_weighted returns, part by part, so that the caller can show progress or stop."""
+    """Yields the result of importance_weighted in parts, so that the caller can show progress or stop."""
     images = _checked(generator, images, likelihood, seed, scale)
     counted = LIKELIHOODS[likelihood]
-    if not 1 <= samples <= MOST_SAMPLES:
-        raise InputError(f"1 to {MOST_SAMPLES:,} samples are drawn for each image, not {samples}.")
+    if not 1 <= samples <= MAX_SAMPLES:
+        raise InputError(f"samples must be 1 to {MAX_SAMPLES:,} for each image (got {samples}).")
     if scale is None and not counted.binary:
-        raise InputError(f"{likelihood} needs the scale of its noise here: the one that the ELBO was best with.")
+        raise InputError(f"{likelihood} needs a scale of the noise: pass Bound.scale of elbo.")
     at_once = _at_once(images, batch)
     # Many images with a few samples each, or one image with many samples, part by part.
     for places in _parts(len(images), max(1, at_once // samples)):
@@ -159,7 +158,7 @@ def weighing(
             noise = np.stack([stream.randn(count, mean[0].numel()) for stream in streams])
             e = torch.from_numpy(noise).to(mean).view(len(mean), count, *mean.shape[1:])
             z = mean[:, None] + (log_variance / 2).exp()[:, None] * e
-            # log p(z) - log q(z | x), in which the constants are the same
+            # log p(z) - log q(z | x), in which the constants cancel
             latent = (e.square() - z.square() + log_variance[:, None]).flatten(2).sum(2) / 2
             repeated = target.repeat_interleave(count, 0)
             output = _decoded(generator, z.flatten(0, 1), repeated, counted.binary)
@@ -169,14 +168,13 @@ def weighing(
 
 
 def bits_per_dimension(nats: float, dimensions: int, likelihood: str) -> float:
-    """Nats of an image as bits of one of its values.
+    """Converts nats per image to bits per value of an image.
 
-    A density on [-1, 1] is first made one of 8-bit levels, y = 127.5 (x + 1): it is 127.5 times thinner there, and so
-    log2(127.5) bits are added. A level, which is 1 wide, then has about the probability that its density says. That is
-    close where the noise is wider than a level; at half a level, the least that is fitted, it can be a third of a bit
-    too good.
+    A density on [-1, 1] is first transformed to 8-bit levels y = 127.5 (x + 1), which adds log2(127.5) bits. The
+    density then approximates the probability of a level, which is 1 wide. This is close if the noise is wider than a
+    level; at half a level, the minimum scale, it can be a third of a bit too optimistic.
 
-    nats: of an image with so many dimensions.
+    nats: per image. dimensions: number of values in an image.
     """
     bits = nats / (dimensions * math.log(2))
     return bits if LIKELIHOODS[likelihood].binary else bits + math.log2(127.5)
@@ -185,33 +183,33 @@ def bits_per_dimension(nats: float, dimensions: int, likelihood: str) -> float:
 def _checked(
     generator: Generator, images: Tensor | np.ndarray, likelihood: str, seed: int, scale: float | None
 ) -> Tensor:
-    """The images as uint8 [N, C, H, W]. Raises InputError for what the generator cannot be asked about."""
+    """Checks the arguments. Returns the images as uint8 [N, C, H, W]. Raises InputError for invalid arguments."""
     if not generator.architecture.encodes:
         raise InputError(
-            f"{generator.title} is a {generator.architecture.name} generator without an encoder: only a VAE can say "
-            "how likely an image is."
+            f"{generator.title} is a {generator.architecture.name} generator without an encoder: choose a VAE to "
+            "measure a likelihood."
         )
     if likelihood not in LIKELIHOODS:
-        raise InputError(f'There is no likelihood "{likelihood}"; there are {", ".join(LIKELIHOODS)}.')
+        raise InputError(f'likelihood must be {", ".join(LIKELIHOODS)} (got "{likelihood}").')
     if LIKELIHOODS[likelihood].binary and not hasattr(generator.module, "logits"):
         raise InputError(
-            f"{generator.title} is a {generator.architecture.name}, which makes colours and no odds of black and "
-            'white: its likelihood is "gaussian" or "laplace".'
+            f"{generator.title} is a {generator.architecture.name}, which produces colours, not Bernoulli "
+            'probabilities: set likelihood to "gaussian" or "laplace".'
         )
     if not 0 <= seed <= LAST_SEED:
-        raise InputError(f"Seed {seed} is out of range: seeds are whole numbers from 0 to {LAST_SEED}.")
+        raise InputError(f"seed must be a whole number from 0 to {LAST_SEED} (got {seed}).")
     if scale is not None and not 0 < scale < math.inf:
-        raise InputError(f"The scale of the noise is more than 0, not {scale}.")
+        raise InputError(f"scale must be greater than 0 (got {scale}).")
     if isinstance(images, np.ndarray):
-        # A copy, as a data set that is mapped from disk cannot be written to, which a tensor must.
+        # A copy: a data set mapped from disk is read-only, and a tensor must be writable.
         images = torch.from_numpy(np.array(images)).movedim(-1, 1) if images.ndim == 4 else torch.empty(0)
     if images.ndim != 4 or images.dtype != torch.uint8 or not images.numel():
-        raise InputError("Likelihoods are those of images in 8 bits, one or more.")
+        raise InputError("images must be uint8, at least one.")
     channels = generator.config.channels
     fits = generator.architecture.spatial or images.shape[2:] == generator.size
     if images.shape[1] != channels or not fits:
         given = "x".join(map(str, (images.shape[3], images.shape[2], images.shape[1])))
-        raise InputError(f"{generator.title} is for images of {generator.size_in_words}x{channels}, not of {given}.")
+        raise InputError(f"{generator.title} needs images of {generator.size_in_words}x{channels} (got {given}).")
     return images
 
 
@@ -223,12 +221,12 @@ def _encoded(generator: Generator, pixels: Tensor) -> tuple[Tensor, tuple[Tensor
 
 def _decoded(generator: Generator, z: Tensor, real: Tensor, binary: bool) -> Tensor:
     output = generator.module.logits(z) if binary else generator.module(z)
-    # What a spatial VAE has added to a picture so that its side can be halved is not part of the picture.
+    # A spatial VAE pads images whose sides are not multiples of its stride; the padding is cut off.
     return output[..., : real.shape[2], : real.shape[3]]
 
 
 def _black_and_white(pixels: Tensor, seed: int, first: int) -> Tensor:
-    """Images of -1 and 1, each of whose values is 1 as often as its grey level says."""
+    """Binarises images: each value is 1 with the probability given by its grey level, else -1."""
     uniform = np.stack(
         [_stream(seed, first + i, 1).random_sample(tuple(one.shape)) for i, one in enumerate(pixels)],
     )

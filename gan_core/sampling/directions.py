@@ -1,8 +1,7 @@
-"""Directions in latent space: how they are found, followed, and kept in a file.
+"""Directions in latent space: finding, applying, saving and loading.
 
-SeFa reads them off a generator's weights (Shen and Zhou 2021), GANSpace takes the principal components of its styles
-(Haerkoenen et al. 2020), and a boundary between two sets of latents is what InterFaceGAN steps across (Shen et al.
-2020).
+SeFa computes them from a generator's weights (Shen and Zhou 2021), GANSpace as principal components of its styles
+(Haerkoenen et al. 2020), InterFaceGAN as normals of boundaries between two sets of latents (Shen et al. 2020).
 """
 
 from __future__ import annotations
@@ -28,35 +27,35 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 1
 
-MOST_SAMPLES = 100_000
-"""Of styles that are looked at; more tell nothing new."""
+MAX_SAMPLES = 100_000
+"""Maximum number of styles sampled for a PCA; more do not change the result."""
 
 FOR_DEVIATIONS = 1024
-"""Styles that say how far a generator's own latents reach along a direction."""
+"""Styles from which the standard deviation along a direction is estimated."""
 
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Directions:
-    """Vectors in a generator's latent space, with names."""
+    """Named unit vectors in the latent space of a generator."""
 
     names: tuple[str, ...]
     vectors: Tensor
-    """[K, C], of length 1: C is the length of z, or of a style w."""
+    """Unit vectors [K, C]; C is the length of z, or of a style w."""
     space: str
-    """Which of the two: "z" or "w"."""
+    """Latent space of the vectors, "z" or "w"."""
     deviations: Tensor
-    """[K]: the standard deviation of the generator's own latents along each, which a step of strength 1 goes."""
+    """Standard deviation of the generator's latents along each vector, [K]: the length of a step of strength 1."""
     strengths: Tensor
-    """[K], how much each is worth: for SeFa its singular value, for PCA its share of the variance, for a boundary the
-    share of points on their own side."""
+    """Importance of each vector, [K]: its singular value (SeFa), its fraction of the variance (PCA), or the fraction of
+    points on the correct side (boundary)."""
     method: str
-    """How they were found."""
+    """Method by which they were found."""
     layers: tuple[int, int] | None
-    """The first and last of the styles that they are meant for; None for all, and in z."""
+    """First and last style layer that they apply to; None for all, and in z."""
     generator: str
-    """The title of the generator that they belong to."""
+    """Title of the generator that they belong to."""
     fingerprint: str
-    """Of what gives its latent space its meaning, as fingerprint() computes it."""
+    """Hash of that generator's latent space, from fingerprint()."""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -66,14 +65,14 @@ class Directions:
 
     @property
     def summary(self) -> str:
-        """One line for people."""
+        """One line with names, space and generator."""
         shown = ", ".join(self.names[:8]) + (f" and {len(self) - 8} more" if len(self) > 8 else "")
         return f"{shown} in {self.space} of {self.generator}"
 
     def place(self, which: str) -> int:
-        """The place of a direction, by its name or by its number, which counts from 1.
+        """Index of a direction, from its name or its number, which counts from 1.
 
-        Raises InputError where there is none such.
+        Raises InputError if there is no such direction.
         """
         which = which.strip()
         if which in self.names:
@@ -86,15 +85,15 @@ class Directions:
         )
 
     def belong_to(self, generator: Generator) -> bool:
-        """Whether they were found in this generator, or in one of the same latent space."""
+        """Whether they were found in this generator, or in one with the same latent space."""
         return self.fingerprint == fingerprint(generator)
 
 
 def fingerprint(generator: Generator) -> str:
-    """A hash of what gives a generator's latent space its meaning.
+    """Hash that identifies the latent space of a generator.
 
-    That is the mapping network of a style-based one, so that tuning what draws its pictures changes nothing; for others
-    all weights.
+    Taken over the mapping network of a style-based generator, so that tuning its synthesis network does not change the
+    hash; over all weights of others.
     """
     module = generator.module if generator.style_shape is None else generator.module.mapping
     found = hashlib.sha256(generator.architecture.name.encode())
@@ -104,20 +103,20 @@ def fingerprint(generator: Generator) -> str:
     return found.hexdigest()
 
 
-# Finding them.
+# Finding directions.
 
 
 def sefa(generator: Generator, count: int = 10, first: int = 0, last: int | None = None) -> Directions:
-    """The directions that change most what the first layers make of a latent: closed form, nothing is sampled.
+    """SeFa: directions to which the weights respond most, in closed form, without sampling (Shen and Zhou 2021, eq. 6).
 
-    They are the eigenvectors of A^T A, where A are the weights that meet the latent: of a style-based generator those
-    of the styles first to last, of others those of the first layer (Shen and Zhou 2021, eq. 6).
+    They are the eigenvectors of A^T A, where A are the weights applied to the latent: those of style layers first to
+    last of a style-based generator, those of the first layer of others.
 
     Raises InputError for a count below 1, and for layers that the generator does not have.
     """
     if generator.style_shape is None:
         if (first, last) != (0, None):
-            layers_of(generator)  # says that there are none
+            layers_of(generator)  # raises the error
         weights = _first_weights(generator)
     else:
         chosen = layers_of(generator, first, last)
@@ -136,18 +135,18 @@ def sefa(generator: Generator, count: int = 10, first: int = 0, last: int | None
 
 
 def pca(generator: Generator, count: int = 10, samples: int = 4096, seed: int = 0) -> Directions:
-    """The principal components of a style-based generator's styles w (GANSpace: Haerkoenen et al. 2020, sec. 2.1).
+    """GANSpace: principal components of the styles w of a style-based generator (Haerkoenen et al. 2020, sec. 2.1).
 
-    samples: how many styles are looked at; the same seed draws the same. Raises InputError for a generator that has
-    no styles, and for a count below 1 or fewer than two samples.
+    samples: number of styles, sampled with the seed. Raises InputError for a generator that is not style-based, for a
+    count below 1, and for fewer than two samples.
     """
     if generator.style_shape is None:
         raise InputError(
-            f"{generator.title} is a {generator.architecture.name} generator: it has no styles w, whose components "
-            "these would be. Choose sefa, which finds the same of its first layer, or boundary."
+            f"{generator.title} is a {generator.architecture.name} generator and has no styles w: choose sefa or "
+            "boundary."
         )
-    if not 2 <= samples <= MOST_SAMPLES:
-        raise InputError(f"Components are found of 2 to {MOST_SAMPLES:,} styles, not of {samples}.")
+    if not 2 <= samples <= MAX_SAMPLES:
+        raise InputError(f"samples must be 2 to {MAX_SAMPLES:,} (got {samples}).")
     w = _styles(generator, samples, seed).double()
     w = w - w.mean(0)
     values, vectors = torch.linalg.eigh(w.T @ w / (samples - 1))
@@ -164,33 +163,34 @@ def pca(generator: Generator, count: int = 10, samples: int = 4096, seed: int = 
 
 
 def boundary(generator: Generator, positive: Latent, negative: Latent, name: str = "boundary") -> Directions:
-    """The way across the plane that best parts two sets of latents, from the negative to the positive ones.
+    """Normal of the hyperplane that separates two sets of latents, from negative to positive (InterFaceGAN).
 
-    It is Fisher's discriminant, with a covariance that is drawn to a multiple of the identity the more, the fewer
-    points there are. Raises InputError where a set has no points, or where both are the same.
+    Fisher's discriminant with a covariance shrunk towards a multiple of the identity, more for fewer points. Raises
+    InputError if a set is empty, or if both have the same mean.
     """
     name = _name(name)
     if min(len(positive), len(negative)) < 1:
-        raise InputError("A boundary parts two sets of latents, and one of them is empty.")
+        raise InputError("A boundary needs two sets of latents, but one of them is empty.")
     x, y = (_vectors(to_space(generator, each)) for each in (positive, negative))
     return _boundaries(generator, [(name, x, y)])
 
 
 def class_boundaries(generator: Generator, latent: Latent) -> Directions:
-    """One direction for each class in a labelled latent: from all the other classes to it.
+    """Boundaries of the classes in a labelled latent: for each class one direction, from the other classes to it.
 
-    Raises InputError for a latent without labels or of one class alone, and in z, where the class changes nothing.
+    Raises InputError for a latent without labels or with a single class, and for a generator that is not style-based,
+    because z does not depend on the class.
     """
     if latent.labels is None or generator.style_shape is None or latent.space != "z":
         raise InputError(
-            "A boundary parts two sets of latents: connect the second to negative, or give labelled latents in z of a "
-            "style-based generator, whose styles w know their classes."
+            "A boundary needs two sets of latents: connect the second one to negative, or give labelled latents in z "
+            "of a style-based generator."
         )
     labels = latent.labels.argmax(1) if latent.labels.ndim == 2 else latent.labels
     w = _vectors(to_space(generator, latent))
     found = sorted(set(labels.tolist()))
     if len(found) < 2:
-        raise InputError("All these latents are of one class: a boundary needs two.")
+        raise InputError("All latents have the same class: a boundary needs at least two classes.")
     names = generator.card.get("class_names") or []
     known = {label: str(names[label]) if label < len(names) else str(label) for label in found}
     return _boundaries(
@@ -204,7 +204,7 @@ def _boundaries(generator: Generator, sets: Sequence[tuple[str, Tensor, Tensor]]
         x, y = positive.double(), negative.double()
         apart = x.mean(0) - y.mean(0)
         if not bool(apart.norm() > 1e-9):
-            raise InputError(f"Nothing parts the two sets of {name}: on average they are the same point.")
+            raise InputError(f"The two sets of {name} cannot be separated: their means are equal.")
         inner = torch.cat([x - x.mean(0), y - y.mean(0)])
         count, size = inner.shape
         covariance = inner.T @ inner / max(1, count - 2)
@@ -239,7 +239,7 @@ def _directions(
 ) -> Directions:
     vectors = vectors / vectors.norm(dim=1, keepdim=True)
     if turn:
-        # An eigenvector has two signs; one of them is chosen, so that it is the same everywhere.
+        # The sign of an eigenvector is arbitrary: the largest component is made positive.
         places = vectors.abs().argmax(1, keepdim=True)
         vectors = vectors * vectors.gather(1, places).sign()
     space = "z" if generator.style_shape is None else "w"
@@ -262,7 +262,7 @@ def _directions(
 
 
 def _styles(generator: Generator, count: int, seed: int) -> Tensor:
-    """Styles w of a generator as it was trained, [count, w_dim], on the CPU."""
+    """Random styles w of a generator, without truncation, [count, w_dim], on the CPU."""
     stream = np.random.RandomState(seed)
     z = torch.from_numpy(stream.randn(count, generator.config.latent_size).astype(np.float32))
     labels = torch.from_numpy(stream.randint(generator.classes, size=count)) if generator.classes else None
@@ -270,28 +270,28 @@ def _styles(generator: Generator, count: int, seed: int) -> Tensor:
 
 
 def _vectors(latent: Latent) -> Tensor:
-    """Points as vectors, [N, C]: of those in w+, the mean of their styles."""
+    """Points as vectors, [N, C]; of points in w+ the mean over their styles."""
     return latent.samples.mean(2).flatten(1).cpu()
 
 
 def _name(name: str) -> str:
     name = name.strip()
     if not name or len(name) > 100 or not name.isprintable() or name.isdigit():
-        raise InputError(f'"{name[:100]}" cannot be the name of a direction: use a word or a few.')
+        raise InputError(f'"{name[:100]}" is not a valid name of a direction: use one word or a few.')
     return name
 
 
-def _at_most(count: int, there_are: int) -> int:
+def _at_most(count: int, available: int) -> int:
     if count < 1:
-        raise InputError(f"At least one direction is found, not {count}.")
-    return min(count, there_are)
+        raise InputError(f"count must be at least 1 (got {count}).")
+    return min(count, available)
 
 
 @torch.no_grad()
 def _weights(layer: nn.Module, shape: torch.Size | None = None, size: int | None = None) -> Tensor:
-    """What a layer that is linear makes of each number of its input, [inputs, outputs], whatever it is scaled by.
+    """Effective weights of a linear layer, [inputs, outputs], including any scale that it applies.
 
-    shape: of one input, where it is no vector. size: how many of its first numbers are looked at.
+    shape: shape of one input, if it is not a vector. size: number of the first inputs to include; None for all.
     """
     weight = next(layer.parameters())
     inputs = shape or weight.shape[1:]
@@ -300,7 +300,7 @@ def _weights(layer: nn.Module, shape: torch.Size | None = None, size: int | None
 
 
 def _affines(generator: Generator) -> list[nn.Module]:
-    """The layer that each style meets first: that of a convolution, or of an image for the last of them."""
+    """Affine layer of each style: that of a convolution, or of the image output for the last style."""
     found = [(name, module) for name, module in generator.module.synthesis.named_modules() if name.endswith("affine")]
     assert generator.style_shape is not None
     convolutions = [module for name, module in found if not name.endswith("torgb.affine")]
@@ -308,12 +308,12 @@ def _affines(generator: Generator) -> list[nn.Module]:
 
 
 class _Met(Exception):
-    """The first layer, and the shape of one of its inputs."""
+    """Carries the first layer and the shape of one of its inputs."""
 
 
 @torch.no_grad()
 def _first_weights(generator: Generator) -> Tensor:
-    """What the first layer makes of z, [latent_size, outputs]: the first that is called with z, maybe scaled."""
+    """Effective weights of the first layer called with z, or a multiple of it: [latent_size, outputs]."""
     size = generator.config.latent_size
     z = torch.from_numpy(np.random.RandomState(0).randn(1, size)).float().to(generator.device)
     labels = torch.zeros(1, dtype=torch.int64, device=generator.device) if generator.classes else None
@@ -332,14 +332,14 @@ def _first_weights(generator: Generator) -> Tensor:
     except _Met as met:
         layer, shape = met.args
     else:
-        raise InputError(f"{generator.title} has no first layer that sees z as it is: choose boundary instead.")
+        raise InputError(f"{generator.title} has no layer whose input is z itself: choose boundary instead.")
     finally:
         for hook in hooks:
             hook.remove()
     return _weights(layer, shape, size)
 
 
-# Following them.
+# Applying directions.
 
 
 def move(
@@ -351,20 +351,20 @@ def move(
     first: int | None = None,
     last: int | None = None,
 ) -> Latent:
-    """Latents moved along a direction.
+    """Moves latents along a direction.
 
-    which: its name, or its number from 1. strength: how many standard deviations far, for all points or for each;
-    below 0 the other way. first, last: the styles that are moved, the last one too; None for those that the direction
-    is meant for. Points of a style-based generator are mapped to w first.
+    which: name of the direction, or its number from 1. strength: distance in standard deviations, for all points or for
+    each; negative for the opposite way. first, last: style layers that are moved, inclusive; None for the layers of the
+    direction. Points of a style-based generator are mapped to w first.
 
-    Raises InputError for directions of another latent space, for one that is not there, for strengths that are no
-    finite numbers or not as many as points, and for layers that the generator does not have.
+    Raises InputError for directions of another latent space, for an unknown direction, for strengths that are not
+    finite or do not fit the number of points, and for layers that the generator does not have.
     """
     check_fit(generator, directions)
     place = directions.place(which)
     far = torch.tensor([strength] if isinstance(strength, int | float) else list(strength), dtype=torch.float32)
     if len(far) not in (1, len(latent)) or not bool(far.isfinite().all()):
-        raise InputError(f"A strength is an ordinary number, one for all {len(latent)} latents or one for each.")
+        raise InputError(f"strength must be a finite number, one for all {len(latent)} latents or one for each.")
     meant = directions.layers or (0, None)
     layers = (meant[0] if first is None else first, meant[1] if last is None else last)
     latent = to_space(generator, latent)
@@ -373,7 +373,7 @@ def move(
         chosen = layers_of(generator, *layers)
         space = space if chosen == slice(0, generator.style_shape[1]) else "w+"
     elif first is not None or last is not None:
-        layers_of(generator)  # says that there are none
+        layers_of(generator)  # raises the error
     step = (directions.vectors[place] * directions.deviations[place]).to(latent.samples)
     samples = latent.samples.clone()
     samples[:, :, chosen] += far.to(samples)[:, None, None, None] * step[:, None, None]
@@ -381,22 +381,23 @@ def move(
 
 
 def check_fit(generator: Generator, directions: Directions) -> None:
-    """Raises InputError where directions are of a latent space unlike the generator's."""
+    """Raises InputError if directions belong to a latent space of another kind or size than the generator's."""
     space, size = ("z", generator.latent_shape[0]) if generator.style_shape is None else ("w", generator.style_shape[0])
     if (directions.space, directions.vectors.shape[1]) != (space, size):
         raise InputError(
-            f"These directions belong to {directions.generator}, where {directions.space} has "
-            f"{directions.vectors.shape[1]} numbers; {generator.title} is steered in {space} with {size}: find its own."
+            f"These directions belong to {directions.generator}, whose {directions.space} has "
+            f"{directions.vectors.shape[1]} dimensions; {generator.title} needs directions in {space} with {size}: "
+            "find its own."
         )
 
 
-# Keeping them.
+# Saving and loading.
 
 
 def save(directions: Directions, path: str | Path) -> Path:
-    """Writes directions to one safetensors file, whole or not at all. Returns its path.
+    """Writes directions to one safetensors file, atomically. Returns its path.
 
-    Raises InputError where the path cannot be written.
+    Raises InputError if the path cannot be written.
     """
     path = Path(path)
     facts = {
@@ -419,7 +420,7 @@ def save(directions: Directions, path: str | Path) -> Path:
 
 
 def holds_directions(path: str | Path) -> bool:
-    """Whether a safetensors file has directions that this version reads, by its header alone."""
+    """Whether a safetensors file has directions that this version can read, from its header alone."""
     try:
         with opened(Path(path)) as file:
             return file.metadata.get("gan_core.directions_version") == str(FORMAT_VERSION)
@@ -428,9 +429,9 @@ def holds_directions(path: str | Path) -> bool:
 
 
 def load(path: str | Path) -> Directions:
-    """Opens directions from a safetensors file. Nothing in the file is executed.
+    """Loads directions from a safetensors file. Nothing in the file is executed.
 
-    Raises InputError, with a sentence that names the file and the cause, for anything else.
+    Raises InputError, which names the file and the cause, for anything else.
     """
     path = Path(path)
     with opened(path) as file:
@@ -438,7 +439,7 @@ def load(path: str | Path) -> Directions:
         if version is None:
             kind = "a generator" if "gan_core.architecture" in file.metadata else file.kind
             raise InputError(
-                f"{path.name} is {kind}, and holds no directions. Save Latent Directions makes such files."
+                f"{path.name} is {kind} and contains no directions: choose a file written by Save Latent Directions."
             )
         if version != str(FORMAT_VERSION):
             raise InputError(
@@ -462,7 +463,7 @@ def load(path: str | Path) -> Directions:
             whole = False
         tensors = file.tensors() if whole else {}
         if not whole or not all(tensor.is_floating_point() for tensor in tensors.values()):
-            raise InputError(f"{path.name} is damaged: what it says of its directions is not what is in it.")
+            raise InputError(f"{path.name} is damaged: the description of its directions does not match its tensors.")
     tensors = {name: tensor.float() for name, tensor in tensors.items()}
     check_finite(path.name, tensors)
     return Directions(

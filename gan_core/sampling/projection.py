@@ -1,7 +1,7 @@
-"""From a picture back to the latent that makes it (Karras et al. 2020a, app. D), and a generator tuned to it.
+"""GAN inversion by optimisation (Karras et al. 2020a, app. D) and pivotal tuning (PTI: Roich et al. 2021).
 
-The best of many random latents is a start; from there Adam follows the gradient of the difference between the picture
-and what the generator makes, seen at every scale: the coarse ones say which way to go long before single pixels agree.
+The search starts at the best of many random latents. From there Adam minimises the difference between the target and
+the generated image at every scale; the coarse scales give a useful gradient long before single pixels agree.
 """
 
 from __future__ import annotations
@@ -22,77 +22,81 @@ from ..latents import LAST_SEED, Latent, sample_noise, to_styles
 from ..platforms import placed
 
 STARTS = 4
-"""Of the random latents so many are followed at first, and the best of them from a third of the way on; of pictures
-larger than 512x512 only one, for the memory that their gradients take."""
+"""Latents optimised in parallel during the first third of the steps; then only the best continues. Only one for images
+larger than 512x512, because of memory."""
 
-MOST_STEPS = 100_000
+MAX_STEPS = 100_000
 
-MOST_CANDIDATES = 100_000
+MAX_CANDIDATES = 100_000
 
 RATE = 0.05
-"""Adam's step, in standard deviations of the latents."""
+"""Learning rate of Adam for latents, in standard deviations of the latents."""
 
 NOISE = 0.05
-"""Standard deviation of the noise that is added to the latents at first, in standard deviations of theirs: it carries
-over small hills, and has faded away when half of the steps are done."""
+"""Initial standard deviation of the noise added to the latents, in standard deviations of the latents. It helps to
+leave local minima, and decays to 0 over the first half of the steps."""
 
 OWN_STYLES = 0.02
-"""How much it costs that the styles of w+ differ, which is what leads away from pictures that can be steered."""
+"""Weight of the penalty for differences between the styles of w+, which make the image harder to edit."""
 
 TUNING_RATE = 3e-4
-"""Adam's step when weights are tuned (Roich et al. 2021), which falls to nothing at the end."""
+"""Learning rate of Adam for weights in pivotal tuning (Roich et al. 2021), which decays to 0."""
 
 ANCHORS = 16
-"""Random latents whose pictures a tuning leaves as they are."""
+"""Random latents whose images pivotal tuning preserves."""
 
 
 @dataclass(frozen=True)
 class ProjectionConfig:
-    """How a picture is searched for. The constructor raises InputError for what cannot be."""
+    """Settings of a projection. The constructor raises InputError for values out of range."""
 
     space: str | None = None
-    """"w", one style for all layers; "w+", one for each, which comes nearer; "z". None for w+ in a style-based
-    generator, z in others."""
+    """Latent space: "w", one style for all layers; "w+", one for each layer, which reconstructs better; "z". None for
+    w+ in a style-based generator, z in others."""
     steps: int = 300
-    """For each picture. 0 takes the best random latent."""
+    """Optimisation steps for each image; 0 returns the best random latent."""
     candidates: int = 256
-    """Random latents that the best is taken of."""
+    """Random latents among which the start is chosen."""
     label: int | None = None
-    """For a generator with classes, that of the picture; None for that of the best random latent."""
+    """Class label of the image, for a generator with classes; None for that of the best random latent."""
     tuning_steps: int = 0
-    """Afterwards the weights of a copy are tuned so many times to what is still missing (Roich et al. 2021)."""
+    """Steps of pivotal tuning, which afterwards tunes the weights of a copy (Roich et al. 2021)."""
     seed: int = 0
+    """Seed of the random latents and of the noise."""
 
     def __post_init__(self) -> None:
         if self.space not in (None, "z", "w", "w+"):
-            raise InputError(f'A picture is looked for in z, w or w+, not in "{self.space}".')
-        if not (0 <= self.steps <= MOST_STEPS and 0 <= self.tuning_steps <= MOST_STEPS):
-            raise InputError(
-                f"A projection has 0 to {MOST_STEPS:,} steps and as many of tuning, not {self.steps} and "
-                f"{self.tuning_steps}."
-            )
-        if not 1 <= self.candidates <= MOST_CANDIDATES:
-            raise InputError(f"The best is taken of 1 to {MOST_CANDIDATES:,} random latents, not {self.candidates}.")
+            raise InputError(f'space must be z, w or w+ (got "{self.space}").')
+        for name, steps in (("steps", self.steps), ("tuning_steps", self.tuning_steps)):
+            if not 0 <= steps <= MAX_STEPS:
+                raise InputError(f"{name} must be 0 to {MAX_STEPS:,} (got {steps}).")
+        if not 1 <= self.candidates <= MAX_CANDIDATES:
+            raise InputError(f"candidates must be 1 to {MAX_CANDIDATES:,} (got {self.candidates}).")
         if not 0 <= self.seed <= LAST_SEED + 1 - self.candidates:
-            raise InputError(f"The seeds of {self.candidates} random latents from {self.seed} on pass {LAST_SEED}.")
+            raise InputError(
+                f"seed must be 0 to {LAST_SEED + 1 - self.candidates} for {self.candidates} candidates (got "
+                f"{self.seed})."
+            )
 
 
 @dataclass(frozen=True)
 class Projecting:
-    """How far a projection is, after each of its steps."""
+    """Progress of a projection after one of its steps."""
 
     done: int
+    """Steps done."""
     total: int
+    """Steps in all: `steps` for each image, and those of a tuning."""
     latent: Latent
-    """Those of the pictures so far, on the CPU."""
+    """Latents of the images so far, on the CPU."""
     targets: Tensor
-    """The pictures looked for, [B, C, H, W] in [-1, 1]."""
+    """Target images, [B, C, H, W] in [-1, 1]."""
     images: Tensor
-    """What the generator makes of the latents, [B, C, H, W]."""
+    """Images generated from the latents, [B, C, H, W]."""
     generator: Generator
-    """The one that was given; at the end of a tuning, the tuned one."""
+    """Generator that was given; after the last tuning step, the tuned one."""
     steps: int
-    """For each picture; what is more in `total` are those of a tuning."""
+    """Steps for each image."""
 
     @property
     def fraction(self) -> float:
@@ -100,7 +104,7 @@ class Projecting:
 
     @property
     def psnr(self) -> float:
-        """Of all pictures so far, in decibels: 20 is alike, 30 is hard to tell apart."""
+        """PSNR of all images so far, in decibels: 20 is similar, 30 is hard to tell apart."""
         return psnr(self.images, self.targets[: len(self.images)])
 
     def __str__(self) -> str:
@@ -109,12 +113,12 @@ class Projecting:
             where = f"tuning step {self.done - searched} of {self.total - searched}"
         else:
             where = f"step {self.done - (number - 1) * self.steps} of {self.steps}"
-            where = where if count == 1 else f"picture {number} of {count}, {where}"
+            where = where if count == 1 else f"image {number} of {count}, {where}"
         return f"{where}: PSNR {self.psnr:.1f} dB"
 
 
 def psnr(images: Tensor, targets: Tensor) -> float:
-    """Peak signal-to-noise ratio in decibels, of images [B, C, H, W] in [-1, 1]."""
+    """Peak signal-to-noise ratio of images [B, C, H, W] in [-1, 1], in decibels."""
     error = float((images.clamp(-1, 1) - targets).square().mean())
     return 10 * math.log10(4 / max(error, 1e-12))
 
@@ -125,25 +129,28 @@ def projecting(
     config: ProjectionConfig,
     device: torch.device | str = "cpu",
 ) -> abc.Generator[Projecting, None, None]:
-    """Looks for the latents of pictures, one after another; yields after every step.
+    """Finds the latents that best reconstruct target images, one image after another; yields after every step.
 
-    targets: [B, C, H, W] in [-1, 1], as encoding.images_for makes them. The generator that is given is never
-    changed: the work is done on a copy. On one machine the same seed finds the same latents.
+    targets: [B, C, H, W] in [-1, 1], from encoding.images_for. The given generator is not changed, because the work is
+    done on a copy. On one machine the same seed gives the same latents.
 
-    Raises InputError for pictures of another shape, for a space that the generator does not have, and for labels that
-    it does not know.
+    Raises InputError for images of another shape or with values that are not finite, for a space that the generator
+    does not have, and for an unknown label.
     """
     shape = (generator.config.channels, *generator.size)
     if targets.ndim != 4 or targets.shape[1:] != shape or not len(targets):
-        raise InputError(f"{generator.title} makes pictures of shape {list(shape)}, not {list(targets.shape[1:])}.")
+        raise InputError(
+            f"{generator.title} generates images of shape {list(shape)} (got {list(targets.shape[1:])}): convert them "
+            "with images_for."
+        )
     if not bool(targets.isfinite().all()):
-        raise InputError("A picture that is looked for has values that are no numbers.")
+        raise InputError("A target image has values that are not finite.")
     styled = generator.style_shape is not None
     space = config.space or ("w+" if styled else "z")
     if (space == "z") == styled:
         raise InputError(
-            f"{generator.title} is a {generator.architecture.name} generator: its pictures are looked for in "
-            f"{'w or w+, where they are nearer' if styled else 'z, as it has no styles'}."
+            f"{generator.title} is a {generator.architecture.name} generator: set space to "
+            f"{'w or w+' if styled else 'z'}."
         )
     work = replace(generator, module=copy.deepcopy(generator.module).to(device).requires_grad_(False).eval())
     candidates = _candidates(work, config)
@@ -153,11 +160,11 @@ def projecting(
     done = 0
     for target in targets:
         for latent, image in _searching(work, target, space, config, candidates):
-            latents, made = _joined([*found, latent]), torch.cat([*images, image])
-            step = Projecting(done, total, latents, targets, made, generator, config.steps)
+            latents, generated = _joined([*found, latent]), torch.cat([*images, image])
+            step = Projecting(done, total, latents, targets, generated, generator, config.steps)
             yield step
             done += 1
-        done -= 1  # the start is no step
+        done -= 1  # the start is not a step
         found.append(latent)
         images.append(image)
     if config.tuning_steps:
@@ -171,12 +178,12 @@ def _candidates(generator: Generator, config: ProjectionConfig) -> Latent:
 
 @dataclass
 class _Points:
-    """Points that are followed, of which one will be the answer."""
+    """Latents under optimisation, one of which will be the result."""
 
     base: Tensor
-    """[K, C, 1, 1]: z, or the style that all layers have in common."""
+    """z, or the part of the style common to all layers: [K, C, 1, 1]."""
     own: Tensor
-    """[K, C, num_ws, 1]: what each layer's style has for itself."""
+    """Difference of the style of each layer from the common part: [K, C, num_ws, 1]."""
     space: str
     labels: Tensor | None
 
@@ -193,21 +200,21 @@ class _Points:
         labels = self.labels.cpu() if self.labels is not None and self.space == "z" else None
         return Latent((self.base + self.own).detach().cpu(), self.space, labels)
 
-    def made(self, generator: Generator, noise: Tensor | float = 0.0) -> Tensor:
-        """Their pictures, with a gradient."""
-        return _made(generator, self.base + self.own + noise, self.space, self.labels)
+    def images(self, generator: Generator, noise: Tensor | float = 0.0) -> Tensor:
+        """Images generated from the points, with a gradient."""
+        return _generated(generator, self.base + self.own + noise, self.space, self.labels)
 
     @torch.no_grad()
     def nearest(self, generator: Generator, target: Tensor) -> tuple[int, float]:
-        """Which of them makes a picture that is most alike, and what it still lacks."""
-        loss = _loss(self.made(generator), target)
+        """Index and loss of the point whose image is most similar to the target."""
+        loss = _loss(self.images(generator), target)
         return int(loss.argmin()), float(loss.min())
 
 
 def _searching(
     generator: Generator, target: Tensor, space: str, config: ProjectionConfig, candidates: Latent
 ) -> Iterator[tuple[Latent, Tensor]]:
-    """The latent of one picture and what it makes, first by luck and then step by step."""
+    """Yields the best latent of one target and its image: first the best candidate, then after every step."""
     target = placed(target[None], generator.device)
     points, deviation = _start(generator, target, space, candidates)
     best = points.one(0)
@@ -224,14 +231,14 @@ def _searching(
                 [{"params": [values.requires_grad_(True)]} for values in (points.base, points.own)], betas=(0.9, 0.99)
             )
         rate = deviation * RATE * min(1, 20 * part + 0.05) * min(1, 2 - 2 * part) ** 2
-        # Each style on its own only when all together are near: their common way is the one that stays steerable.
+        # The styles differ only once the common part is close: what the common part reaches stays editable.
         alone = space == "w+" and part >= 1 / 3
         for group, size in zip(optimiser.param_groups, (rate, rate if alone else 0.0), strict=True):
             group["lr"] = size
         fading = NOISE * deviation * max(0, 1 - 2 * part) ** 2
         with torch.enable_grad():
             noise = torch.randn(points.base.shape, generator=draw).to(target.device) * fading
-            images = points.made(generator, noise)
+            images = points.images(generator, noise)
             loss = _loss(images, target)
             apart = (points.own / deviation).square().mean(dim=(1, 2, 3)) * OWN_STYLES
             optimiser.zero_grad(set_to_none=True)
@@ -248,7 +255,7 @@ def _searching(
 
 
 def _start(generator: Generator, target: Tensor, space: str, candidates: Latent) -> tuple[_Points, float]:
-    """The candidates whose pictures are most alike, the best first, and the standard deviation of all."""
+    """Candidates whose images are most similar to the target, the best first, and the standard deviation of all."""
     fit = PIXELS_DECODED_AT_ONCE // math.prod(generator.size)
     part = max(1, min(MAX_DECODED_AT_ONCE, fit))
     losses = [_loss(generator.decode(candidates[i : i + part]), target) for i in range(0, len(candidates), part)]
@@ -262,8 +269,8 @@ def _start(generator: Generator, target: Tensor, space: str, candidates: Latent)
     return _Points(start[:, :, :1].clone(), torch.zeros_like(start), space, labels), deviation
 
 
-def _made(generator: Generator, points: Tensor, space: str, labels: Tensor | None) -> Tensor:
-    """The pictures of points [N, C, n, 1], with a gradient."""
+def _generated(generator: Generator, points: Tensor, space: str, labels: Tensor | None) -> Tensor:
+    """Images generated from points [N, C, n, 1], with a gradient."""
     if space == "z":
         return generator.module(points.flatten(1), labels).float()
     return generator.module.synthesis(points.squeeze(3).transpose(1, 2)).float()
@@ -277,9 +284,9 @@ def _joined(latents: Sequence[Latent]) -> Latent:
 
 
 def _loss(images: Tensor, targets: Tensor) -> Tensor:
-    """Mean squared differences, summed over scales that halve down to 4 pixels or so: [N]."""
+    """Mean squared difference, summed over scales that halve down to about 4 pixels: [N]."""
     difference = images - targets
-    # Beyond black or white is black or white, where the picture is.
+    # Values beyond black or white are clipped, so that they are correct where the target is black or white.
     difference = difference.masked_fill((targets.abs() > 1 - 1e-3) & (difference * targets > 0), 0)
     loss = difference.square().mean(dim=(1, 2, 3))
     while min(difference.shape[2:]) >= 8:
@@ -289,9 +296,10 @@ def _loss(images: Tensor, targets: Tensor) -> Tensor:
 
 
 def _tuning(given: Generator, work: Generator, step: Projecting, config: ProjectionConfig) -> Iterator[Projecting]:
-    """Tunes the weights of a copy until its pictures of the latents are those looked for (Roich et al. 2021)."""
+    """Pivotal tuning: fine-tunes a copy so that its images of the found latents match the targets (Roich et al.
+    2021)."""
     module = work.module
-    # The way from z to w stays as it is, and with it every direction and every seed.
+    # The mapping network is not tuned, so that directions and seeds keep their meaning.
     weights = list((module if given.style_shape is None else module.synthesis).parameters())
     seeds = range(config.seed, config.seed + min(ANCHORS, config.candidates))
     anchors = sample_noise(work, seeds)
@@ -308,15 +316,15 @@ def _tuning(given: Generator, work: Generator, step: Projecting, config: Project
         one, anchor = i % len(targets), i % len(anchors)
         part = i / config.tuning_steps
         optimiser.param_groups[0]["lr"] = TUNING_RATE * min(1, 10 * part + 0.1) * (1 - part)
-        # Two pictures at a time, whatever the number of either: the one looked for, and one that is to stay.
+        # Two images per step: one target, and one anchor that must not change.
         with torch.enable_grad():
             pair = _joined([latent[one : one + 1], anchors[anchor : anchor + 1]])
             labels = None if pair.labels is None else pair.labels.to(work.device)
-            made = _made(work, pair.samples.to(work.device), space, labels)
-            loss = _loss(made[:1], targets[one : one + 1]) + _loss(made[1:], before[anchor : anchor + 1])
+            generated = _generated(work, pair.samples.to(work.device), space, labels)
+            loss = _loss(generated[:1], targets[one : one + 1]) + _loss(generated[1:], before[anchor : anchor + 1])
             optimiser.zero_grad(set_to_none=True)
             loss.sum().backward()
-        images[one] = made[0].detach().float().cpu()
+        images[one] = generated[0].detach().float().cpu()
         optimiser.step()
         yield replace(step, done=step.done + i + 1, images=images.clone())
     module.requires_grad_(False)

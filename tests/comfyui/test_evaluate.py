@@ -97,14 +97,14 @@ def test_it_shows_how_far_it_is_and_stops_at_once(comfy: Comfy) -> None:
     comfy.follow(run, lambda run: len([node for node, done, _ in run.progress if node == measured.node and done]) > 2)
     comfy.interrupt()
     assert comfy.finish(run).state == "interrupted"
-    assert any(line.startswith("looking at real images: ") for line in comfy.texts(run, measured))
+    assert any(line.startswith("features of real images: ") for line in comfy.texts(run, measured))
 
 
 def test_another_size_is_answered_in_a_sentence(comfy: Comfy) -> None:
     graph = Graph()
     measure(graph, size=32)
     told = comfy.error_of(graph)
-    assert is_sentence(told) and "read the images with a size of 28" in told
+    assert is_sentence(told) and "load the images with a size of 28" in told
 
 
 def test_counts_out_of_range_are_not_queued(comfy: Comfy) -> None:
@@ -149,8 +149,8 @@ def test_a_vae_says_how_likely_it_finds_images(comfy: Comfy) -> None:
 @pytest.mark.parametrize(
     ("generator", "size", "told"),
     [
-        (EXAMPLE_GENERATOR, 28, "only a VAE can say how likely an image is"),
-        ("example/vae-digits.safetensors", 32, "is for images of 28x28x1, not of 32x32x1"),
+        (EXAMPLE_GENERATOR, 28, "choose a VAE to measure a likelihood"),
+        ("example/vae-digits.safetensors", 32, "needs images of 28x28x1 (got 32x32x1)"),
     ],
 )
 def test_what_cannot_say_how_likely_is_told_in_a_sentence(comfy: Comfy, generator: str, size: int, told: str) -> None:

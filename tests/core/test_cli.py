@@ -628,7 +628,7 @@ def test_more_pictures_than_can_be_meant_are_refused_at_once(text):
         (["sample", "{weights}", "--out", "{weights}/a.png"], "cannot be written"),
         (["info", "{tmp}/nowhere.safetensors"], "There is no file"),
         (["info", "{photos}"], "Is a directory" if os.name != "nt" else "Error:"),
-        (["measure", "{weights}", "{photos}", "--count", "9"], "10 to 10,000 images can be measured, not 9"),
+        (["measure", "{weights}", "{photos}", "--count", "9"], "The number of images must be 10 to 10,000 (got 9)"),
         (["measure", "{weights}", "{tmp}"], "There is no folder"),
         (["demo", "--minutes", "0"], "minutes must be a number greater than 0"),
         (["demo", "--seed", "-1"], "seed must be a whole number of at least 0 and at most 4294967295 (got -1)."),

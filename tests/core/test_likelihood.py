@@ -378,7 +378,7 @@ def refuse(why: str, model: Generator, images: Tensor | np.ndarray, **asked: obj
 
 
 def test_a_generator_without_an_encoder_is_refused():
-    refuse("only a VAE", generator(Linear(Config()), encodes=False), pictures(2))
+    refuse("choose a VAE", generator(Linear(Config()), encodes=False), pictures(2))
 
 
 def test_bernoulli_without_logits_is_refused():
@@ -417,9 +417,9 @@ def test_images_that_are_not_its_own_are_refused(images):
 @pytest.mark.parametrize(
     ("asked", "why"),
     [
-        ({"likelihood": "poisson"}, "no likelihood"),
-        ({"seed": -1}, "out of range"),
-        ({"seed": 2**32}, "out of range"),
+        ({"likelihood": "poisson"}, "likelihood must be bernoulli"),
+        ({"seed": -1}, "seed must be a whole number from 0"),
+        ({"seed": 2**32}, "seed must be a whole number from 0"),
         ({"likelihood": "gaussian", "scale": 0.0}, "scale"),
         ({"likelihood": "gaussian", "scale": math.nan}, "scale"),
         ({"likelihood": "gaussian", "scale": math.inf}, "scale"),

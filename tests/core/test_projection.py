@@ -416,15 +416,15 @@ def test_a_projection_says_how_far_it_is(new_generator):
 @pytest.mark.parametrize(
     ("config", "sentence"),
     [
-        ({"space": "x"}, 'in z, w or w\\+, not in "x"'),
-        ({"steps": -1}, "0 to 100,000 steps"),
-        ({"steps": 100_001}, "0 to 100,000 steps"),
-        ({"tuning_steps": 100_001}, "0 to 100,000 steps"),
-        ({"tuning_steps": -1}, "0 to 100,000 steps"),
-        ({"candidates": 0}, "1 to 100,000 random latents, not 0"),
-        ({"candidates": 100_001}, "1 to 100,000 random latents, not 100001"),
-        ({"seed": 2**32 - 15, "candidates": 16}, "pass 4294967295"),
-        ({"seed": -1}, "pass 4294967295"),
+        ({"space": "x"}, 'space must be z, w or w\\+ \\(got "x"'),
+        ({"steps": -1}, r"^steps must be 0 to 100,000 \(got -1\)"),
+        ({"steps": 100_001}, r"^steps must be 0 to 100,000 \(got 100001\)"),
+        ({"tuning_steps": 100_001}, r"tuning_steps must be 0 to 100,000 \(got 100001\)"),
+        ({"tuning_steps": -1}, r"tuning_steps must be 0 to 100,000 \(got -1\)"),
+        ({"candidates": 0}, r"candidates must be 1 to 100,000 \(got 0\)"),
+        ({"candidates": 100_001}, r"candidates must be 1 to 100,000 \(got 100001\)"),
+        ({"seed": 2**32 - 15, "candidates": 16}, "seed must be 0 to 4294967280 for 16 candidates"),
+        ({"seed": -1}, "seed must be 0 to 4294967040 for 256 candidates"),
     ],
     ids=str,
 )
@@ -435,11 +435,11 @@ def test_a_setting_that_cannot_be_is_refused(config, sentence):
 
 def test_pictures_and_spaces_that_do_not_fit_are_refused(new_generator, styled):
     generator = new_generator()
-    with pytest.raises(InputError, match=r"makes pictures of shape \[1, 16, 16\], not \[3, 16, 16\]"):
+    with pytest.raises(InputError, match=r"generates images of shape \[1, 16, 16\] \(got \[3, 16, 16\]\)"):
         projected(generator, torch.zeros(1, 3, 16, 16), QUICK)
     with pytest.raises(InputError, match="no numbers"):
         projected(generator, torch.full((1, 1, 16, 16), float("nan")), QUICK)
-    with pytest.raises(InputError, match="are looked for in z, as it has no styles"):
+    with pytest.raises(InputError, match="set space to z"):
         projected(generator, torch.zeros(1, 1, 16, 16), replace(QUICK, space="w"))
-    with pytest.raises(InputError, match=r"are looked for in w or w\+"):
+    with pytest.raises(InputError, match=r"set space to w or w\+"):
         projected(styled, torch.zeros(1, 3, 16, 16), replace(QUICK, space="z"))

@@ -144,7 +144,7 @@ def test_it_is_measured_against_images_of_its_size_only(wide):
     *_, last = measuring(wide, noise((12, 20)), 12, extractor=extractor)
     assert last.report.side == 20
     assert last.nearest[0].shape[1:] == (3, 12, 20)
-    with pytest.raises(InputError, match=r"of 20x12 pixels, and those of noise have 12x12: read .* a size of 20x12"):
+    with pytest.raises(InputError, match=r"of 20x12 pixels, but those of noise have 12x12: load .* a size of 20x12"):
         next(measuring(wide, noise((12, 12)), 12, extractor=extractor))
 
 

@@ -220,7 +220,7 @@ def test_w_is_the_same_style_for_every_layer() -> None:
         (Latent(torch.zeros(1, 7, 6, 1), "w+", torch.tensor([0])), "is in w already"),
         (Latent(torch.zeros(1, 7, 5, 1), "w+"), "one style for each of its 6 layers"),
         (Latent(torch.zeros(1, 8, 6, 1), "w"), "one style for each of its 6 layers"),
-        (Latent(torch.zeros(1, 5, 1, 1), "s"), "in z, w or w\\+ space, not in s"),
+        (Latent(torch.zeros(1, 5, 1, 1), "s"), "in z, w or w\\+ space \\(got s\\)"),
         (Latent(torch.zeros(1, 5, 1, 1), "z"), "has no class label"),
     ],
 )

@@ -1,8 +1,8 @@
 """Walks: they pass through their stops, keep their distance from the centre, and close."""
 
-from itertools import re
+import re
+from itertools import pairwise
 
-import pairwise
 import pytest
 import torch
 from stylegan2_networks import SMALL, generator_of
