@@ -1,8 +1,7 @@
-"""Locks that die with their process.
+"""Locks on files and folders that end with their process.
 
-A lock is a file that the operating system locks for as long as this process lives. Two things stand behind it where a
-file system cannot do that, or only for one of the computers that share it: the file names its owner, and a training
-touches it as long as it goes on.
+A lock is a file that the operating system locks while this process lives. Some file systems have no locks, or only
+between processes of one computer. For these the file names its owner, and a training touches it regularly.
 """
 
 from __future__ import annotations
@@ -26,34 +25,34 @@ from typing import IO
 from .errors import InputError
 
 LOCK = ".lock"
-"""The lock file in a folder that has an owner."""
+"""Name of the lock file in a folder that has an owner."""
 
 HEARTBEAT_SECONDS = 10.0
-"""An owner touches its lock so often."""
+"""Seconds between two touches of a lock by its owner."""
 
 SILENCE = 60.0
-"""Seconds without a touch after which an owner that cannot be asked otherwise is taken for dead."""
+"""Seconds without a touch after which an owner on another computer counts as dead."""
 
 _HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK)
 _LOCKED_BYTE = 1 << 30
-"""Windows lets nobody read a byte that is locked: this one lies far behind what the file says."""
+"""Offset of the locked byte: on Windows a locked byte cannot be read, so this one lies far beyond the content."""
 
 _live: weakref.WeakValueDictionary[str, Lock] = weakref.WeakValueDictionary()
-"""What this process holds, by its tokens."""
+"""Locks that this process holds, by their tokens."""
 
 
 class FolderInUse(InputError):
-    """A folder has an owner: another run, in this process or in another."""
+    """A folder belongs to another run, in this process or in another."""
 
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a lock, as its file says."""
+    """Holder of a lock, as recorded in the lock file."""
 
     pid: int
     host: str
     pids: str
-    """Among which processes the number counts: a container has its own."""
+    """Process namespace of the pid: a container has its own."""
     since: str
     token: str
 
@@ -64,7 +63,7 @@ class Holder:
 
     @classmethod
     def of(cls, path: Path) -> Holder | None:
-        """What a lock file says; None for one that says nothing that can be read."""
+        """Reads a lock file; None if it cannot be read."""
         try:
             said = json.loads(path.read_bytes())
             return cls(int(said["pid"]), *(str(said[name]) for name in ("host", "pids", "since", "token")))
@@ -73,61 +72,61 @@ class Holder:
 
     @property
     def is_near(self) -> bool:
-        """Whether it is on this computer."""
+        """Whether the holder is on this computer."""
         return self.host == socket.gethostname()
 
     @property
     def lives(self) -> bool | None:
-        """Whether its process does, and still holds the lock; None where that cannot be known from here."""
+        """Whether the process runs and still holds the lock; None if this cannot be determined from here."""
         if not self.is_near or self.pids != _numbering_of_processes():
             return None
         return self.token in _live if self.pid == os.getpid() else _is_running(self.pid)
 
     def __str__(self) -> str:
         if self.lives is not None and self.pid == os.getpid():
-            return f"another run of this same program, since {self.since}"
+            return f"another run in this program, since {self.since}"
         where = "" if self.is_near else f" on {self.host}"
         return f"process {self.pid}{where}, since {self.since}"
 
 
 class Lock:
-    """A lock that this process holds. `acquire` makes it."""
+    """A lock that this process holds, created by `acquire`."""
 
     def __init__(self, path: Path, file: IO[bytes] | None, holder: Holder):
         self.path, self.holder = path, holder
-        self._file = file  # None where the file system has no locks
+        self._file = file  # None if the file system has no locks
         _live[holder.token] = self
 
     @property
     def held(self) -> bool:
-        """Whether it still is this process's: its file may have been removed, and another have been put there."""
+        """Whether this process still holds the lock: its file may have been removed or replaced."""
         if self.holder.token not in _live:
             return False
         said = Holder.of(self.path)
         return said is not None and said.token == self.holder.token
 
     def touch(self) -> None:
-        """Shows others that this process is alive."""
+        """Updates the time of the lock file, to show that this process is alive."""
         with suppress(OSError):
             os.utime(self.path)
 
     def release(self) -> None:
-        """Gives it up and removes its file. May be called twice."""
-        if self.holder.token not in _live:  # or in a process that was forked from the owner
+        """Releases the lock and removes its file. May be called twice."""
+        if self.holder.token not in _live:  # also in a process forked from the owner
             return
         mine = self.held
         del _live[self.holder.token]
         if mine and os.name != "nt":
-            # While it is still locked: whoever opened it meanwhile sees that it is gone, and makes another.
+            # Removed while it is locked: a process that has opened it sees that it is gone, and creates another.
             with suppress(OSError):
                 self.path.unlink()
         self._close()
-        if mine and os.name == "nt":  # which removes no file that is open
+        if mine and os.name == "nt":  # Windows cannot remove an open file
             with suppress(OSError):
                 self.path.unlink()
 
     def forget(self) -> None:
-        """Gives it up and leaves its file alone."""
+        """Drops the lock without removing its file."""
         _live.pop(self.holder.token, None)
         self._close()
 
@@ -138,16 +137,16 @@ class Lock:
 
 
 def acquire(path: Path, silence: float = SILENCE) -> Lock | None:
-    """Locks a file, which is created; None where another holds it.
+    """Creates and locks a file. Returns None if another process holds the lock.
 
-    silence: seconds after which a holder that says nothing is taken for dead, where the system cannot tell.
+    silence: seconds without a touch after which a holder counts as dead, if the system cannot tell.
 
-    Raises OSError where the file cannot be written.
+    Raises OSError if the file cannot be written.
     """
     for _ in range(100):
         try:
             file, created = _opened(path)
-        except FileNotFoundError:  # its holder has removed it just now, or the one who cleans its folder
+        except FileNotFoundError:  # its holder, or a process that cleans its folder, has just removed it
             if path.parent.is_dir():
                 continue
             raise
@@ -157,7 +156,7 @@ def acquire(path: Path, silence: float = SILENCE) -> Lock | None:
             file.close()
             return None
         holder, said = Holder.here(), Holder.of(path)
-        # Where the system locks nothing, or only for one of the computers that share the folder.
+        # The system does not lock, or locks only between processes of one of the computers that share the folder.
         unsure = not created if not locked else said is not None and not said.is_near
         if unsure and not _is_dead(path, said, silence):
             file.close()
@@ -166,22 +165,23 @@ def acquire(path: Path, silence: float = SILENCE) -> Lock | None:
             file.close()
             _put_away(path, said)
             continue
-        lock = Lock(path, file if locked else None, holder)  # before it is said: who reads it asks whether it lives
+        lock = Lock(path, file if locked else None, holder)  # before the file names it: a reader asks whether it lives
         _say(file, holder)
         if not locked:
             file.close()
         if Holder.of(path) == holder:
             return lock
-        lock.forget()  # it was removed as above. Not all file systems tell that by a file's number
+        lock.forget()  # it was removed as above, which not all file systems show by the inode
     return None
 
 
 @contextmanager
 def own(folder: str | Path) -> Iterator[Owner]:
-    """Makes this process the folder's one owner for the length of the block. The folder is made where there is none,
-    and goes again if nothing was put into it.
+    """Makes this process the only owner of a folder inside the block.
 
-    Raises FolderInUse, which says who has it, and InputError where the folder cannot be written.
+    The folder is created if it is missing, and removed again if it stays empty.
+
+    Raises FolderInUse, which names the owner, and InputError if the folder cannot be written.
     """
     owner = Owner.of(Path(folder))
     try:
@@ -192,7 +192,7 @@ def own(folder: str | Path) -> Iterator[Owner]:
 
 @contextmanager
 def own_next_free(path: Path) -> Iterator[Owner]:
-    """The like for the first of path, path_2, path_3, ... where nothing is, whoever else looks for one meanwhile."""
+    """Owns the first free folder of path, path_2, path_3, ..., also if other processes look for one."""
     number = 1
     while True:
         folder = path if number == 1 else path.with_name(f"{path.name}_{number}")
@@ -205,7 +205,7 @@ def own_next_free(path: Path) -> Iterator[Owner]:
             continue
         if {entry.name for entry in folder.iterdir()} <= {LOCK}:
             break
-        owner.release()  # another was faster
+        owner.release()  # another process was faster
     owner.wanted = path
     try:
         yield owner
@@ -214,7 +214,7 @@ def own_next_free(path: Path) -> Iterator[Owner]:
 
 
 class Owner:
-    """What owns a folder: a lock in it, and a thread that touches it."""
+    """Ownership of a folder: a lock in it, and a thread that touches the lock."""
 
     def __init__(self, folder: Path, lock: Lock, new: list[Path]):
         self.folder = self.wanted = folder
@@ -226,7 +226,7 @@ class Owner:
 
     @classmethod
     def of(cls, folder: Path) -> Owner:
-        """Takes the folder. Raises as `own`."""
+        """Takes ownership of a folder. Raises the errors of `own`."""
         check_writable(folder)
         new = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
         try:
@@ -236,18 +236,18 @@ class Owner:
             for path in new:
                 with suppress(OSError):
                     path.rmdir()
-            raise InputError(f"Nothing can be kept in {folder}: {error.strerror or error}.") from error
+            raise InputError(f"Cannot write to {folder}: {error.strerror or error}.") from error
         if lock is None:
             raise FolderInUse(in_use(folder))
         return cls(folder, lock, new)
 
     @property
     def is_here(self) -> bool:
-        """Whether this is the process that owns it, and not one that was forked from that."""
+        """Whether this process is the owner, and not a fork of it."""
         return os.getpid() == self._pid
 
     def check(self) -> None:
-        """Takes the folder again if a person has removed it. Raises FolderInUse where it is another's by now."""
+        """Takes the folder again if the user has removed it. Raises FolderInUse if it has another owner by now."""
         if self._lock.held:
             return
         self._ended.set()
@@ -257,33 +257,33 @@ class Owner:
         self._lock, self._ended = again._lock, again._ended
 
     def release(self) -> None:
-        """Gives the folder up. May be called twice."""
+        """Releases the folder. May be called twice."""
         self._ended.set()
         if self.is_here:
             atexit.unregister(self.release)
             self._lock.release()
             for path in self._new:
-                with suppress(OSError):  # there is something in it, as there should be
+                with suppress(OSError):  # it is not empty
                     path.rmdir()
 
 
 def check_writable(folder: Path) -> None:
-    """Raises InputError unless files can be kept in the folder, which need not exist yet. Writes nothing."""
-    standing = next((path for path in (folder, *folder.parents) if os.path.exists(path)), folder)
-    if not os.path.isdir(standing):
-        raise InputError(f"Nothing can be kept in {folder}: {standing} is no folder.")
-    if not os.access(standing, os.W_OK | os.X_OK):
-        raise InputError(f"Nothing can be kept in {folder}: you may not write in {standing}.")
+    """Raises InputError unless files can be written to the folder, which need not exist yet. Writes nothing."""
+    existing = next((path for path in (folder, *folder.parents) if os.path.exists(path)), folder)
+    if not os.path.isdir(existing):
+        raise InputError(f"Cannot write to {folder}: {existing} is not a folder.")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise InputError(f"Cannot write to {folder}: no permission to write in {existing}.")
     try:
         str(folder).encode()
     except UnicodeEncodeError:
-        raise InputError(f"Nothing can be kept in {folder}: its name is not all Unicode.") from None
+        raise InputError(f"Cannot write to {folder}: its name is not valid Unicode.") from None
 
 
 def in_use(folder: Path) -> str:
-    """Says who has a folder."""
+    """Sentence that names the owner of a folder."""
     holder = None
-    for _ in range(20):  # who has locked it just now has not yet said so
+    for _ in range(20):  # a new holder writes its name just after it locks
         if (holder := Holder.of(folder / LOCK)) is not None:
             break
         time.sleep(0.05)
@@ -299,7 +299,7 @@ def _beat(lock: Lock, ended: threading.Event) -> None:
 
 
 def _was_left_empty(folder: Path) -> bool:
-    """Whether a folder holds nothing but the lock of a process that died before it kept anything."""
+    """Whether a folder has nothing in it but the lock of a process that died before it wrote anything."""
     try:
         return folder.is_dir() and [entry.name for entry in folder.iterdir()] == [LOCK]
     except OSError:
@@ -307,7 +307,7 @@ def _was_left_empty(folder: Path) -> bool:
 
 
 def _opened(path: Path) -> tuple[IO[bytes], bool]:
-    """A file to read and to write, and whether it is new. Raises FileNotFoundError where it is removed meanwhile."""
+    """Opens a file to read and write, and tells whether it is new. Raises FileNotFoundError if it is just removed."""
     flags = os.O_RDWR | getattr(os, "O_BINARY", 0)
     try:
         descriptor, created = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o666), True
@@ -317,8 +317,7 @@ def _opened(path: Path) -> tuple[IO[bytes], bool]:
 
 
 def _lock(file: IO[bytes]) -> bool:
-    """Locks a file, for as long as it is open; False where the file system has no locks. Raises OSError if another
-    has locked it."""
+    """Locks a file while it is open; False if the file system has no locks. Raises OSError if it is locked already."""
     try:
         if sys.platform == "win32":
             import msvcrt
@@ -328,7 +327,7 @@ def _lock(file: IO[bytes]) -> bool:
         else:
             import fcntl
 
-            # Not lockf: that is one lock for the whole process, and lost when anyone in it closes the file.
+            # Not lockf: its lock belongs to the whole process, and is lost when any part of it closes the file.
             fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno in _HELD:
@@ -345,11 +344,11 @@ def _say(file: IO[bytes], holder: Holder) -> None:
 
 
 def _is_dead(path: Path, said: Holder | None, silence: float) -> bool:
-    """Whether the holder of a lock is no more, as far as its file tells."""
-    lives = None if said is None else said.lives  # None: one who is about to say who it is
+    """Whether the holder of a lock is dead, as far as its file tells."""
+    lives = None if said is None else said.lives  # None: a holder that is about to write its name
     if lives is not None:
         return not lives
-    # By the clock of whoever keeps the files, which may be another than ours.
+    # Measured by the clock of the file server, which may differ from ours.
     probe = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}")
     try:
         probe.touch()
@@ -362,7 +361,7 @@ def _is_dead(path: Path, said: Holder | None, silence: float) -> bool:
 
 
 def _put_away(path: Path, said: Holder | None) -> None:
-    """Removes the lock file of a dead holder, unless another has been faster and it is that one's by now."""
+    """Removes the lock file of a dead holder, unless it belongs to another process by now."""
     aside = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}")
     with suppress(OSError):
         os.rename(path, aside)
@@ -375,18 +374,18 @@ def _put_away(path: Path, said: Holder | None) -> None:
 def _numbering_of_processes() -> str:
     try:
         return os.readlink("/proc/self/ns/pid")
-    except (OSError, AttributeError):  # on other systems there is one for all
+    except (OSError, AttributeError):  # other systems have one namespace for all processes
         return ""
 
 
 def _is_running(pid: int) -> bool:
-    if sys.platform == "win32":  # where signal 0 is Ctrl-C
+    if sys.platform == "win32":  # on Windows signal 0 is Ctrl-C
         import ctypes
 
         kernel = ctypes.windll.kernel32
         process = kernel.OpenProcess(0x00100000, False, pid)  # SYNCHRONIZE
         if not process:
-            return bool(kernel.GetLastError() == 5)  # access denied: it is another person's
+            return bool(kernel.GetLastError() == 5)  # access denied: the process of another user
         waits = kernel.WaitForSingleObject(process, 0) == 0x102  # WAIT_TIMEOUT
         kernel.CloseHandle(process)
         return bool(waits)
@@ -400,7 +399,7 @@ def _is_running(pid: int) -> bool:
 
 
 def _forget_all() -> None:
-    """In a process that was forked from the holder, which holds nothing itself: an open file would outlive it."""
+    """Drops all locks in a process forked from the holder: its copies of the open files would keep them locked."""
     for lock in list(_live.values()):
         lock.forget()
 

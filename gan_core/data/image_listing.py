@@ -1,4 +1,4 @@
-"""What lies in the folder or the ZIP archive of a data set: its images, and what is passed over there."""
+"""Listing of the images in the folder or ZIP archive of a data set, and of the files that are ignored."""
 
 from __future__ import annotations
 
@@ -23,57 +23,59 @@ from ..media import image_files
 from ..media.image_files import Source
 
 INDEX = "dataset.json"
-"""The file in which StyleGAN's tools keep labels, at the top of a data set."""
+"""Name of the file with the labels in StyleGAN's format, at the top of a data set."""
 
 RUN_FILES = frozenset(["checkpoint.safetensors", "generator.safetensors", "history.csv", "loss.png"])
-"""What a training leaves in its folder. Where two of them lie, its sheets of samples are no images to learn from."""
+"""Files of a training run. A folder with two of them is a run, whose sample sheets are not training images."""
 
 SHEET = re.compile(r"\d{6,}\.\dkimg\.png")
-"""Name of a training's sheet of samples, wherever it was copied to."""
+"""Name of a sample sheet of a run, wherever it was copied to."""
 
 SYSTEM_FOLDERS = frozenset(
     ["__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found", "__pycache__"]
 )
-"""Folders that systems and programs make by themselves, in lower case."""
+"""Folders that systems and programs create by themselves, in lower case."""
 
 ARCHIVES = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst", ".7z", ".rar", ".gz", ".xz", ".parquet")
-"""Endings of files that people keep data sets in and that are not read."""
+"""Extensions of data sets in formats that are not read."""
 
-MOST_INDEX_BYTES = 1 << 28
-MOST_FILE_BYTES = 1 << 29
-"""Of dataset.json, and of an image in an archive, when it is unpacked."""
+MAX_INDEX_BYTES = 1 << 28
+"""Maximum size of dataset.json, decompressed."""
+
+MAX_FILE_BYTES = 1 << 29
+"""Maximum size of an image in an archive, decompressed."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """The images of a data set, before any of them is opened. Close it after use."""
+    """Image files of a data set, before any of them is opened. Close it after use."""
 
     root: Path
-    """The folder or the archive."""
+    """Folder or archive of the data set."""
     files: tuple[str, ...]
-    """Sorted paths of the images, relative to the root, with forward slashes."""
+    """Paths of the images, relative to the root, with forward slashes, sorted."""
     folders: tuple[str, ...]
-    """The like of the folders that were looked into, with images or without; "" is the root itself."""
+    """Paths of all folders that were visited, with images or without; "" is the root."""
     indices: tuple[str, ...]
-    """The like of StyleGAN's dataset.json, at the top or one folder below."""
+    """Paths of StyleGAN's dataset.json, at the top or one folder below."""
     passed_over: Mapping[str, int]
-    """How many files of other kinds there are, by their endings."""
+    """Number of files of other kinds, by extension."""
     remarks: tuple[str, ...]
-    """What was left out, a sentence each."""
+    """Sentences on what was left out."""
     state: str
-    """Changes when a file is added, removed or altered."""
+    """Hash that changes when a file is added, removed or changed."""
     entries: Mapping[str, zipfile.ZipInfo] = field(default_factory=dict)
-    """Of an archive, where its files lie in it."""
+    """Entries of an archive, by path."""
     archive: zipfile.ZipFile | None = None
 
     @classmethod
     def of(cls, root: Path, exclude: Collection[Path] = ()) -> Listing:
-        """Looks into a folder and the folders in it, or into a ZIP archive.
+        """Lists a folder with its sub-folders, or a ZIP archive.
 
-        exclude: folders whose content is never data, such as that of the run that is to learn from it.
+        exclude: folders whose content is never data, such as the folder of the run that is to be trained.
 
-        Links are followed. Left out are what begins with a dot, what systems put beside people's files, and all that
-        trainings of this program have written. Raises InputError where there is no image.
+        Links are followed. Hidden files, system files and the files of training runs are left out. Raises InputError if
+        there is no image.
         """
         if root.is_file() and root.suffix.lower() == ".zip":
             listing = _of_archive(root)
@@ -90,70 +92,73 @@ class Listing:
 
     @property
     def name(self) -> str:
-        """What people call it; no path."""
+        """Name of the data set, without a path."""
         resolved = self.root.resolve()
         return (resolved.stem if self.archive else resolved.name) or "images"
 
     def source(self, file: str) -> Source:
-        """What image_files opens. Raises ValueError for what an archive cannot give."""
+        """Source of a file for image_files. Raises ValueError if an archive cannot provide it."""
         if self.archive is None:
             return self.root / file
-        return BytesIO(self._unpacked(self.entries[file], MOST_FILE_BYTES))
+        return BytesIO(self._unpacked(self.entries[file], MAX_FILE_BYTES))
 
     def index(self) -> dict[str, Any] | None:
-        """StyleGAN's dataset.json, from the top or from the only folder there. Raises InputError for a damaged one."""
+        """Content of StyleGAN's dataset.json, at the top or in the only folder there, plus its "folder".
+
+        None if there is none with labels. Raises InputError if it is damaged.
+        """
         tops = {file.split("/", 1)[0] for file in self.files}
         for place in sorted(self.indices, key=len):
             if place != INDEX and tops != {place.split("/", 1)[0]}:
                 continue
             try:
                 if self.archive is None:
-                    content = _read_at_most(self.root / place, MOST_INDEX_BYTES)
+                    content = _read_at_most(self.root / place, MAX_INDEX_BYTES)
                 else:
-                    content = self._unpacked(self.entries[place], MOST_INDEX_BYTES)
+                    content = self._unpacked(self.entries[place], MAX_INDEX_BYTES)
                 index = json.loads(content)
             except (OSError, ValueError, RecursionError) as error:
                 raise InputError(f"{place} in {self.root.name} cannot be read: {_reason(error)}.") from None
-            # Others have files of that name too.
+            # Other programs use that file name too.
             if isinstance(index, dict) and "labels" in index:
                 return {**index, "folder": place.removesuffix(INDEX)}
         return None
 
     def has_changed(self) -> bool:
-        """Whether one of its images was altered or removed since it was made."""
+        """Whether one of its images was changed or removed since the listing was created."""
         if self.archive is not None:
             return _state_of_archive(self.root) != self.state
         return _state_of_files(self.root, (*self.files, *self.indices)) != self.state
 
     def passed_over_in_words(self) -> list[str]:
-        """Sentences on files of other kinds; none where there are none."""
+        """Sentences on ignored files of other kinds; empty if there are none."""
         if not self.passed_over:
             return []
-        return [f"Passed over: {_counted(self.passed_over)}.", *_hints(self.passed_over)]
+        return [f"Ignored: {_counted(self.passed_over)}.", *_hints(self.passed_over)]
 
     def close(self) -> None:
         if self.archive is not None:
             self.archive.close()
 
-    def _unpacked(self, entry: zipfile.ZipInfo, most: int) -> bytes:
+    def _unpacked(self, entry: zipfile.ZipInfo, limit: int) -> bytes:
         assert self.archive is not None
         if entry.flag_bits & 1:
             raise ValueError("it is encrypted")
         if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise ValueError("it is compressed in a way other than deflate")
+            raise ValueError("its compression is not deflate")
         try:
-            # What an entry says of its size may be a lie: no more is unpacked.
+            # The size that an entry declares may be false: no more than the limit is decompressed.
             with self.archive.open(entry) as file:
-                content = file.read(most + 1)
+                content = file.read(limit + 1)
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
             raise ValueError(f"the archive is damaged there: {_reason(error)}") from None
-        if len(content) > most:
-            raise ValueError(f"it has more than {most:,} bytes")
+        if len(content) > limit:
+            raise ValueError(f"it has more than {limit:,} bytes")
         return content
 
 
 def state_of(root: Path, exclude: Collection[Path] = ()) -> str:
-    """Listing.state, without opening an archive. Raises InputError as Listing.of does."""
+    """Listing.state, without opening an archive. Raises the errors of Listing.of."""
     if root.is_file() and root.suffix.lower() == ".zip":
         return _state_of_archive(root)
     with closing(Listing.of(root, exclude)) as listing:
@@ -167,16 +172,16 @@ def _of_folder(root: Path, exclude: Collection[Path]) -> Listing:
     for run in (root, Path(real_root).parent if Path(real_root).name == "samples" else root):
         if _is_run(os.listdir(run) if os.access(run, os.R_OK) else []):
             raise InputError(
-                f"{root} belongs to a training, whose samples are no images to learn from: give the folder of the "
-                "images, and keep trainings elsewhere."
+                f"{root} belongs to a training run, whose samples are not training images: choose the folder of your "
+                "images, and keep runs elsewhere."
             )
     never = {os.path.realpath(path) for path in exclude}
     if real_root in never:
         raise InputError(
-            f"{root} is where results are to be kept, which are no images to learn from: keep them in another folder."
+            f"{root} is the folder for results, which are not training images: choose another folder for the results."
         )
     found = _Found()
-    # A folder to look into, its place in the data set, and the real folders that lead to it.
+    # Folders still to visit: path, place in the data set, and the real folders that lead there.
     waiting: list[tuple[str, str, tuple[str, ...]]] = [(str(root), "", (real_root,))]
     while waiting:
         folder, place, above = waiting.pop()
@@ -194,7 +199,7 @@ def _of_folder(root: Path, exclude: Collection[Path]) -> Listing:
 
 
 class _Found:
-    """What a walk through folders has found so far."""
+    """Entries found so far in a walk through folders."""
 
     def __init__(self) -> None:
         self.files: list[str] = []
@@ -216,7 +221,7 @@ class _Found:
         never: Collection[str],
         waiting: list[tuple[str, str, tuple[str, ...]]],
     ) -> None:
-        """Looks into one folder, and notes what is to be looked into next."""
+        """Lists one folder, and adds its sub-folders to those still to visit."""
         try:
             entries = list(os.scandir(folder))
         except OSError as error:
@@ -252,10 +257,10 @@ class _Found:
         elif entry.name == INDEX and where.count("/") < 2:
             self.indices.append(where)
         elif ending not in image_files.readable():
-            if entry.is_symlink() and not os.path.exists(entry.path):  # perhaps to a class, on a disk that is missing
+            if entry.is_symlink() and not os.path.exists(entry.path):  # perhaps a class on a disk that is not connected
                 self.nowhere.append(where)
             else:
-                self.passed_over[ending or "without an ending"] += 1
+                self.passed_over[ending or "without an extension"] += 1
         elif _is_pipe(entry):
             self.odd.append(where)
         else:
@@ -263,11 +268,11 @@ class _Found:
 
     def remarks(self) -> list[str]:
         said = {
-            "Results of trainings are no images to learn from, and were left out": self.runs,
-            "Links that lead back to a folder around them were not followed": self.circles,
-            "Links that lead nowhere were left out": self.nowhere,
+            "Results of training runs were left out": self.runs,
+            "Links to an enclosing folder were not followed": self.circles,
+            "Broken links were left out": self.nowhere,
             "Folders that cannot be opened were left out": self.closed,
-            "What is no file, such as a pipe, was left out": self.odd,
+            "Pipes and other special files were left out": self.odd,
         }
         return [f"{what}: {some(sorted(names))}." for what, names in said.items() if names]
 
@@ -277,15 +282,15 @@ def _of_archive(path: Path) -> Listing:
     try:
         archive = zipfile.ZipFile(path)
     except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        raise InputError(f"{path} is no ZIP archive that can be read: {_reason(error)}.") from None
+        raise InputError(f"{path} is not a readable ZIP archive: {_reason(error)}.") from None
     entries: dict[str, zipfile.ZipInfo] = {}
     runs: dict[str, set[str]] = {}
     passed_over: Counter[str] = Counter()
     outside = 0
     for entry in archive.infolist():
-        name = entry.filename.replace("\\", "/")  # of a program that knew only Windows
+        name = entry.filename.replace("\\", "/")  # written by a program for Windows
         parts = name.rstrip("/").split("/")
-        # Nothing is unpacked to a disk, where such names would do harm: they say that something is wrong.
+        # Nothing is written to disk, where such names would be dangerous, but they show that something is wrong.
         if name.startswith("/") or ".." in parts or "" in parts or ":" in parts[0]:
             outside += 1
         elif not entry.is_dir() and not any(part.startswith(".") or part.lower() in SYSTEM_FOLDERS for part in parts):
@@ -303,15 +308,13 @@ def _of_archive(path: Path) -> Listing:
         elif name.rpartition("/")[2] == INDEX and name.count("/") < 2:
             indices.append(name)
         else:
-            passed_over[ending or "without an ending"] += 1
+            passed_over[ending or "without an extension"] += 1
     folders = {"/".join(name.split("/")[:depth]) for name in entries for depth in range(name.count("/") + 1)}
     remarks = []
     if left_out:
-        remarks.append(
-            f"Results of trainings are no images to learn from, and were left out: {some(sorted(left_out))}."
-        )
+        remarks.append(f"Results of training runs were left out: {some(sorted(left_out))}.")
     if outside:
-        remarks.append(f"{outside:,} entries of the archive lead out of it by their names, and were left out.")
+        remarks.append(f"{outside:,} entries of the archive have names that lead out of it, and were left out.")
     return Listing(
         path,
         tuple(sorted(files)),
@@ -331,7 +334,7 @@ def _counted(passed_over: Mapping[str, int]) -> str:
 
 
 def _hints(passed_over: Mapping[str, int]) -> list[str]:
-    """What can be done about images that are not read."""
+    """Sentences on how to make ignored images readable."""
     here = image_files.readable()
     missing = {image_files.FORMATS[ending] for ending in passed_over if ending in image_files.FORMATS} - {
         image_files.FORMATS[ending] for ending in here
@@ -352,7 +355,7 @@ def _what_is_there(path: Path) -> str:
         return ""
     if path.name.lower().endswith(ARCHIVES):
         return ", but an archive of that name: unpack it, or pack it as a .zip file"
-    return ", but a file of that name: give the folder in which the images lie, or a .zip file"
+    return ", but a file of that name: choose the folder of the images, or a .zip file"
 
 
 def _is_run(names: Collection[str]) -> bool:
@@ -362,12 +365,12 @@ def _is_run(names: Collection[str]) -> bool:
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link in a circle, which reading it will report
+    except OSError:  # a circular link, which is reported when it is read
         return False
 
 
 def _is_pipe(entry: os.DirEntry[str]) -> bool:
-    """Whether opening it could wait for ever. A link to nowhere is left to be read, and so to be named."""
+    """Whether opening it could block, as with a pipe. A broken link is reported when it is read."""
     try:
         return not entry.is_file() and not stat.S_ISREG(os.stat(entry.path).st_mode)
     except OSError:
@@ -380,7 +383,7 @@ def _state_of_files(root: Path, files: Sequence[str]) -> str:
         try:
             status = os.stat(os.path.join(root, file))
             state = f"{status.st_size}\0{status.st_mtime_ns}"
-        except OSError:  # a link to nowhere, which reading it will report
+        except OSError:  # a broken link, which is reported when it is read
             state = "missing"
         digest.update(f"{file}\0{state}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
@@ -394,11 +397,11 @@ def _state_of_archive(path: Path) -> str:
     return hashlib.sha256(f"{status.st_size}\0{status.st_mtime_ns}".encode()).hexdigest()
 
 
-def _read_at_most(path: Path, most: int) -> bytes:
+def _read_at_most(path: Path, limit: int) -> bytes:
     with path.open("rb") as file:
-        content = file.read(most + 1)
-    if len(content) > most:
-        raise ValueError(f"it has more than {most:,} bytes")
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise ValueError(f"it has more than {limit:,} bytes")
     return content
 
 

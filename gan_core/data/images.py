@@ -1,7 +1,7 @@
-"""A folder of images, or a batch of them, as the 8-bit rectangles of one size that training draws its batches from.
+"""Image data sets: images of one size in 8 bits, from a folder, a ZIP archive or memory.
 
-Files are decoded once, into a cache on disk that is then mapped into memory: a batch is a slice, a set of any size
-costs no memory of its own, and the second start is immediate.
+Files are decoded once into a cache on disk, which is mapped into memory. A batch is a slice of it, a data set of any
+size needs no memory of its own, and the second start is immediate.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ from .image_classes import Classes, classes_of, in_natural_order
 from .image_listing import Listing, state_of
 
 CHANNELS = {"auto": 0, "grey": 1, "RGB": 3, "RGBA": 4}
-"""Choices of channels and what they stand for; 0 is decided by the images."""
+"""Number of channels by choice; 0 is decided from the images."""
 
 CACHE_VERSION = 2
-"""Raised whenever the same file would be decoded to other pixels, or labelled otherwise."""
+"""Version of the cache, increased whenever the same file would give other pixels or labels."""
 
 BUILDS = 3
-"""How often a folder is read that changes meanwhile, before a person is told so."""
+"""Maximum attempts to read a folder that changes meanwhile."""
 
 DECODED_TOGETHER = 64
-"""Images in flight at once: enough to keep every core busy, few enough to need little memory."""
+"""Images decoded in parallel: enough for all cores, few enough for little memory."""
 
 
 Result = TypeVar("Result")
@@ -50,24 +50,24 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, repr=False, eq=False)
 class ImageDataset:
-    """Images of one size, in 8 bits, perhaps with a class label for each."""
+    """Images of one size, in 8 bits, optionally with class labels."""
 
     images: np.ndarray
-    """uint8 [N, H, W, C], often a read-only map of a file."""
+    """Images, uint8 [N, H, W, C], often a read-only memory map of a file."""
     name: str
-    """What people call it; no path."""
+    """Name of the data set, without a path."""
     fingerprint: str
     """SHA-256 of the pixels and labels, as hex."""
     labels: np.ndarray | None = None
-    """int64 [N], or None."""
+    """Class labels, int64 [N], or None."""
     class_names: tuple[str, ...] = ()
-    """The name of label 0, 1, ..."""
+    """Names of the classes, label 0 first."""
     mirror: bool = False
-    """Whether training may show an image left-right reversed."""
+    """Whether training also uses horizontally flipped images."""
     skipped: Mapping[str, str] = field(default_factory=dict)
-    """Files that could not be used, and why."""
+    """Reasons why files could not be used, by file."""
     remarks: tuple[str, ...] = ()
-    """What a person should know of how the images were read, a sentence each: classes, what was passed over."""
+    """Sentences on how the images were read: classes, ignored files."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -77,7 +77,7 @@ class ImageDataset:
 
     @property
     def summary(self) -> str:
-        """One line for people."""
+        """One line on name, number, size and classes."""
         text = f"{self.name}: {len(self):,} images {self.width}x{self.height}x{self.channels}"
         text += f", {self.classes} classes" if self.classes else ""
         text += f", {len(self.skipped)} files skipped" if self.skipped else ""
@@ -85,7 +85,7 @@ class ImageDataset:
 
     @property
     def side(self) -> int:
-        """Their height, in pixels."""
+        """Height of the images, in pixels."""
         return self.images.shape[1]
 
     @property
@@ -108,13 +108,13 @@ class ImageDataset:
 
     @property
     def classes(self) -> int:
-        """Number of class labels; 0 for a set without."""
+        """Number of class labels; 0 for an unlabelled data set."""
         return len(self.class_names) if self.labels is not None else 0
 
     def batch(self, indices: np.ndarray, mirrored: np.ndarray | None = None) -> Tensor:
-        """The images at these indices, as uint8 [B, C, H, W] in channels-last memory.
+        """Images at the given indices, as uint8 [B, C, H, W] in channels-last memory.
 
-        mirrored: bool [B], which of them to reverse left-right.
+        mirrored: bool [B], which of them to flip horizontally.
         """
         pixels = self.images[indices]
         if mirrored is not None:
@@ -144,11 +144,11 @@ class ImageDataset:
         mirror: bool = False,
         name: str = "images",
     ) -> ImageDataset:
-        """Makes a data set of pictures in memory.
+        """Creates a data set from images in memory.
 
         images: [N, H, W, C] with C = 1, 3 or 4: uint8, or floats in [0, 1].
-        size: side of the squares, or height and width; None makes squares as high as the images are.
-        channels, fit: as in from_folder; "auto" is grey where every picture is.
+        size: side of square images, or height and width; None for squares with the height of the images.
+        channels, fit: as in from_folder; "auto" is grey if every image is.
 
         Raises InputError for anything else.
         """
@@ -156,21 +156,21 @@ class ImageDataset:
             images = (images.float() if images.is_floating_point() else images).detach().cpu().numpy()
         pixels = np.asarray(images)
         if pixels.ndim != 4 or pixels.shape[3] not in (1, 3, 4) or not len(pixels):
-            raise InputError(f"A data set needs images of shape [N, H, W, 1, 3 or 4], not {list(pixels.shape)}.")
+            raise InputError(f"images must have shape [N, H, W, 1, 3 or 4] (got {list(pixels.shape)}).")
         if pixels.dtype != np.uint8 and pixels.dtype.kind != "f":
-            raise InputError(f"A data set needs images of uint8, or floats from 0 to 1, not of {pixels.dtype}.")
+            raise InputError(f"images must be uint8, or floats from 0 to 1 (got {pixels.dtype}).")
         if pixels.dtype != np.uint8:
             pixels = (np.nan_to_num(pixels.astype(np.float32)).clip(0, 1) * 255).round().astype(np.uint8)
         height, width = _height_and_width(size or pixels.shape[1])
         _check(height, width, channels, fit)
         count = CHANNELS[channels] or _channels_of_pixels(pixels)
         if pixels.shape[1:] != (height, width, count):
-            # Pillow knows an image with one channel by its lack of a third axis.
-            pictures = pixels[..., 0] if pixels.shape[3] == 1 else pixels
-            fitted = [image_files.fitted(Image.fromarray(one), (height, width), count, fit) for one in pictures]
+            # For Pillow an image with one channel has no third axis.
+            arrays = pixels[..., 0] if pixels.shape[3] == 1 else pixels
+            fitted = [image_files.fitted(Image.fromarray(one), (height, width), count, fit) for one in arrays]
             pixels = np.stack(fitted)
         elif count == 4:
-            # What cannot be seen is black, as in images that are read or resized, and not something to be learned.
+            # Invisible pixels are black, as in images that are read or resized, so that their colours are not learned.
             pixels = np.where(pixels[..., 3:] > 0, pixels, 0).astype(np.uint8)
         return cls(pixels, name, fingerprint(pixels, None), mirror=mirror)
 
@@ -185,18 +185,17 @@ class ImageDataset:
         labels: bool = False,
         cache: Path | None = None,
     ) -> ImageDataset:
-        """Reads every image in a folder and the folders within it, or in a ZIP archive.
+        """Reads all images in a folder and its sub-folders, or in a ZIP archive.
 
-        size: side of the squares, or height and width, in pixels.
-        channels: "grey", "RGB", "RGBA", or "auto": RGBA where an image is transparent somewhere, grey where all are.
-        Of RGBA what cannot be seen is black, whatever colour the file hides there.
-        fit: "crop" to the middle, "pad" with white (with nothing, for RGBA), or "stretch".
-        labels: whether the images have classes: those of StyleGAN's dataset.json, else the sub-folders.
-        cache: where decoded images are kept; the default is the folder of that name in the home directory's cache.
+        size: side of square images, or height and width, in pixels.
+        channels: "grey", "RGB", "RGBA", or "auto": RGBA if any image has transparency, grey if all images are grey.
+        Invisible pixels of RGBA images become black.
+        fit: "crop" the middle, "pad" with white (transparent for RGBA), or "stretch".
+        labels: whether to read class labels: from StyleGAN's dataset.json, else from the sub-folders.
+        cache: folder for decoded images; None for `default_cache()`.
 
-        Files that cannot be read are left out and named in `skipped`; `remarks` say what else was.
-        Raises InputError where the folder is missing or has no usable image, and where it is not sure what its classes
-        are.
+        Files that cannot be read are left out and named in `skipped`; `remarks` name other files that were ignored.
+        Raises InputError if the folder is missing or has no usable image, and if its classes are ambiguous.
         """
         *_, last = reading(folder, size, channels, fit, mirror, labels, cache)
         assert last.dataset is not None
@@ -205,12 +204,13 @@ class ImageDataset:
 
 @dataclass(frozen=True)
 class Reading:
-    """How far the reading of a folder has come."""
+    """Progress of reading a folder."""
 
     done: int
+    """Files done."""
     total: int
     dataset: ImageDataset | None = None
-    """Set in the last value."""
+    """The data set; set in the last value."""
 
 
 def reading(
@@ -223,14 +223,14 @@ def reading(
     cache: Path | None = None,
     exclude: Collection[Path] = (),
 ) -> Iterator[Reading]:
-    """Does what ImageDataset.from_folder does, step by step, so that the caller can show progress or stop.
+    """ImageDataset.from_folder step by step, so that the caller can show progress or stop.
 
-    exclude: folders in it whose content is never data, such as that of the run that is to learn from it.
+    exclude: folders whose content is never data, such as the folder of the run that is to be trained.
     """
     folder = Path(folder)
     height, width = _height_and_width(size)
     _check(height, width, channels, fit)
-    # A square has the entry that it has always had.
+    # The entry of a square size is the same as in earlier versions.
     settings: list[object] = [height if height == width else [height, width], channels, fit, labels]
     for _ in range(BUILDS):
         with closing(Listing.of(folder, exclude)) as listing:
@@ -239,23 +239,23 @@ def reading(
             dataset = _open_cached(entry, listing.name)
             if dataset is None:
                 whole = yield from _cached(listing, classes, entry, (height, width), channels, fit)
-                # Another process, to which the folder looked different, may have removed it just now.
+                # Another process that saw the folder in another state may have just removed it.
                 dataset = _open_cached(entry, listing.name) if whole else None
             if dataset is not None:
                 remarks = [*(classes.remarks if classes else ()), *listing.remarks, *listing.passed_over_in_words()]
                 dataset = replace(dataset, mirror=mirror, remarks=(*dataset.remarks, *map(sentence, remarks)))
                 yield Reading(len(listing.files), len(listing.files), dataset)
                 return
-    raise InputError(f"The images in {folder} change while they are read: wait until all of them are there.")
+    raise InputError(f"The images in {folder} change while they are read: wait until all of them are copied.")
 
 
 def fingerprint_of_folder(folder: str | Path, exclude: Collection[Path] = ()) -> str:
-    """A hash of the names, sizes and times of the images in a folder: it changes when a file is added or altered."""
+    """Hash of the names, sizes and times of the images in a folder; it changes when a file is added or changed."""
     return state_of(Path(folder), exclude)
 
 
 def default_cache() -> Path:
-    """Where decoded images are kept, unless GAN_CORE_CACHE says otherwise."""
+    """Folder for decoded images: that of the variable GAN_CORE_CACHE, else .cache/gan_core in the home folder."""
     return Path(os.environ.get("GAN_CORE_CACHE") or Path.home() / ".cache" / "gan_core")
 
 
@@ -266,17 +266,17 @@ def _height_and_width(size: int | tuple[int, int]) -> tuple[int, int]:
 def _check(height: int, width: int, channels: str, fit: str) -> None:
     bad = next((side for side in (height, width) if not 8 <= side <= 4096), None)
     if bad is not None:
-        raise InputError(f"Images can be 8 to 4096 pixels high and wide, not {bad}.")
+        raise InputError(f"Height and width of images must be 8 to 4096 pixels (got {bad}).")
     if channels not in CHANNELS:
-        raise InputError(f'Channels are {", ".join(CHANNELS)}; "{channels}" is none of them.')
+        raise InputError(f'channels must be {", ".join(CHANNELS)} (got "{channels}").')
     if fit not in image_files.FITS:
-        raise InputError(f'Images are brought to their size by {", ".join(image_files.FITS)}; "{fit}" is none of them.')
+        raise InputError(f'fit must be {", ".join(image_files.FITS)} (got "{fit}").')
 
 
 def _cached(
     listing: Listing, classes: Classes | None, entry: Path, size: tuple[int, int], channels: str, fit: str
 ) -> Generator[Reading, None, bool]:
-    """Decodes the images into a cache entry. Returns False, and keeps nothing, where they changed meanwhile."""
+    """Decodes the images into a cache entry. Returns False, without an entry, if they changed meanwhile."""
     try:
         with temporary_folder(entry.parent) as folder:
             partial = folder / "new"
@@ -298,7 +298,7 @@ def _cached(
 
 
 def _surveyed(listing: Listing) -> Generator[Reading, None, dict[str, image_files.Numbers]]:
-    """What numbers the files hold that have 32 bits in a pixel: which of them is white is a question to all."""
+    """Ranges of 32-bit values over all files, which decide on black and white."""
     files = [file for file in listing.files if image_files.may_hold_any_numbers(file)]
     ranges: list[tuple[str, float, float] | None] = []
     with _pool() as pool:
@@ -309,16 +309,16 @@ def _surveyed(listing: Listing) -> Generator[Reading, None, dict[str, image_file
 
 
 def _channels_of_some(listing: Listing) -> int:
-    """A first guess at the channels. Decoding the others tells whether it was right."""
+    """Guesses the number of channels from some files; decoding all files confirms or corrects it."""
     some = listing.files[:: max(1, len(listing.files) // image_files.PROBED)]
     return max((_tried(image_files.own_channels, listing, file) or 1 for file in some), default=1)
 
 
 def _tried(function: Callable[[image_files.Source, str], Result], listing: Listing, file: str) -> Result | None:
-    """What a function says of a file; None for one that cannot be read."""
+    """Result of a function of a file; None if the file cannot be read."""
     try:
         return function(listing.source(file), file)
-    except Exception:  # noqa: BLE001 - decoding it will meet the same damage, and name it
+    except Exception:  # noqa: BLE001 - decoding meets the same damage, and names it
         return None
 
 
@@ -332,10 +332,10 @@ def _decode(
     fit: str,
     numbers: Mapping[str, image_files.Numbers],
 ) -> Generator[Reading, None, int]:
-    """Writes images.u8 (the pixels, one image after another) and index.json (what they are).
+    """Writes images.u8 (the pixels of all images) and index.json (their description).
 
-    Returns `channels`; where these are chosen automatically and are not as many as the images need, that number
-    instead: then nothing whole was written.
+    Returns `channels`. If they were chosen automatically and the images need another number, returns that number; the
+    files are then incomplete.
     """
     files = listing.files if classes is None else [file for file in listing.files if file in classes.of_files]
     kept: list[str] = []
@@ -367,11 +367,11 @@ def _decode(
             done += len(group)
             yield Reading(done, len(files))
         pixels.flush()
-        os.fsync(pixels.fileno())  # before the index says that it is whole
+        os.fsync(pixels.fileno())  # before the index declares it complete
     if not kept:
         file, reason = next(iter(skipped.items()))
-        raise InputError(f"None of the {len(files)} images in {listing.root} can be read; {file}, for one: {reason}.")
-    if automatic and needed != channels:  # of those looked at first, some turned out to be damaged
+        raise InputError(f"None of the {len(files)} images in {listing.root} can be read, such as {file}: {reason}.")
+    if automatic and needed != channels:  # some files behind the first guess were damaged
         return needed
     remarks = [str(each) for each in numbers.values()]
     if deep:
@@ -411,19 +411,19 @@ def _groups(files: Sequence[str]) -> Iterator[Sequence[str]]:
 
 
 def _cache_entry(cache: Path, listing: Listing, settings: list[object]) -> Path:
-    """Where these files under these settings are cached: the name's first half says whose it is, its second, in
-    which state."""
-    # The 1 is no version but part of the name: an entry that was decoded otherwise is replaced, and not left behind.
+    """Cache entry of these files with these settings: its name has a hash of folder and settings, and one of the
+    state of the files."""
+    # The 1 is part of the name, not a version: an entry of an older version is replaced, not left behind.
     owner = hashlib.sha256(json.dumps([1, str(listing.root.resolve()), *settings]).encode()).hexdigest()[:16]
     return cache / f"{owner}-{listing.state[:16]}"
 
 
 def _publish(partial: Path, entry: Path) -> None:
-    """Gives a finished cache its name, and drops what older states of the same folder left behind."""
+    """Renames a finished cache to its entry, and removes the entries of older states of the same folder."""
     owner = entry.name.split("-")[0]
     for stale in entry.parent.glob(f"{owner}-*"):
         _drop(stale)
-    # Where it is taken, another process was faster, with the same pixels; or what is there is damaged, and in use.
+    # An existing entry comes from a faster process, with the same pixels, or is damaged and in use.
     place = entry if not entry.exists() else entry.with_name(f"{entry.name}-{uuid.uuid4().hex[:8]}")
     try:
         if _open_cached(entry, "") is None:
@@ -434,8 +434,10 @@ def _publish(partial: Path, entry: Path) -> None:
 
 
 def _drop(entry: Path) -> None:
-    """Removes a cache entry, unless its images are in use: Windows removes no file that is mapped. It then stays
-    whole, and whoever comes by later tries again."""
+    """Removes a cache entry, unless its images are in use: Windows does not remove a mapped file.
+
+    The entry then stays complete, and a later call removes it.
+    """
     try:
         (entry / "images.u8").unlink(missing_ok=True)
     except OSError:
@@ -444,8 +446,8 @@ def _drop(entry: Path) -> None:
 
 
 def _open_cached(entry: Path, name: str) -> ImageDataset | None:
-    """The data set in a cache entry; None where it is missing or not whole."""
-    # One that is damaged and in use at once cannot be replaced: the whole one stands beside it.
+    """Data set of a cache entry; None if it is missing or incomplete."""
+    # A damaged entry in use cannot be replaced: the complete one stands beside it.
     places = [entry, *entry.parent.glob(f"{entry.name}-*")]
     return next(filter(None, (_opened(place, name) for place in places)), None)
 

@@ -1,4 +1,4 @@
-"""From an image file, or a picture in memory, to the rectangle of 8-bit pixels that a network is trained on."""
+"""Decoding of image files, and of images in memory, to arrays of 8-bit pixels for training."""
 
 import importlib
 import os
@@ -36,18 +36,20 @@ FORMATS = {
     ".pbm": "PPM",
     ".tga": "TGA",
 }
-"""Endings, in lower case, of the files taken for images, and the format that each promises, as Pillow calls it.
+"""Formats of image files, by extension in lower case, under Pillow's names.
 
-A file is opened as that and as nothing else: going by the content alone, Pillow starts Ghostscript for an EPS."""
+A file is opened only in the format of its extension: going by the content, Pillow would start Ghostscript for an EPS.
+"""
 
 MAX_PIXELS = 89_000_000
-"""A file that claims more pixels is refused unread: a few kilobytes can unpack to any amount of memory."""
+"""Maximum number of pixels. A file that claims more is rejected unread, because a few kilobytes can decompress to any
+amount of memory."""
 
 BIG_PIXELS = 4_000_000
-"""Above this, images are decoded one at a time, so that a folder of photographs takes no more memory than icons do."""
+"""Number of pixels above which images are decoded one at a time, to limit the memory for folders of photographs."""
 
 PROBED = 256
-"""Images looked at for a first guess at the channels."""
+"""Number of images inspected for a first guess of the channels."""
 
 Source = Path | BytesIO
 """A file on disk, or its content."""
@@ -57,52 +59,53 @@ _big_image = threading.Lock()
 
 @dataclass(frozen=True)
 class Numbers:
-    """What the grey images of a set hold that have 32 bits in a pixel: files do not say which number is white."""
+    """Range of values in grey images with 32 bits per pixel, whose files do not define white."""
 
     floats: bool
     count: int
-    """Images."""
+    """Number of images."""
     low: float
+    """Smallest value in any of them."""
     high: float
-    """The least and the greatest number in any of them."""
+    """Largest value in any of them."""
 
     @property
     def black_and_white(self) -> tuple[float, float]:
-        """The numbers that become 0 and 255: the range that the set was most likely written in, else its own."""
+        """Values that become 0 and 255: the usual range that fits the images best, else their own range."""
         # Resampling overshoots a little.
         if self.low < -0.05 * max(self.high, 0):
             return (-1.0, 1.0) if self.floats and self.low >= -1.05 and self.high <= 1.05 else (self.low, self.high)
         if self.floats and self.high <= 1.05:
             return 0.0, 1.0
-        # Up to 16, floats are neither from 0 to 1 nor, as that would be all but black, from 0 to 255.
+        # Floats up to 16 are not in 0 to 1, and in 0 to 255 they would be almost black.
         usual = (255.0, 65535.0) if not self.floats or self.high > 16 else ()
         return 0.0, next((top for top in usual if self.high <= top * (1.05 if self.floats else 1)), self.high)
 
     def __str__(self) -> str:
-        """A sentence for people."""
+        """Sentence on the values and how they are read."""
         black, white = self.black_and_white
         kind = "floating-point numbers" if self.floats else "32-bit whole numbers"
         return (
-            f"{self.count:,} TIFF {'file holds' if self.count == 1 else 'files hold'} {kind} from {self.low:.4g} to "
+            f"{self.count:,} TIFF {'file has' if self.count == 1 else 'files have'} {kind} from {self.low:.4g} to "
             f"{self.high:.4g}: {black:.5g} is read as black and {white:.5g} as white."
         )
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """One image file, and what it says about the set that it is in."""
+    """Pixels of an image file, and properties from which those of the data set are derived."""
 
     pixels: np.ndarray
     """uint8 [height, width, channels]."""
     own_channels: int
     """4 if the file has transparent pixels, 1 if it is grey, else 3."""
     deepest: int | None
-    """The greatest number in a file of 16-bit greys; None for others."""
+    """Largest value in a file of 16-bit grey levels; None for others."""
 
 
 @cache
 def readable() -> frozenset[str]:
-    """Those of the endings in FORMATS whose files can be read with what is installed."""
+    """Extensions in FORMATS that the installed packages can read."""
     here = {format: True for format in FORMATS.values()}
     here["WEBP"] = "webp" in features.get_supported()
     here["AVIF"] = "avif" in features.get_supported() or _registered("register_avif_opener", "AVIF")
@@ -111,30 +114,30 @@ def readable() -> frozenset[str]:
 
 
 def _registered(opener: str, format: str) -> bool:
-    """Whether pillow-heif is installed and has taught Pillow that format."""
+    """Whether pillow-heif is installed and has registered the format with Pillow."""
     try:
         getattr(importlib.import_module("pillow_heif"), opener)()
-    except (ImportError, AttributeError, OSError):  # OSError: a library of its that does not load
+    except (ImportError, AttributeError, OSError):  # OSError: one of its libraries does not load
         return False
     return format in Image.OPEN
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """Height and width of images, in pixels, from what people write: "64" for squares, or width x height, "96x64".
+    """Parses a size to height and width in pixels: "64" for square images, or width x height, "96x64".
 
     Raises InputError for anything else.
     """
     numbers = re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", text.strip().lower(), re.ASCII)
     if numbers is None:
-        raise InputError(f'A size is a side in pixels, such as 64, or width x height, such as 96x64; "{text}" is none.')
+        raise InputError(f'size must be a side in pixels, such as 64, or width x height, such as 96x64 (got "{text}").')
     width, height = int(numbers[1]), int(numbers[2] or numbers[1])
     return height, width
 
 
 def opened(source: Source, name: str) -> Image.Image:
-    """Opens a file as the format that the ending of its name promises. Close it after use.
+    """Opens a file in the format of its extension. Close it after use.
 
-    Raises what Pillow raises for a damaged file, and ValueError for one that is something else.
+    Raises Pillow's errors for a damaged file, and ValueError for a file of another format.
     """
     try:
         return Image.open(source, formats=[FORMATS[_ending(name)]])
@@ -145,37 +148,37 @@ def opened(source: Source, name: str) -> Image.Image:
 def read(
     source: Source, name: str, size: tuple[int, int], channels: int, fit: str, numbers: Mapping[str, Numbers]
 ) -> Decoded:
-    """Decodes one file.
+    """Decodes one image file to a size and a number of channels.
 
-    name: that of the file; its ending says what it is. size: height and width. numbers: of the set, by Pillow's mode
-    "I" or "F", as `survey` finds them.
+    name: file name, whose extension decides on the format. size: height and width in pixels. fit: one of FITS. numbers:
+    ranges of 32-bit values in the data set, by Pillow's mode "I" or "F", from `survey`.
 
-    Transparency is laid on white unless there are 4 channels; EXIF rotation is applied; of an animation the first
-    frame is taken. Raises whatever Pillow raises for a damaged file, ValueError for one that is too large or is not
-    what its name promises.
+    Transparency is composited on white unless there are 4 channels, EXIF rotation is applied, and an animation gives
+    its first frame. Raises Pillow's errors for a damaged file, and ValueError for a file that is too large or of
+    another format than its extension.
     """
     with opened(source, name) as image:
         pixels = _checked_pixels(image)
-        # A JPEG can be decoded at a fraction of its size: twice what is needed keeps the resampling exact. Which of
-        # its sides is the height is known only when it has been turned upright.
+        # A JPEG can be decoded at a fraction of its size; twice the target keeps the resampling exact. Height and width
+        # are known only after EXIF rotation, hence the longer side.
         scale = 2 * max(size) / min(image.size)
         image.draft(None, (int(image.width * scale) + 1, int(image.height * scale) + 1))
         with _big_image if pixels > BIG_PIXELS else nullcontext():
             image.load()
             deepest = int(np.asarray(image).max()) if image.mode.startswith("I;16") else None
-            picture = _eight_bit(_upright(image), numbers)
-            return Decoded(fitted(picture, size, channels, fit), _own_channels(picture), deepest)
+            decoded = _eight_bit(_upright(image), numbers)
+            return Decoded(fitted(decoded, size, channels, fit), _own_channels(decoded), deepest)
 
 
 def fitted(image: Image.Image, size: tuple[int, int], channels: int, fit: str) -> np.ndarray:
-    """Brings a picture to a height and a width. Returns uint8 [height, width, channels]. fit: one of FITS."""
+    """Resizes an image to a height and a width. fit: one of FITS. Returns uint8 [height, width, channels]."""
     height, width = size
     image = FITS[fit](_with_channels(_eight_bit(image, {}), channels), (width, height))
     return np.asarray(image, np.uint8).reshape(height, width, channels)
 
 
 def own_channels(source: Source, name: str) -> int:
-    """As in Decoded. Raises what `read` does."""
+    """Number of channels of an image file, as in Decoded. Raises the errors of `read`."""
     with opened(source, name) as image:
         pixels = _checked_pixels(image)
         with _big_image if pixels > BIG_PIXELS else nullcontext():
@@ -183,13 +186,15 @@ def own_channels(source: Source, name: str) -> int:
 
 
 def may_hold_any_numbers(name: str) -> bool:
-    """Whether a file of that name can hold numbers of 32 bits, for which `survey` has to be asked."""
+    """Whether a file of that name can have 32-bit values, whose range `survey` must find."""
     return FORMATS[_ending(name)] == "TIFF"
 
 
 def range_of_numbers(source: Source, name: str) -> tuple[str, float, float] | None:
-    """Pillow's mode, "I" or "F", of a file with numbers of 32 bits, and the least and the greatest of them that is
-    finite; None for any other file. Raises what `read` does."""
+    """Pillow's mode, "I" or "F", of a file with 32-bit values, and their smallest and largest finite value.
+
+    None for any other file. Raises the errors of `read`.
+    """
     with opened(source, name) as image:
         if image.mode not in ("I", "F"):
             return None
@@ -200,7 +205,7 @@ def range_of_numbers(source: Source, name: str) -> tuple[str, float, float] | No
 
 
 def survey(ranges: Iterable[tuple[str, float, float] | None]) -> dict[str, Numbers]:
-    """What the numbers of a set are, by mode, from what range_of_numbers found in each of its files."""
+    """Combines the results of range_of_numbers over a data set to one range for each mode."""
     found: dict[str, Numbers] = {}
     for one in ranges:
         if one is not None:
@@ -226,7 +231,7 @@ _BEGINNINGS = {
     b"8BPS": "a Photoshop file",
     b"PK\3\4": "a ZIP archive",
 }
-"""How files begin that are found under endings of other kinds."""
+"""First bytes of files that are often found under a wrong extension."""
 
 
 def _ending(name: str) -> str:
@@ -236,7 +241,7 @@ def _ending(name: str) -> str:
 def _checked_pixels(image: Image.Image) -> int:
     pixels = image.width * image.height
     if pixels > MAX_PIXELS:
-        raise ValueError(f"it has {pixels:,} pixels, and more than {MAX_PIXELS:,} are refused")
+        raise ValueError(f"it has {pixels:,} pixels, more than the maximum of {MAX_PIXELS:,}")
     return pixels
 
 
@@ -257,8 +262,8 @@ def _what_it_is(source: Source, name: str) -> str:
     if not start:
         return "it is empty"
     if kind is None or kind.endswith(promised):
-        return f"it is no {promised} file that can be read"
-    return f"it is {kind}, and not the {promised} that its ending promises"
+        return f"it is not a readable {promised} file"
+    return f"it is {kind}, not {promised} as its extension says"
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -275,13 +280,13 @@ def _own_channels(image: Image.Image) -> int:
 
 
 def _eight_bit(image: Image.Image, numbers: Mapping[str, Numbers]) -> Image.Image:
-    """Pillow's own conversion of deeper greys cuts off at 255 instead of scaling."""
+    """Converts deeper grey levels to 8 bits by scaling; Pillow's own conversion clips them at 255."""
     if image.mode not in _DEEP_MODES:
         return image
     values = np.asarray(image).astype(np.float32)
     black, white = 0.0, 65535.0
-    # A deep PGM opens as 32-bit I too, with values that Pillow has brought to 16 bits.
-    if image.mode in ("I", "F") and image.format in ("TIFF", None):  # None: one in memory
+    # A deep PGM opens as 32-bit I too, with values that Pillow has scaled to 16 bits.
+    if image.mode in ("I", "F") and image.format in ("TIFF", None):  # None: an image in memory
         numbers_here = numbers.get(image.mode) or Numbers(image.mode == "F", 1, *_finite_range(values))
         black, white = numbers_here.black_and_white
     values = np.nan_to_num(values, nan=black, posinf=white, neginf=black)
@@ -299,7 +304,7 @@ def _grey(values: np.ndarray) -> Image.Image:
 
 def _with_channels(image: Image.Image, channels: int) -> Image.Image:
     if channels == 4:
-        # By way of premultiplied colours, so that what cannot be seen is black and not something to be learned.
+        # Premultiplied and back, so that invisible pixels are black and their colours are not learned.
         return image.convert("RGBA").convert("RGBa").convert("RGBA")
     if image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
@@ -326,5 +331,5 @@ FITS: dict[str, Callable[[Image.Image, tuple[int, int]], Image.Image]] = {
     "pad": _pad,
     "stretch": _stretch,
 }
-"""How a picture comes to a width and a height, in Pillow's order: what is too long is cut off, bars are added (white or
-clear), or it is pulled out of proportion."""
+"""Ways to fit an image to a width and a height, in Pillow's order: crop the middle, pad with white or transparent bars,
+or stretch."""

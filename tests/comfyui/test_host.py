@@ -849,7 +849,7 @@ def test_a_folder_or_an_archive_of_input_is_read_and_its_classes_are_said(inside
     found, archives, refused = value
     assert [one[:3] for one in found] == [[name, ["1", "2", "10"], [0, 2, 2, 1]] for name in ("animals", "packed")]
     assert all("\n3 classes, by the folders: 1 (1), 2 (1), 10 (2).\n" in one[3] for one in found)
-    assert all("Passed over: 1 .heic." in one[3] for one in found)
+    assert all("Ignored: 1 .heic." in one[3] for one in found)
     assert archives == ["input/packed.zip"]
     assert refused == [True] * 4
 

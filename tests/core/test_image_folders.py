@@ -125,7 +125,7 @@ def test_images_without_a_label_and_labels_without_an_image_are_told(folder):
     found = read(folder)
     assert len(found) == 2 and found.class_names == ("0", "1")
     assert f"1 images have no label in dataset.json and were left out, such as {SHARDS[2]}." in found.remarks
-    assert "1 files that dataset.json labels are not there." in found.remarks
+    assert "1 files with a label in dataset.json are missing." in found.remarks
 
 
 @pytest.mark.parametrize(
@@ -136,11 +136,11 @@ def test_images_without_a_label_and_labels_without_an_image_are_told(folder):
         ([[SHARDS[0], -1]], "has -1"),
         ([[SHARDS[0], [0, 1]]], r"has \[0, 1\]"),
         ([[SHARDS[0], None]], "has None"),
-        ([SHARDS[0]], "is no list of files and numbers"),
-        ("all of them", "is no list of files and numbers"),
-        (7, "is no list of files and numbers"),
-        ([], "labels none of the images"),
-        ([["gone.png", 1]], "labels none of the images"),
+        ([SHARDS[0]], "is not a list of files and numbers"),
+        ("all of them", "is not a list of files and numbers"),
+        (7, "is not a list of files and numbers"),
+        ([], "has no label for any image"),
+        ([["gone.png", 1]], "has no label for any image"),
     ],
     ids=str,
 )
@@ -162,7 +162,7 @@ def test_a_damaged_dataset_json_is_a_sentence(folder, content):
 
 
 def test_a_dataset_json_of_any_size_is_not_read_whole(folder, monkeypatch):
-    monkeypatch.setattr("gan_core.data.image_listing.MOST_INDEX_BYTES", 100)
+    monkeypatch.setattr("gan_core.data.image_listing.MAX_INDEX_BYTES", 100)
     labelled(put(folder, *SHARDS), [[SHARDS[0], 0]] * 100)
     assert "more than 100 bytes" in refusal(folder)
 
@@ -203,7 +203,7 @@ def test_of_a_thousand_classes_some_are_told(folder):
     ids=lambda files: files[0].split("/")[0],
 )
 def test_shards_are_no_classes(folder, files):
-    assert "only kept the number of files in each small" in refusal(put(folder, *files))
+    assert "look like shards, not classes" in refusal(put(folder, *files))
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_parts_of_a_data_set_are_looked_through(folder, parts):
     put(folder, *(f"{part}/{name}/{i}.png" for part in parts for i, name in enumerate(("cats", "dogs"))))
     assert sorted(set(classes_of(folder))) == ["cats", "dogs"]
     assert "cats (2), dogs (2)" in told(folder)
-    assert "are parts of a data set and no class" in told(folder)
+    assert "are splits of a data set" in told(folder)
 
 
 @pytest.mark.parametrize(
@@ -259,13 +259,13 @@ def test_a_folder_that_holds_all_others_is_no_class(folder):
 
 def test_a_loose_image_among_classes_further_down_is_a_sentence_too(folder):
     put(folder, "photos/2024/cats/1.png", "photos/2024/dogs/1.png", "photos/2024/loose.png")
-    assert "1 lie in 2024 itself (photos/2024/loose.png): move them, or turn labels off" in refusal(folder)
+    assert "1 images are in 2024 itself (photos/2024/loose.png): move them, or turn labels off" in refusal(folder)
 
 
 def test_folders_within_classes_are_told_to_be_none(folder):
     put(folder, "cat/wild/1.png", "cat/tame/1.png", "dog/1.png", "dog/wild/1.png", "emu/1.png")
     assert classes_of(folder) == ["cat", "cat", "dog", "dog", "emu"]
-    assert "Folders within cat, dog are no classes of their own." in told(folder)
+    assert "Folders inside cat, dog are not separate classes." in told(folder)
 
 
 def test_years_with_the_same_folders_in_each_are_told(folder):
@@ -274,7 +274,7 @@ def test_years_with_the_same_folders_in_each_are_told(folder):
 
 
 def test_one_class_alone_is_told_to_be_of_no_use(folder):
-    assert "With one class alone labels change nothing" in told(put(folder, "cats/1.png"))
+    assert "With a single class labels have no effect" in told(put(folder, "cats/1.png"))
 
 
 def test_what_systems_put_beside_peoples_files_is_neither_image_nor_class(folder):
@@ -319,7 +319,7 @@ def test_names_of_classes_can_be_written_and_those_that_then_look_alike_are_refu
     put(folder, "a\u202eb/1.png", "c/1.png")
     assert read(folder).class_names == ("a\ufffdb", "c")
     put(folder, "a\u202db/1.png")
-    assert "Two folders of classes would both be called" in refusal(folder)
+    assert "Two folders would give the same class name" in refusal(folder)
 
 
 # Classes without images.
@@ -332,8 +332,8 @@ def test_a_class_of_which_nothing_can_be_read_cannot_be_asked_for(folder):
     found = read(folder)
     assert found.class_names == ("a", "c")
     assert found.labels.tolist() == [0, 1, 1]
-    assert "None of the images in b can be read: not among the classes." in found.remarks
-    assert "No images lie in d, e: not among the classes." in found.remarks
+    assert "None of the images in b can be read, so that they are not classes." in found.remarks
+    assert "Folders without images are not classes: d, e." in found.remarks
 
 
 def test_a_class_of_dataset_json_of_which_nothing_can_be_read_cannot_be_asked_for_either(folder):
@@ -392,13 +392,13 @@ def test_links_that_double_at_every_step_end_too(folder):
 def test_a_link_to_nowhere_is_told_where_a_class_is_missing(folder):
     put(folder, "cats/1.png", "apes/1.png")
     (folder / "dogs").symlink_to(folder.parent / "usb" / "dogs")
-    assert "Links that lead nowhere were left out: dogs." in told(folder)
+    assert "Broken links were left out: dogs." in told(folder)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no pipes among its files")
 def test_a_pipe_with_the_ending_of_an_image_is_not_waited_for(folder):
     os.mkfifo(put(folder, "1.png") / "2.png")
-    assert "What is no file, such as a pipe, was left out: 2.png." in told(folder, labels=False)
+    assert "Pipes and other special files were left out: 2.png." in told(folder, labels=False)
 
 
 # A run's own output.
@@ -455,7 +455,7 @@ def test_a_place_for_results_is_no_data_before_there_are_any(folder, through_a_l
     *_, last = reading(folder, 8, exclude=[out])
     assert len(last.dataset) == 1
     assert fingerprint_of_folder(folder, [out]) != fingerprint_of_folder(folder)
-    with pytest.raises(InputError, match="is where results are to be kept"):
+    with pytest.raises(InputError, match="is the folder for results"):
         list(reading(folder / "out", 8, exclude=[out]))
 
 
@@ -498,7 +498,7 @@ def test_names_that_lead_out_of_an_archive_are_left_out_and_nothing_is_written(f
             file.writestr(name, content)
     before = sorted(tmp_path.rglob("*"))
     assert len(read(archive, labels=False)) == 1
-    assert "6 entries of the archive lead out of it" in told(archive, labels=False)
+    assert "6 entries of the archive have names that lead out of it" in told(archive, labels=False)
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -513,7 +513,7 @@ def test_an_archive_made_by_windows_has_folders_too(folder, tmp_path):
 
 
 def test_files_in_an_archive_that_cannot_be_unpacked_are_skipped_and_named(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("gan_core.data.image_listing.MOST_FILE_BYTES", 100_000)
+    monkeypatch.setattr("gan_core.data.image_listing.MAX_FILE_BYTES", 100_000)
     archive = tmp_path / "a.zip"
     content = (put(folder, "1.png") / "1.png").read_bytes()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
@@ -533,7 +533,7 @@ def test_files_in_an_archive_that_cannot_be_unpacked_are_skipped_and_named(folde
     assert {name: reason.split(":")[0] for name, reason in found.skipped.items()} == {
         "bomb.png": "it has more than 100,000 bytes",
         "locked.png": "it is encrypted",
-        "other.png": "it is compressed in a way other than deflate",
+        "other.png": "its compression is not deflate",
         "sum.png": "the archive is damaged there",
     }
 
@@ -541,7 +541,7 @@ def test_files_in_an_archive_that_cannot_be_unpacked_are_skipped_and_named(folde
 @pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04", b"PK\x05\x06" + bytes(18)])
 def test_what_only_ends_as_an_archive_does_is_a_sentence(tmp_path, content):
     (tmp_path / "a.zip").write_bytes(content)
-    assert any(text in refusal(tmp_path / "a.zip") for text in ("is no ZIP archive that can be read", "no images in"))
+    assert any(text in refusal(tmp_path / "a.zip") for text in ("is not a readable ZIP archive", "no images in"))
 
 
 @pytest.mark.parametrize("name", ["faces.tar.gz", "faces.7z", "faces.rar", "faces.tar"])
@@ -563,7 +563,7 @@ def test_what_was_passed_over_is_counted_by_ending(folder, monkeypatch):
     image_files.readable.cache_clear()
     put_texts(put(folder, "1.jpg", "2.JPG"), *(f"{i}.HEIC" for i in range(12)), "a.txt", "b.txt", "README")
     assert told(folder, labels=False) == (
-        "Passed over: 12 .heic, 2 .txt, 1 without an ending.\n"
+        "Ignored: 12 .heic, 2 .txt, 1 without an extension.\n"
         "To read HEIC files, install pillow-heif: pip install pillow-heif."
     )
     image_files.readable.cache_clear()
@@ -635,7 +635,7 @@ def test_an_eps_by_whatever_name_never_starts_a_program(folder, tmp_path, progra
     found = read(where, labels=False, channels=channels)
     assert programs == []
     assert len(found) == 1 and sorted(found.skipped) == names
-    assert "it is a PostScript file, and not the PNG that its ending promises" in found.skipped["bad.png"]
+    assert "it is a PostScript file, not PNG as its extension says" in found.skipped["bad.png"]
 
 
 @pytest.mark.parametrize(
@@ -803,7 +803,7 @@ def test_images_that_never_stop_changing_are_a_sentence(photos, tmp_path):
         for i, _ in enumerate(reading(photos, 16, cache=tmp_path / "cache")):
             os.utime(photos / "00.png", ns=(i, i))
 
-    with pytest.raises(InputError, match="change while they are read: wait until all of them are there"):
+    with pytest.raises(InputError, match="change while they are read: wait until all of them are copied"):
         change()
 
 

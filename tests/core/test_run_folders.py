@@ -53,7 +53,7 @@ WHOLE = ["checkpoint.safetensors", "generator.safetensors", "history.csv", "samp
 def test_a_second_run_in_the_same_folder_is_refused_and_the_first_keeps_its_work(noise_images, tmp_path, resume):
     with closing(train(noise_images, config_for(tmp_path, 3), "cpu")) as first:
         next(first), next(first)
-        with pytest.raises(FolderInUse, match="is in use by another run of this same program, since"):
+        with pytest.raises(FolderInUse, match="is in use by another run in this program, since"):
             finish(noise_images, config_for(tmp_path, 9, resume=resume))
         assert len(list(first)) == 2
     assert steps_kept(tmp_path) == 3 and names_in(tmp_path) == WHOLE

@@ -726,7 +726,7 @@ def test_a_folder_below_a_file_is_a_sentence_before_training(noise_images, tmp_p
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no names that are not Unicode")
 def test_a_folder_whose_name_is_no_unicode_is_a_sentence_before_training(noise_images, tmp_path):
-    with pytest.raises(InputError, match="not all Unicode"):
+    with pytest.raises(InputError, match="not valid Unicode"):
         next(train(noise_images, config_for(tmp_path / os.fsdecode(b"caf\xe9")), "cpu"))
 
 
