@@ -1,16 +1,16 @@
-"""The Hugging Face Hub: generators fetched by name, and published with a card.
+"""The Hugging Face Hub: fetching generators by name, and publishing them with a model card.
 
     for step in fetching("owner/name@revision"):
         print(step.done, step.total)
     generator = step.generator
 
     with prepared(generator, "owner/name", license="cc-by-4.0") as publication:
-        print(publication)                              # all that would be sent
+        print(publication)                              # everything that would be uploaded
         for step in publishing(publication):
             print(step.done, step.total)
 
-The Hub's own client does the work: its cache, its login, its endpoint (HF_HOME, HF_TOKEN, HF_ENDPOINT). It is imported
-when the first call needs it. docs/hub.md says what is sent and kept.
+The Hub's own client does the work, with its cache, login and endpoint (HF_HOME, HF_TOKEN, HF_ENDPOINT). It is imported
+by the first call that needs it. docs/hub.md says what is uploaded and stored.
 """
 
 from .card import LICENSES

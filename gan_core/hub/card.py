@@ -1,4 +1,4 @@
-"""The page that a published generator has on the Hub."""
+"""Model card: the page of a published generator on the Hub."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ LICENSES = {
     "other": "other: see the description",
     "unknown": "unknown",
 }
-"""Licences by the Hub's own names, and what people call them."""
+"""Display names of licences, by their names on the Hub."""
 
 GRID, SINGLE = "samples/seeds.png", "samples/seed{:02}.png"
-"""Pictures in the repository: many seeds on a sheet, and some by themselves for the gallery."""
+"""Images in the repository: a grid of many seeds, and single seeds for the gallery."""
 
 
 _FACTS = {
@@ -46,15 +46,14 @@ _FACTS = {
     ),
     "tuned": ("pictures", "steps"),
 }
-"""What of a card's parts is published: numbers, and words of ours."""
+"""Published entries of a card: only numbers, and words of ours."""
 
 
 def public(generator: Generator, title: str, class_names: bool) -> tuple[dict[str, Any], list[str]]:
-    """A generator's card as others may see it, and a line for each thing that is left out of it.
+    """Public card of a generator, and a line for each entry that is left out of it.
 
-    It names nothing of the disk that it was trained or imported on: neither files nor folders, which the names of the
-    data, of classes and of the generator itself come from. title: what it is called instead. class_names: whether those
-    of its classes are published.
+    It contains no names of local files or folders, from which the names of the data, the classes and the generator
+    come. title: the public title. class_names: whether the names of the classes are published.
     """
     card, left = generator.card, []
     facts: dict[str, Any] = {"title": title}
@@ -63,7 +62,7 @@ def public(generator: Generator, title: str, class_names: bool) -> tuple[dict[st
         left.append(f"its title: {own}")
     if "created" in card:
         with suppress(ValueError, TypeError):
-            datetime.fromisoformat(card["created"])  # and nothing else
+            datetime.fromisoformat(card["created"])  # only a date is published
             facts["created"] = card["created"]
     if "class_names" in card:
         names = [str(name) for name in card["class_names"]] if isinstance(card["class_names"], list) else []
@@ -95,21 +94,21 @@ def _is_public(part: str, name: Any, value: Any) -> bool:
 
 
 def _layout(imported: Mapping[str, Any]) -> str | None:
-    """What kind of file it was, without what that was called and where in it the network lay."""
+    """Layout of the imported file, without its name and the place of the network in it."""
     known = [layout.name for layout in LAYOUTS] + [f"a {architecture.name}" for architecture in ARCHITECTURES]
     return next((name for name in known if f"{imported.get('from')}, ".startswith(f"{name}, ")), None)
 
 
 def network_shape(generator: Generator) -> tuple[int, ...]:
-    """Shape of one latent as the network itself takes it: its length, or channels, height and width."""
+    """Shape of one latent as an input of the network: its length, or channels, height and width."""
     return generator.latent_shape if generator.architecture.spatial else generator.latent_shape[:1]
 
 
 def metrics_of(generator: Generator) -> list[dict[str, Any]]:
-    """What was measured of a generator, as its card says: name, value, extractor, resolution and n of each.
+    """Metrics in the card of a generator, each with name, value, extractor, resolution and n.
 
-    Raises InputError where the card says it in another way: a number without its extractor, resolution and number of
-    images means nothing.
+    Raises InputError if one of these is missing: a value without its extractor, resolution and number of images has no
+    meaning.
     """
     metrics = generator.card.get("metrics", [])
     needed: dict[str, Any] = {"name": str, "value": (int, float), "extractor": str, "resolution": int, "n": int}
@@ -119,7 +118,7 @@ def metrics_of(generator: Generator) -> list[dict[str, Any]]:
                 f"The metrics in the card of {generator.title} cannot be published: each needs {', '.join(needed)}."
             )
         if not math.isfinite(metric["value"]):
-            raise InputError(f"The metric {metric['name']} of {generator.title} is no finite number: measure it again.")
+            raise InputError(f"The metric {metric['name']} of {generator.title} is not finite: measure it again.")
     return [{key: metric[key] for key in needed} for metric in metrics]
 
 
@@ -133,15 +132,14 @@ def written(
     origin: Any,
     has_workflow: bool,
 ) -> str:
-    """The text of README.md: what the Hub reads, between lines of dashes, and what people read.
+    """Text of README.md: metadata for the Hub between lines of dashes, then the page.
 
-    singles: seeds that have a picture of their own. origin: what a card says under `hub`, if the generator came from
-    there.
+    singles: seeds with an image of their own. origin: entry `hub` of the card, if the generator came from there.
     """
     sections = [
         f"# {title}",
         description,
-        f"![Pictures that it makes of seeds, from 0 on]({GRID})",
+        f"![Images of the seeds from 0 on]({GRID})",
         "<Gallery />",
         _facts(generator),
         _measured(metrics_of(generator)),
@@ -172,7 +170,7 @@ def _head(generator: Generator, repo: str, license: str, title: str, singles: Se
             EvalResult(
                 task_type="unconditional-image-generation",
                 dataset_type="images",
-                dataset_name="unnamed",  # its name is that of a folder
+                dataset_name="unnamed",  # its own name is that of a local folder
                 metric_type=metric["name"],
                 metric_name=f"{metric['name']} ({metric['extractor']} at {metric['resolution']}, n = {metric['n']})",
                 metric_value=metric["value"],
@@ -209,7 +207,7 @@ def _entries(part: Any) -> list[tuple[str, str]]:
 
 
 def _cell(text: str) -> str:
-    """In a table, a bar or a line break would begin another cell; in a page, < an element."""
+    """Escapes a text for a cell of a table: no bar, no line break, no HTML."""
     return " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
 
 
@@ -226,13 +224,13 @@ def _measured(metrics: Sequence[Mapping[str, Any]]) -> str:
 
 def _how_to(generator: Generator, repo: str, has_workflow: bool) -> str:
     labels = ", labels=torch.arange(16) % network.generator.classes" if generator.classes else ""
-    workflow = " `workflow.json` is the workflow that it was published from." if has_workflow else ""
+    workflow = " `workflow.json` is the workflow that published it." if has_workflow else ""
     return f"""## How to use it
 
 In ComfyUI, with [ComfyUI-GAN-Studio]({HOME}): *Load Generator from Hub* with `{repo}`, then *Sample Noise*, *Decode* \
 and *Save Image*.{workflow}
 
-In Python, with the same package (`pip install git+{HOME}`). The same seed makes the same picture everywhere:
+In Python, with the same package (`pip install git+{HOME}`). The same seed gives the same image:
 
 ```python
 import gan_core
@@ -242,7 +240,7 @@ from gan_core.hub import fetching
 images = last.generator.decode(gan_core.sample_noise(last.generator, seeds=range(16)))  # [16, C, H, W] in [-1, 1]
 ```
 
-As a PyTorch module, by `PyTorchModelHubMixin`:
+As a PyTorch module, with `PyTorchModelHubMixin`:
 
 ```python
 import torch

@@ -1,4 +1,4 @@
-"""The person's consent to publishing from a graph: given outside of it, where no workflow can."""
+"""Consent of the user to publishing from workflows. It is given outside of them, where no workflow can give it."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from ..errors import shown
 VARIABLE, FILE, WORD = "GAN_STUDIO_ALLOW_PUBLISH", Path("gan_studio", "publish.txt"), "allow"
 
 _MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
-"""Byte order marks that editors and shells write; PowerShell's echo writes UTF-16."""
+"""Byte order marks written by editors and shells; echo in PowerShell writes UTF-16."""
 
-_LOOKED_AT = 1000
-"""Bytes of the file."""
+_READ_BYTES = 1000
+"""Maximum number of bytes of the file that are read."""
 
 
 def refusal(user_folder: Path) -> str | None:
-    """How to allow publishing, and what stands in its place so far; None where it is allowed.
+    """Sentences on how to allow publishing, and on a wrong setting so far; None if it is allowed.
 
-    user_folder: ComfyUI's, which neither a node nor the page can write to.
+    user_folder: the user folder of ComfyUI, which neither a node nor the web page can write to.
     """
     variable = os.environ.get(VARIABLE, "").strip()
     file, told = _file(user_folder)
@@ -38,10 +38,10 @@ def refusal(user_folder: Path) -> str | None:
 
 
 def _file(user_folder: Path) -> tuple[str, str]:
-    """What the file says, without blanks around it, and why it cannot be read."""
+    """Content of the file, stripped, and the reason if it cannot be read."""
     try:
         with (user_folder / FILE).open("rb") as file:
-            return decoded(file.read(_LOOKED_AT)).strip(), ""
+            return decoded(file.read(_READ_BYTES)).strip(), ""
     except FileNotFoundError:
         return "", ""
     except OSError as error:
@@ -49,9 +49,9 @@ def _file(user_folder: Path) -> tuple[str, str]:
 
 
 def decoded(content: bytes) -> str:
-    """A text in whichever encoding an editor or a shell has written it."""
+    """Decodes a text in the encoding in which an editor or a shell has written it."""
     for mark, encoding in _MARKS.items():
         if content.startswith(mark):
             return content[len(mark) :].decode(encoding, "replace")
-    half = content[1:2] == b"\0", content[:1] == b"\0"  # UTF-16 of Latin letters, without a mark
+    half = content[1:2] == b"\0", content[:1] == b"\0"  # UTF-16 of Latin letters, without a byte order mark
     return content.decode("utf-16-le" if half[0] else "utf-16-be" if half[1] else "utf-8", "replace")

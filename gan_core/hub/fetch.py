@@ -1,4 +1,4 @@
-"""From a name on the Hub to a generator."""
+"""Fetching a generator from the Hub by its name."""
 
 from __future__ import annotations
 
@@ -23,54 +23,55 @@ OURS = "model.safetensors"
 DIFFUSERS = "diffusion_pytorch_model.safetensors"
 CONFIG = "config.json"
 KNOWN_NAMES = (OURS, DIFFUSERS, f"vae/{DIFFUSERS}")
-"""Files that hold the weights wherever they are, the first that is there."""
+"""Usual names of weights, in the order in which they are looked for."""
 
 OF_DIFFUSERS = ("AutoencoderKL", "AutoencoderTiny")
-"""What opens of diffusers, by the names of its classes."""
+"""Supported classes of diffusers."""
 
-LARGEST_CONFIG = 1_000_000
-"""Bytes."""
+MAX_CONFIG_BYTES = 1_000_000
+"""Maximum size of config.json."""
 
 CACHED_SECONDS = 3.0
-"""How long the question for the newest commit may take where an answer is only nice to have."""
+"""Timeout of the question for the newest commit, in seconds, if the answer is not essential."""
 
 
 @dataclass(frozen=True)
 class Fetching:
-    """How far a generator has come from the Hub."""
+    """Progress of fetching a generator."""
 
     done: int
-    """Bytes."""
+    """Bytes downloaded."""
     total: int
+    """Bytes in all."""
     generator: ImageGenerator | None = None
-    """The generator, once all is there. Its card says where it came from: `hub`, with id, commit and file."""
+    """The generator, in the last value. Its card has its origin under `hub`: id, commit and file."""
     remark: str = ""
-    """For people, where the Hub could not be asked and the cache had to do."""
+    """Sentence on the use of the cache if the Hub could not be reached."""
 
 
 @dataclass(frozen=True)
 class _Listing:
-    """What a repository has at one commit."""
+    """Files of a repository at one commit."""
 
     commit: str
     files: Mapping[str, Any]
-    """By name, the client's own description of each; None for those of the cache."""
+    """Descriptions of the files by the client, by name; None for files of the cache."""
     is_of_the_hub: bool = False
     remark: str = ""
 
 
 def fetching(name: str, revision: str = "") -> Generator[Fetching, None, None]:
-    """Opens a generator from the Hub, on the CPU. Nothing in the repository is executed.
+    """Fetches a generator from the Hub, to the CPU. Nothing in the repository is executed.
 
     name: owner/name, or owner/name@revision. revision: a branch, a tag or a commit, if it is not in the name.
 
-    One file is downloaded, besides a small config.json, into the cache of the Hub's own client; what is there already
-    is not downloaded again. A commit that is there is not even asked for, and any revision that is there will do where
-    the Hub cannot be reached. Yields several times a second; the last value has the generator. Closing the iterator
-    stops the download.
+    One file is downloaded, besides a small config.json, into the cache of the Hub's own client; files in the cache are
+    not downloaded again. For a commit in the cache the Hub is not contacted, and without a connection any revision in
+    the cache is used. Yields several times a second; the last value has the generator. Closing the iterator stops the
+    download.
 
-    Raises InputError with a sentence that says what to do: for a name that cannot be, for a repository that is not
-    there or holds no generator, and for whatever goes wrong on the way.
+    Raises InputError with a sentence that says what to do: for an invalid name, for a repository that does not exist or
+    has no generator, and for every failure of the connection.
     """
     hub_id = HubId.parse(name, revision)
     check_client()
@@ -82,7 +83,7 @@ def fetching(name: str, revision: str = "") -> Generator[Fetching, None, None]:
             yield _all_of(path, generator)
             return
         except InputError:
-            pass  # what lies there may be damaged, which only the Hub can tell
+            pass  # the cached file may be damaged, which only the Hub can tell
     listing = yield from _listed(hub_id)
     file = _chosen(hub_id, listing.files)
     path = _snapshot(hub_id.repo, listing.commit) / file
@@ -106,9 +107,9 @@ def _all_of(path: Path, generator: ImageGenerator, remark: str = "") -> Fetching
 
 
 def newest_commit(name: str, revision: str = "") -> str:
-    """The commit that would be fetched now: as the Hub says, or the cache where it cannot be asked; "" for neither.
+    """Commit that would be fetched now, from the Hub, else from the cache; "" if neither knows one.
 
-    Raises nothing: what is wrong with a name is said when it is fetched.
+    Raises nothing: an invalid name raises its error when it is fetched.
     """
     try:
         hub_id = HubId.parse(name, revision)
@@ -125,7 +126,7 @@ def newest_commit(name: str, revision: str = "") -> str:
 
 
 def _steps(repo: str, steps: Generator[Transfer, None, Any]) -> Generator[Fetching, None, Any]:
-    """How far work is, as what fetching yields."""
+    """Progress of work with the Hub, as values of fetching."""
     try:
         while True:
             transfer = next(steps)
@@ -139,10 +140,10 @@ def _steps(repo: str, steps: Generator[Transfer, None, Any]) -> Generator[Fetchi
 
 
 def _arrived(repo: str) -> int:
-    """Bytes of what is being downloaded, by a client that tells nobody or by another program."""
+    """Bytes of incomplete downloads, for clients that report no progress, and for other programs."""
     try:
         return sum(path.stat().st_size for path in (_folder(repo) / "blobs").glob("*.incomplete"))
-    except OSError:  # it is complete
+    except OSError:  # it has just been completed
         return 0
 
 
@@ -153,14 +154,14 @@ def _asked(hub_id: HubId, timeout: float) -> Any:
 
 
 def _listed(hub_id: HubId) -> Generator[Fetching, None, _Listing]:
-    """What the Hub has, or what the cache has where the Hub cannot be asked."""
+    """Files on the Hub, or in the cache if the Hub cannot be reached."""
     try:
         return (yield from _steps(hub_id.repo, working(lambda transfer: _listing(hub_id), hub_id, within=QUESTION)))
     except OutOfReach:
         held = _cached(hub_id)
         if held is None:
             raise
-        return replace(held, remark="from the cache of this machine: the Hub could not be asked for a newer one")
+        return replace(held, remark="from the cache of this machine: the Hub could not be asked for a newer version")
 
 
 def _listing(hub_id: HubId) -> _Listing:
@@ -171,7 +172,7 @@ def _listing(hub_id: HubId) -> _Listing:
 
 
 def _folder(repo: str) -> Path:
-    """Where the client keeps a repository: refs/<revision> with its commit, snapshots/<commit> with its files."""
+    """Folder of a repository in the cache: refs/<revision> has its commit, snapshots/<commit> its files."""
     from huggingface_hub import constants
     from huggingface_hub.file_download import repo_folder_name
 
@@ -183,7 +184,7 @@ def _snapshot(repo: str, commit: str) -> Path:
 
 
 def _cached(hub_id: HubId) -> _Listing | None:
-    """What the cache has of a revision; None for nothing, and for a cache that is damaged."""
+    """Files of a revision in the cache; None if there are none, or if the cache is damaged."""
     try:
         named = _folder(hub_id.repo) / "refs" / hub_id.revision
         commit = hub_id.revision if hub_id.is_pinned else named.read_text().strip()
@@ -197,7 +198,7 @@ def _cached(hub_id: HubId) -> _Listing | None:
 
 
 def _chosen(hub_id: HubId, files: Mapping[str, Any]) -> str:
-    """The one file that is the generator. Raises InputError where there is none, or no telling which."""
+    """Name of the file with the generator. Raises InputError if there is none, or more than one candidate."""
     for name in KNOWN_NAMES:
         if name in files:
             return name
@@ -208,30 +209,30 @@ def _chosen(hub_id: HubId, files: Mapping[str, Any]) -> str:
         if found:
             shown = ", ".join(found[:3]) + (" ..." if len(found) > 3 else "")
             raise InputError(
-                f"{hub_id} has {len(found)} {kind} files ({shown}), and no telling which is meant: download the one "
-                "that you want from its page into models/gan, and open it with Import Generator."
+                f"{hub_id} has {len(found)} {kind} files ({shown}): download the one that you want from its page into "
+                "models/gan, and open it with Import Generator."
             )
-    raise InputError(f"{hub_id} has no file of weights in it that a generator could be in: check the name.")
+    raise InputError(f"{hub_id} has no file of weights that could be a generator: check the name.")
 
 
 def _check_config(hub_id: HubId, listing: _Listing, file: str) -> None:
-    """Refuses by what its config says, before gigabytes are downloaded for nothing."""
+    """Raises InputError if config.json shows another kind of model, before gigabytes are downloaded for nothing."""
     name = str(PurePosixPath(file).with_name(CONFIG))
     described = listing.files.get(name)
-    if described is None or not 0 < (described.size or 0) <= LARGEST_CONFIG:
+    if described is None or not 0 < (described.size or 0) <= MAX_CONFIG_BYTES:
         return
     path = finished(working(lambda transfer: _download(hub_id, name, transfer), hub_id))
     try:
         config = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
-        return  # of another program's; the weights say what they are
+        return  # of another program; the weights will show what they are
     if not isinstance(config, dict):
         return
     if "format_version" in config and isinstance(config.get("architecture"), str):
         try:
             by_name(config["architecture"])
         except InputError as error:
-            raise InputError(f"{hub_id} cannot be opened: {error} A newer version may.") from None
+            raise InputError(f"{hub_id} cannot be opened: {error} A newer version may open it.") from None
     kind = config.get("_class_name") or config.get("model_type")
     if isinstance(kind, str) and kind not in OF_DIFFUSERS:
         raise InputError(
@@ -240,7 +241,7 @@ def _check_config(hub_id: HubId, listing: _Listing, file: str) -> None:
 
 
 def _kept(hub_id: HubId, listing: _Listing, file: str) -> Generator[Fetching, None, Path]:
-    """The file in the cache, downloaded where it is not there yet."""
+    """Path of the file in the cache, after a download if it is missing."""
     transfer = Transfer(total=listing.files[file].size or 0, receives=True)
     steps = working(lambda transfer: _downloaded(hub_id, listing, file, transfer), hub_id, transfer)
     return (yield from _steps(hub_id.repo, steps))
@@ -259,8 +260,8 @@ def _downloaded(hub_id: HubId, listing: _Listing, file: str, transfer: Transfer)
     if described is not None and not _is_whole(path, described, transfer):
         _remove(path)
         raise InputError(
-            f"{path.name} of {hub_id} came damaged: its hash is not what the Hub says. It was removed; try again, and "
-            "by another connection if it happens again."
+            f"{path.name} of {hub_id} was damaged in the download: its hash is not what the Hub says. It was removed: "
+            "try again, with another connection if it happens again."
         )
     return path
 
@@ -268,9 +269,9 @@ def _downloaded(hub_id: HubId, listing: _Listing, file: str, transfer: Transfer)
 def _download(hub_id: HubId, file: str, transfer: Transfer) -> Path:
     from huggingface_hub import hf_hub_download
 
-    # By the revision as it was asked for, and not by its commit: only so the client notes what the branch was, which
-    # is what the cache goes by when there is no network. Clients of 1.0 and before take no bar, and cannot be stopped:
-    # the download then goes on unseen, and is there the next time.
+    # By the requested revision, not its commit: only then the client records the commit of the branch, which the cache
+    # needs without a network. Clients up to 1.0 accept no progress bar and cannot be stopped: their download continues
+    # in the background and is complete the next time.
     bars: dict[str, Any] = (
         {"tqdm_class": _bar(transfer)} if "tqdm_class" in inspect.signature(hf_hub_download).parameters else {}
     )
@@ -278,7 +279,7 @@ def _download(hub_id: HubId, file: str, transfer: Transfer) -> Path:
 
 
 def _bar(transfer: Transfer) -> type:
-    """The client's bar in the terminal, which also reports, and is where a download can be stopped."""
+    """Class of the client's progress bar that also reports progress, and where a download can be stopped."""
     from huggingface_hub.utils import tqdm
 
     class Bar(tqdm):
@@ -288,14 +289,14 @@ def _bar(transfer: Transfer) -> type:
             transfer.go_on()
             self.counted += int(n or 0)
             if transfer.receives:
-                transfer.gets(self.counted)  # of two bars, one for what comes and one for what is kept
+                transfer.gets(self.counted)  # one of two bars: received bytes, and stored bytes
             return super().update(n)
 
     return Bar
 
 
 def has_hash(path: Path, described: Any, transfer: Transfer) -> bool:
-    """Whether a file is the one that the client's description of a file on the Hub means."""
+    """Whether a file has the hash in the client's description of a file on the Hub."""
     lfs = described.lfs
     found = hashlib.sha256() if lfs else hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
     with path.open("rb") as file:
@@ -307,12 +308,12 @@ def has_hash(path: Path, described: Any, transfer: Transfer) -> bool:
 
 
 def _is_whole(path: Path, described: Any, transfer: Transfer) -> bool:
-    """Whether a file is what the Hub says it is, where it says so: the client itself compares the sizes alone."""
+    """Whether a file has the hash that the Hub declares, if it declares one: the client only compares sizes."""
     return not (described.lfs or described.blob_id) or has_hash(path, described, transfer)
 
 
 def _removed_as_damaged(hub_id: HubId, path: Path, described: Any) -> Generator[Fetching, None, bool]:
-    """Removes a file of the cache that is not what the Hub says. Returns whether it was one."""
+    """Removes a file of the cache if its hash is not what the Hub declares. Returns whether it was removed."""
 
     def work(transfer: Transfer) -> bool:
         return not _is_whole(path, described, transfer) and _remove(path)
@@ -321,14 +322,14 @@ def _removed_as_damaged(hub_id: HubId, path: Path, described: Any) -> Generator[
 
 
 def _remove(path: Path) -> bool:
-    """Removes a file of the cache, and the blob that it is a link to."""
+    """Removes a file of the cache, and the blob that it links to."""
     for each in {path.resolve(), path}:
         each.unlink(missing_ok=True)
     return True
 
 
 def _clean(repo: str) -> None:
-    """Removes what a program that died has left of a download; clients from 1.12 on never take that up again."""
+    """Removes incomplete downloads of dead programs; clients from 1.12 on never resume them."""
     from filelock import FileLock
     from huggingface_hub import constants
 
@@ -336,13 +337,13 @@ def _clean(repo: str) -> None:
     for partial in (folder / "blobs").glob(f"*.{'[0-9a-f]' * 8}.incomplete"):
         etag = partial.name.partition(".")[0]
         lock = FileLock(Path(constants.HF_HUB_CACHE) / ".locks" / folder.name / f"{etag}.lock", timeout=0)
-        # Whoever still downloads it has it locked, and what is not ours stays.
+        # A file that another process is downloading is locked, and stays.
         with suppress(OSError, NotImplementedError), lock:
             partial.unlink(missing_ok=True)
 
 
 def _opened(hub_id: HubId, path: Path, file: str) -> Generator[Fetching, None, ImageGenerator]:
-    """Opens what was fetched. Yields meanwhile, so that it can be stopped: a pickle may take a while."""
+    """Opens a fetched file. Yields meanwhile, so that it can be stopped: a pickle may take a while."""
     size = path.stat().st_size if path.exists() else 0
     try:
         for last in importing(path):
@@ -350,14 +351,14 @@ def _opened(hub_id: HubId, path: Path, file: str) -> Generator[Fetching, None, I
                 yield Fetching(size, size)
     except InputError as error:
         raise InputError(f"{hub_id} cannot be opened: {error}") from None
-    made = last.generator
-    assert made is not None
-    card = {**made.card, "hub": {"id": hub_id.repo, "commit": _commit(path, file), "file": file}}
-    if card.get("title") == path.stem:  # it was called after its file, for want of better
+    opened = last.generator
+    assert opened is not None
+    card = {**opened.card, "hub": {"id": hub_id.repo, "commit": _commit(path, file), "file": file}}
+    if card.get("title") == path.stem:  # the title was only the name of its file
         card["title"] = hub_id.repo.partition("/")[2]
-    return replace(made, card=card)
+    return replace(opened, card=card)
 
 
 def _commit(path: Path, file: str) -> str:
-    """The commit that a file in the cache belongs to. By its end, as the folder before it may be a link."""
+    """Commit of a file in the cache, from the end of its path, because the cache folder may be a link."""
     return path.parents[len(PurePosixPath(file).parts) - 1].name

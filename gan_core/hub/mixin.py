@@ -1,4 +1,4 @@
-"""A generator as those know models who use huggingface_hub's PyTorchModelHubMixin. Importing this imports the client.
+"""Generators as modules with huggingface_hub's PyTorchModelHubMixin. Importing this module imports the Hub's client.
 
 network = HubGenerator.from_pretrained("owner/name")
 images = network(torch.randn(16, *network.latent_shape))    # [16, C, H, W], nominally in [-1, 1]
@@ -25,37 +25,41 @@ from .publish import config_of
 
 
 class HubGenerator(nn.Module, PyTorchModelHubMixin, library_name=LIBRARY, repo_url=HOME):
-    """A generator as a module. Files are read and written in our own format, and opened strictly: a weight that is
-    missing, too many or of another shape is refused, where the mixin itself would pass over it."""
+    """A generator as a module. Files are read and written in our own format.
+
+    Loading is strict: missing, unexpected or misshapen weights raise an error, where the mixin itself ignores them.
+    """
 
     def __init__(self, architecture: str, format_version: int = FORMAT_VERSION, **config: Any):
-        """architecture, config: as in config.json. The weights are fresh.
+        """Builds the network with new random weights.
 
-        Raises InputError for what cannot be built.
+        architecture, config: as in config.json. Raises InputError for an unknown architecture or an invalid config.
         """
         super().__init__()
         if format_version > FORMAT_VERSION:
-            raise InputError(f"Format version {format_version} is newer than this package: update it.")
+            raise InputError(
+                f"format_version must be at most {FORMAT_VERSION} (got {format_version}): update this package."
+            )
         family = by_name(architecture)
         settings = {name: tuple(value) if isinstance(value, list) else value for name, value in config.items()}
         try:
             built = family.config(**settings)
         except TypeError as error:
-            raise InputError(f"A {architecture} cannot be built from this config: {error}.") from None
+            raise InputError(f"This config is not valid for {architecture}: {error}.") from None
         self.generator = Generator(family, built, family.generator(built).eval())
         self.module = self.generator.module
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
-        """Shape of one z: its length, or channels, height and width for a VAE whose latents have these."""
+        """Shape of one z: its length, or channels, height and width for a VAE with spatial latents."""
         return network_shape(self.generator)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """z: [N, *latent_shape]. labels: class numbers [N], where there are classes. Returns images [N, C, H, W]."""
+        """Images [N, C, H, W] of z: [N, *latent_shape]. labels: class numbers [N], for a generator with classes."""
         return self.module(z, labels)
 
     def _save_pretrained(self, save_directory: Path) -> None:
-        # As push_to_hub does: so it has nothing that is called after the person's files.
+        # push_to_hub uploads this, so that nothing in it may be named after local files.
         facts, _ = public(self.generator, "", class_names=False)
         replace(self.generator, card={name: fact for name, fact in facts.items() if fact != ""}).save(
             save_directory / OURS
@@ -66,8 +70,8 @@ class HubGenerator(nn.Module, PyTorchModelHubMixin, library_name=LIBRARY, repo_u
     def _from_pretrained(
         cls, *, model_id: str, map_location: str | torch.device = "cpu", strict: bool = True, **other: Any
     ) -> HubGenerator:
-        """strict: always so, whatever is asked. other: the client's settings, and what config.json says, which the
-        file says too."""
+        """Loads a generator. strict: ignored, loading is always strict. other: settings of the client, and the content
+        of config.json, which the file itself has too."""
         if Path(model_id).is_dir():
             path = Path(model_id) / OURS
         else:
@@ -80,4 +84,4 @@ class HubGenerator(nn.Module, PyTorchModelHubMixin, library_name=LIBRARY, repo_u
 
 
 _CLIENTS = frozenset(["revision", "cache_dir", "force_download", "token", "local_files_only"])
-"""Settings that from_pretrained hands on to the client."""
+"""Settings that from_pretrained passes on to the client."""

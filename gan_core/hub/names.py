@@ -1,4 +1,4 @@
-"""What a repository on the Hub and a version of it are called."""
+"""Names of repositories on the Hub and of their revisions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..errors import InputError
 from .redaction import without_tokens
 
 MAIN = "main"
-"""The branch that is meant where none is named."""
+"""The default branch."""
 
 _PART = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?"
 _REVISION = r"[A-Za-z0-9_][A-Za-z0-9._/+-]*"
@@ -18,7 +18,7 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 
 @dataclass(frozen=True)
 class HubId:
-    """A repository, and a version of it: a branch, a tag, a commit, or a pull request (refs/pr/1)."""
+    """A repository and a revision: a branch, a tag, a commit, or a pull request (refs/pr/1)."""
 
     repo: str
     revision: str = MAIN
@@ -28,35 +28,33 @@ class HubId:
 
     @property
     def is_pinned(self) -> bool:
-        """Whether it is one commit, which never changes."""
+        """Whether the revision is a commit, which never changes."""
         return COMMIT.fullmatch(self.revision) is not None
 
     @classmethod
     def parse(cls, text: str, revision: str = "") -> HubId:
-        """Reads "owner/name" or "owner/name@revision". revision: the same, given apart.
+        """Parses "owner/name" or "owner/name@revision". revision: the revision, if it is given separately.
 
         Raises InputError for anything else.
         """
         repo, _, own = text.strip().partition("@")
         revision = revision.strip()
-        # Somebody may have pasted an address with a token in it, and this sentence goes into logs.
+        # A pasted address may contain a token, and the error goes into logs.
         shown = without_tokens(text.strip())[:200]
         if "://" in text:
-            raise InputError(
-                f'"{shown}" is an address: give the name alone, owner/name, as it stands at the top of its page.'
-            )
+            raise InputError(f'"{shown}" is an address: give only the name, owner/name, as at the top of its page.')
         if (
             not re.fullmatch(f"{_PART}/{_PART}", repo)
             or len(repo) > 96
             or re.search(r"--|\.\.", repo)
             or repo.endswith(".git")
         ):
-            raise InputError(f'"{shown}" is no name on the Hub: write owner/name, or owner/name@revision.')
+            raise InputError(f'"{shown}" is not a name on the Hub: write owner/name, or owner/name@revision.')
         if own and revision and own != revision:
             raise InputError(f'Two revisions are given, "{own}" and "{revision}": leave one of them out.')
         revision = revision or own or MAIN
         if ("@" in text and not own) or not re.fullmatch(_REVISION, revision) or ".." in revision:
             raise InputError(
-                f'"{without_tokens(revision)[:200]}" is no revision: write the name of a branch or tag, or a commit.'
+                f'"{without_tokens(revision)[:200]}" is not a revision: write the name of a branch or tag, or a commit.'
             )
         return cls(repo, revision)

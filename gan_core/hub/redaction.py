@@ -1,4 +1,4 @@
-"""What must not leave this machine by accident: tokens, paths, names of people and of their files."""
+"""Redaction of private data before publishing: tokens, paths, names of people and of their files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 REMOVED = "removed"
-"""What stands where something private stood."""
+"""Replacement of private text."""
 
 _TOKENS = re.compile(
     r"(?:hf|api_org)_[A-Za-z0-9_]{6,}"
@@ -24,10 +24,10 @@ _TOKENS = re.compile(
     r"|(?<=://)[^/\s@]+(?=@)"  # name and password in an address
     r"|(?i:\b(?:token|api_?key|password|passwd|pwd|secret)\s*[=:]\s*[^\s&]+|\b(?:key|signature|sig|auth)=[^\s&]+)"
 )
-"""Of the services that people use beside ComfyUI, by how they begin."""
+"""Tokens of services that are used with ComfyUI, by their prefixes."""
 
 _OPAQUE = re.compile(r"(?=[A-Za-z+=]*[0-9])(?=[0-9+=]*[A-Za-z])[A-Za-z0-9+=]{20,}")
-"""What may be a key of a service that is not among them: long, and of digits and letters without a break."""
+"""Possible keys of other services: long words of digits and letters."""
 
 _PATHS = re.compile(
     r"file:/+\S.*"
@@ -39,17 +39,17 @@ _PATHS = re.compile(
     r"|%[A-Za-z]+%[^\n]*|\$(?:HOME|USER)\b[^\n]*"
 )
 _PEOPLE = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+|https?://(?:localhost|[\d.]+|\[[\da-f:]+\])(?::\d+)?\S*")
-"""E-mail addresses, and addresses of machines at home."""
+"""E-mail addresses, and addresses of local machines."""
 
 _MEDIA = re.compile(
     r"(?i)[^\n]*\.(?:png|jpe?g|webp|gif|bmp|tiff?|avif|heic|mp4|mov|mkv|webm|avi|wav|mp3|flac|ogg|m4a|psd|glb|obj|txt|"
     r"csv|json|zip|latent|npy|npz)\b[^\n]*|[^\n]*\[(?:input|output|temp)\][^\n]*|\A(?:input|output|temp|datasets)/[^\n]*"
 )
-"""Files of the person's own, as people write of them."""
+"""Names of the user's own files in free text."""
 
 TYPED = frozenset(["Note", "MarkdownNote", "CLIPTextEncode", "PublishGenerator"])
-"""Nodes whose texts a person has typed for others or for a model. In those of any other, a text may be the name of a
-file or a folder, which nobody can tell from another word."""
+"""Nodes with texts written for readers or for a model. In other nodes a text may be the name of a file or a folder,
+which cannot be told from another word."""
 
 OURS = frozenset(["GANLatentWalk", "SampleNoise", "GANSeedGrid"])
 """Nodes with texts that are numbers, such as seeds."""
@@ -68,14 +68,14 @@ WORDS = frozenset(
     uni_pc up w w+ wgan white z
     """.split()  # noqa: SIM905
 )
-"""What settings are chosen from, here and in ComfyUI itself: words that say nothing of anybody."""
+"""Options of settings, here and in ComfyUI itself, which contain nothing private."""
 
 _TEMPLATES = Path(__file__).parents[2] / "workflows"
 
 
 @cache
 def _of_templates() -> frozenset[str]:
-    """The settings of the workflows that ship with the pack, which everybody has."""
+    """Settings of the workflows that come with the pack, which are public."""
     texts: set[str] = set()
     for path in _TEMPLATES.rglob("*.json"):
         with suppress(OSError, ValueError):
@@ -93,12 +93,12 @@ def _kept(text: str, texts: set[str]) -> str:
 
 
 def without_tokens(text: str) -> str:
-    """The text, with what looks like a token or a password replaced."""
+    """Replaces everything in a text that looks like a token or a password."""
     return _TOKENS.sub(REMOVED, text)
 
 
 def stripped(value: Any) -> Any:
-    """A JSON value without tokens, paths, e-mail addresses, and the names of this machine and its user."""
+    """Removes tokens, paths, e-mail addresses and the names of this machine and its user from a JSON value."""
     private = _private_words()
     return _mapped(value, lambda text: _text(text, private))
 
@@ -106,13 +106,13 @@ def stripped(value: Any) -> Any:
 def stripped_workflow(
     workflow: Mapping[str, Any], public: Iterable[str] = (), removed: list[str] | None = None
 ) -> dict[str, Any]:
-    """A workflow as others may see it: which nodes there are, how they are linked and set, and nothing private.
+    """Public version of a workflow: its nodes, links and settings, and nothing private.
 
-    Of settings stay numbers, words that say nothing of anybody, and what was typed into notes and prompts.
+    Settings keep numbers, known options, and the text of notes and prompts.
 
-    workflow: in the page's format or in the API's. public: texts that stay where they are a whole setting, such as the
-    name of a repository, though it may have a person's name in it. removed: takes a line for each setting that is
-    changed.
+    workflow: in the format of the web page or of the API. public: texts that stay if they are a whole setting, such as
+    the name of a repository, although it may contain a person's name. removed: list to which a line is added for each
+    setting that is changed.
     """
     private, kept = _private_words(), frozenset(public) | WORDS | _of_templates()
 
@@ -129,7 +129,7 @@ def stripped_workflow(
 
     if "nodes" in workflow:
         cut = _graph(workflow, plain, setting)
-        cut.pop("name", None)  # the page's name for its file
+        cut.pop("name", None)  # the file name in the web page
         return cut
     return {plain(str(name)): _node(node, plain, setting, workflow.keys()) for name, node in workflow.items()}
 
@@ -144,11 +144,11 @@ _NODE = (
 )  # fmt: skip
 _PROPERTIES = ("Node name for S&R", "cnr_id", "ver", "proxyWidgets")
 _EXTRA = ("reroutes", "linkExtensions")
-"""What is kept. The page and its plug-ins write more: where somebody looked last, versions, names, previews."""
+"""Entries that are kept. The web page and its plug-ins write more: the last view, versions, names, previews."""
 
 Text = Callable[[str], str]
 Setting = Callable[[str, str], str]
-"""Changes a text that is a setting of a node of this type."""
+"""Function of the type of a node and a text in its settings: the changed text."""
 
 
 def _graph(graph: Any, plain: Text, setting: Setting) -> dict[str, Any]:
@@ -164,7 +164,7 @@ def _graph(graph: Any, plain: Text, setting: Setting) -> dict[str, Any]:
 
 
 def _node(node: Any, plain: Text, setting: Setting, ids: Iterable[str] = ()) -> dict[str, Any]:
-    """ids: of the nodes that an input may be linked to, where the workflow is the API's."""
+    """Public version of a node. ids: nodes that its inputs may be linked to, in the format of the API."""
     node = _mapping(node)
     kind = str(node.get("type") or node.get("class_type"))
     cut = _part(node, _NODE, plain)
@@ -190,7 +190,7 @@ def _is_link(value: Any, ids: Iterable[str]) -> bool:
 
 
 def _sockets(value: Any, plain: Text) -> Any:
-    """What is linked, and by what. Older pages write all that a list of files offers into the type of a socket."""
+    """Public version of sockets and links. Older web pages write all options of a list into the type of a socket."""
     if isinstance(value, Mapping):
         cut = {key: each for key, each in value.items() if key not in ("type", "widget")}
         if "widget" in value:
@@ -214,7 +214,7 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 
 def _mapped(value: Any, change: Text) -> Any:
-    """A JSON value with each of its texts changed, keys too."""
+    """Applies a change to all texts in a JSON value, including keys."""
     if isinstance(value, str):
         return change(value)
     if isinstance(value, Mapping):
@@ -231,11 +231,11 @@ def _text(text: str, private: re.Pattern[str] | None) -> str:
 
 
 _NO_NAMES = {"root", "user", "admin", "comfy", "comfyui", "home", "localhost", "ubuntu", "runner", "docker"}
-"""Names of accounts and machines that say nothing of anybody, and are words of workflows."""
+"""Common names of accounts and machines, which are not private and occur in workflows."""
 
 
 def _private_words() -> re.Pattern[str] | None:
-    """The names of this machine, of its user and of the home folder, as whole words."""
+    """Pattern of the names of this machine, its user and the home folder, as whole words."""
     words = {socket.gethostname(), Path.home().name}
     with suppress(OSError, KeyError, ImportError):  # an account without a name
         words.add(getpass.getuser())

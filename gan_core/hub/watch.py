@@ -1,8 +1,7 @@
-"""What the Hub's client asks and is answered, seen from outside: it says nothing itself while it waits or tries again.
+"""Monitoring of the requests of the Hub's client, which itself reports nothing while it waits or retries.
 
-Its requests are seen where its HTTP library lets one look: at the client of httpx, which all threads share, and at the
-session of requests (before huggingface_hub 1.0), which each thread has for itself. Only the requests of threads that
-are `watched` are looked at.
+Requests are observed with hooks of its HTTP library: in the client of httpx, which all threads share, or in the session
+of requests (before huggingface_hub 1.0), which each thread has its own. Only threads inside `watched` are observed.
 """
 
 from __future__ import annotations
@@ -16,24 +15,24 @@ from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 STALL = 13.0
-"""Seconds without progress after which work with the Hub is given up, so that its end is told within 15."""
+"""Seconds without progress after which work with the Hub is stopped, so that the error appears within 15 seconds."""
 
-LEAST = 1024
-"""Bytes that count as progress: a byte a second is none."""
+MIN_PROGRESS = 1024
+"""Minimum number of bytes that count as progress: a byte per second is not progress."""
 
 TRIES = 3
-"""Times that a request is sent where nothing, or nothing but trouble, comes back."""
+"""Maximum attempts at a request that gets no answer, or a server error."""
 
-LONGEST_WAIT = 5.0
-"""Seconds that the client may wait because a server asks for it."""
+MAX_WAIT = 5.0
+"""Maximum seconds that the client may wait on request of a server."""
 
 
 class Stopped(Exception):
-    """The work is no longer wanted."""
+    """The work was stopped."""
 
 
 class Refused(Exception):
-    """A server had trouble of its own, again and again or for long, with this HTTP status."""
+    """A server answered repeatedly, or with a long waiting time, with this HTTP status."""
 
     def __init__(self, status: int, host: str, seconds: int = 0):
         super().__init__(status)
@@ -41,7 +40,7 @@ class Refused(Exception):
 
 
 class BrokenOff(Exception):
-    """The connection to this host broke, again and again."""
+    """The connection to this host broke repeatedly."""
 
     def __init__(self, host: str):
         super().__init__(host)
@@ -49,7 +48,7 @@ class BrokenOff(Exception):
 
 
 class NotTheHub(Exception):
-    """A page for people came from this host, where the Hub sends data."""
+    """This host answered with a web page, where the Hub sends data."""
 
     def __init__(self, host: str):
         super().__init__(host)
@@ -57,35 +56,36 @@ class NotTheHub(Exception):
 
 
 class Unusable(Exception):
-    """The client's HTTP library cannot be set up, for what the environment says of proxies and certificates."""
+    """The client's HTTP library cannot be set up, because of proxies or certificates in the environment."""
 
 
 @dataclass
 class Transfer:
-    """How far work with the Hub is; written by the thread that works, read by the one that waits."""
+    """Progress of work with the Hub, written by the working thread, read by the waiting one."""
 
     done: int = 0
-    """Bytes of a file that have come, or of all files that were sent."""
+    """Bytes received of a file, or sent of all files."""
     total: int = 0
+    """Bytes in all."""
     receives: bool = False
-    """Whether what comes is the file that is waited for, and not only answers to questions."""
+    """Whether the received bytes belong to the wanted file, not only to answers."""
     stopped: bool = False
     progressed: float = field(default_factory=time.monotonic)
-    """When it last got ahead."""
+    """Time of the last progress."""
     host: str = ""
-    """Of the last request."""
+    """Host of the last request."""
     asking: bool = False
-    """Whether a request is on its way, or its answer, which may have broken off."""
+    """Whether a request or its answer is in progress, or broke off."""
     answered: bool = True
-    """Whether the last request has had an answer."""
+    """Whether the last request was answered."""
     status: int = 0
-    """Of the last answer, where that was trouble."""
+    """HTTP status of the last answer if it was an error, else 0."""
     tries: int = 0
-    """Of the last request."""
+    """Attempts at the last request."""
     is_committing: bool = False
-    """Whether the Hub may have taken what was sent, though it has not answered."""
+    """Whether the Hub may have accepted the upload although it has not answered."""
     files: list[BinaryIO] = field(default_factory=list)
-    """That are open to be sent."""
+    """Files that are open for the upload."""
     _request: tuple[str, str] = ("", "")
     _got: int = 0
     _got_before: int = 0
@@ -93,7 +93,7 @@ class Transfer:
     _seen: int = 0
 
     def go_on(self) -> None:
-        """Raises Stopped where the work is no longer wanted."""
+        """Raises Stopped if the work was stopped."""
         if self.stopped:
             raise Stopped
 
@@ -104,20 +104,20 @@ class Transfer:
 
     @property
     def is_locked(self) -> bool:
-        """Whether nothing but another program's lock can be waited for: all has been answered, and nothing comes."""
+        """Whether it can only be waiting for a lock of another program: all is answered, and no bytes arrive."""
         return bool(self.host) and not self.asking and self.status < 400 and not self.done
 
     def gets_ahead(self) -> None:
         self.progressed = time.monotonic()
 
     def sees(self, size: int) -> None:
-        """Takes note of the size of what somebody is writing: it is progress where it grows."""
+        """Records the size of a file that is being written; growth is progress."""
         if size > self._seen:
             self.gets_ahead()
         self._seen = size
 
     def asks(self, method: str, url: str) -> None:
-        """A request begins. Raises Stopped, and Refused or BrokenOff where it has been sent often enough."""
+        """Records the start of a request. Raises Stopped, and Refused or BrokenOff after too many attempts."""
         self.go_on()
         place = urlsplit(url)
         request = method, f"{place.netloc}{place.path}"
@@ -130,11 +130,12 @@ class Transfer:
             raise Refused(self.status, self.host) if self.status >= 500 else BrokenOff(self.host)
 
     def is_answered(self, status: int, headers: Mapping[str, str]) -> None:
-        """An answer begins. Raises Refused where the client would wait for long, NotTheHub for a page."""
+        """Records the start of an answer. Raises Refused if the client would wait for long, NotTheHub for a web
+        page."""
         self.answered, self.status = True, status if status >= 400 else 0
         if status >= 400:
             seconds = _seconds(headers.get("Retry-After", ""))
-            if status == 429 or seconds > LONGEST_WAIT:
+            if status == 429 or seconds > MAX_WAIT:
                 raise Refused(status, self.host, seconds)
         elif status < 300:
             if headers.get("Content-Type", "").startswith("text/html"):
@@ -142,24 +143,24 @@ class Transfer:
             self.gets_ahead()
 
     def gets(self, place: int) -> None:
-        """Bytes have come, up to this place of a file. Raises Stopped where they are no longer wanted."""
+        """Records received bytes up to a position in a file. Raises Stopped if the work was stopped."""
         self.go_on()
         self._got = max(self._got, place)
-        if self._got >= self._marked + LEAST:
+        if self._got >= self._marked + MIN_PROGRESS:
             self._marked = self._got
             self.gets_ahead()
         if self.receives:
             self.done = max(self.done, self._got)
 
     def sends(self, count: int) -> None:
-        """Bytes are about to be sent. Raises Stopped where they shall not."""
+        """Records bytes that are about to be sent. Raises Stopped if the work was stopped."""
         self.go_on()
         self.gets_ahead()
-        if self.asking:  # before that it is only read for its hash
+        if self.asking:  # before a request the file is only read for its hash
             self.done = min(self.done + count, self.total)
 
     def is_over(self) -> None:
-        """The answer has ended."""
+        """Records the end of the answer."""
         self.asking = False
 
 
@@ -168,7 +169,7 @@ _here = local()
 
 @contextmanager
 def watched(transfer: Transfer) -> Iterator[None]:
-    """Within the block, `transfer` hears of the requests that the client makes in this thread."""
+    """Records the requests of the client in this thread in `transfer`, inside the block."""
     look()
     _here.transfer = transfer
     try:
@@ -178,9 +179,10 @@ def watched(transfer: Transfer) -> Iterator[None]:
 
 
 def look() -> bool:
-    """Begins to look at the requests of the client's HTTP library; where that is done already, does nothing.
+    """Installs the hooks in the client's HTTP library, if they are not installed.
 
-    Returns whether all threads share it, so that any may look again: the client replaces it after some failures.
+    Returns whether all threads share its client. Any of them may then call this again, because the library's client is
+    replaced after some failures.
     """
     from huggingface_hub.utils import get_session
 
@@ -208,7 +210,7 @@ def _before(request: Any) -> None:
     if transfer is None:
         return
     transfer.asks(request.method, str(request.url))
-    # The client gives uploads, and the answers to them, all the time in the world.
+    # The client sets no timeout for uploads and their answers.
     bounds = request.extensions.get("timeout") or {}
     bounds = {part: bounds.get(part) or STALL for part in ("connect", "read", "write", "pool")}
     request.extensions = {**request.extensions, "timeout": bounds}
@@ -223,9 +225,9 @@ def _after(response: Any) -> None:
 
 
 def _watched_stream(stream: Any, transfer: Transfer, start: int) -> Any:
-    """A stream of httpx that tells what comes."""
+    """Stream of httpx that records the received bytes."""
 
-    # Of whichever httpx the client uses; the answer takes no other.
+    # The base class of the httpx that the client uses, which the answer requires.
     base: Any = next(each for each in type(stream).__mro__ if each.__name__ == "SyncByteStream")
 
     class Stream(base):
@@ -244,7 +246,7 @@ def _watched_stream(stream: Any, transfer: Transfer, start: int) -> Any:
 
 
 def _watched_send(send: Callable[..., Any]) -> Callable[..., Any]:
-    """The like for requests, where the session of a thread has all its requests pass here."""
+    """Wraps `send` of a session of requests, through which all requests of its thread pass."""
 
     def watched_send(request: Any, **settings: Any) -> Any:
         transfer = _transfer()
@@ -267,8 +269,8 @@ def _watched_send(send: Callable[..., Any]) -> Callable[..., Any]:
 def _pieces(stream: Callable[..., Iterable[bytes]], transfer: Transfer, start: int) -> Callable[..., Iterator[bytes]]:
     def pieces(amount: int, **settings: Any) -> Iterator[bytes]:
         place = start
-        # The client asks for ten megabytes at once, and until they are there one would see nothing come.
-        for piece in stream(min(amount, 4 * LEAST), **settings):
+        # The client reads ten megabytes at once; smaller parts show progress.
+        for piece in stream(min(amount, 4 * MIN_PROGRESS), **settings):
             place += len(piece)
             transfer.gets(place)
             yield piece
@@ -278,12 +280,12 @@ def _pieces(stream: Callable[..., Iterable[bytes]], transfer: Transfer, start: i
 
 
 def _start(headers: Mapping[str, str]) -> int:
-    """Where in the file an answer begins."""
+    """Position in the file at which an answer begins."""
     start = headers.get("Content-Range", "").removeprefix("bytes ").partition("-")[0]
     return int(start) if start.isascii() and start.isdigit() else 0
 
 
 def _seconds(text: str) -> int:
-    """Of a Retry-After header that gives them; it may also give a date, for which no client waits."""
+    """Seconds of a Retry-After header; 0 for a date, for which no client waits."""
     text = text.strip()
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0

@@ -1,4 +1,4 @@
-"""Weights on disk: how a generator's file is written, and how a file is looked at before it is trusted."""
+"""Files of weights: writing a generator, and checking a file before it is trusted."""
 
 from .native import (
     FORMAT_VERSION,

@@ -155,7 +155,7 @@ def test_a_name_that_cannot_be_is_not_queued(hub: Hub, comfy: Comfy, repo: str) 
     assert (
         " on the Hub: write owner/name" in (said := comfy.refusal_of(graph))
         or "is an address" in said
-        or ("is no revision" in said)
+        or ("is not a revision" in said)
     )
     graph = Graph()
     publish_digits(graph, repo=repo)
@@ -176,7 +176,7 @@ def test_what_is_not_there_is_a_sentence(hub: Hub, comfy: Comfy) -> None:
         "anna/nothing": "The Hub has no anna/nothing that you can see",
         "anna/gated": "anna/gated is only for those who accept its conditions",
         "anna/gated@v9": "anna/gated has no revision v9",
-        "anna/empty": "anna/empty has no file of weights in it",
+        "anna/empty": "anna/empty has no file of weights that could be a generator",
     }.items():
         graph = Graph()
         node = from_hub(graph, repo)
@@ -222,7 +222,7 @@ def test_a_file_of_the_persons_is_consent_and_is_noticed_at_once(hub: Hub, comfy
     for content, allowed in {"": False, "no": False, "allow\n": True}.items():
         switch.write_text(content)
         if allowed:  # this server has no login
-            assert comfy.error_of(graph) == "The Hub asks who you are: log in with the command hf auth login."
+            assert comfy.error_of(graph) == "The Hub needs a login: log in with the command hf auth login."
         else:
             comfy.run(graph)
             assert not any(line.startswith("POST") for line in hub.requests)
@@ -241,7 +241,10 @@ def test_the_token_is_in_nothing_that_a_run_leaves_behind(hub: Hub, publisher: C
     graph("SaveImage", images=images, filename_prefix="dogs")
     run = publisher.run(graph)
     assert publisher.texts(run, published)[-1].startswith("published: ") and hub.repositories["anna/dogs"].private
-    for repo, said in {"berta/cats": "Your login may not do this", "anna/x": "The Hub is having trouble"}.items():
+    for repo, said in {
+        "berta/cats": "Your login has no permission for this",
+        "anna/x": "The Hub is having trouble",
+    }.items():
         if repo == "anna/x":
             hub.fails("/commit/", 503)
         graph = Graph()

@@ -620,7 +620,7 @@ def test_more_pictures_than_can_be_meant_are_refused_at_once(text):
         (["train", "{photos}"], "Missing option '--out'"),
         (["train"], "Missing argument 'DATA'"),
         (["sample", "{tmp}/nowhere.safetensors", "--out", "{tmp}/a.png"], "There is no file"),
-        (["sample", "{photos}/00.png", "--out", "{tmp}/a.png"], "00.png is a PNG picture"),
+        (["sample", "{photos}/00.png", "--out", "{tmp}/a.png"], "00.png is a PNG image"),
         (["sample", "{weights}", "--out", "{tmp}/a.png", "--seeds", "one"], "Seeds are written like"),
         (["sample", "{weights}", "--out", "{tmp}/a.png", "--label", "3"], "has classes 0 to 2, but no class 3"),
         (["sample", "{weights}", "--out", "{tmp}/a.png", "--truncation", "nan"], "truncation"),

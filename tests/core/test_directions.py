@@ -163,7 +163,7 @@ def test_components_are_found_of_two_styles_or_more_but_not_of_any_number(styled
             of.pca(styled, samples=samples)
     monkeypatch.setattr(of, "MAX_SAMPLES", 300)  # so that the greatest number is drawn in a moment
     of.pca(styled, samples=300)
-    with pytest.raises(InputError, match="not of 301"):
+    with pytest.raises(InputError, match=r"\(got 301\)"):
         of.pca(styled, samples=301)
 
 

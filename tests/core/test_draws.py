@@ -192,7 +192,7 @@ def test_noise_maps_are_drawn_by_seeds_up_to_the_last(styled, first, count, soun
     if sound:
         assert len(styled.decode(latent, noise="random", noise_seed=first)) == count
     else:
-        with pytest.raises(InputError, match="noise seeds"):
+        with pytest.raises(InputError, match="noise_seed must be"):
             styled.decode(latent, noise="random", noise_seed=first)
 
 

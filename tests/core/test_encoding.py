@@ -91,7 +91,7 @@ def test_a_mixture_that_is_not_there_is_not_drawn_from(flat, new_generator):
     for generator in (flat, new_generator()):
         with pytest.raises(InputError, match="has no mixture prior: set prior to normal"):
             sample_noise(generator, [0], prior="mixture")
-        with pytest.raises(InputError, match='normal or mixture, not "uniform"'):
+        with pytest.raises(InputError, match=r'prior must be normal or mixture \(got "uniform"\)'):
             sample_noise(generator, [0], prior="uniform")
         normal = sample_noise(generator, [0], prior="normal")
         assert torch.equal(normal.samples, sample_noise(generator, [0]).samples)

@@ -381,8 +381,8 @@ def test_a_damaged_header_is_refused(tmp_path, content):
 
 def test_a_header_of_absurd_length_is_told_from_a_file_cut_short(good, tmp_path):
     content = good.read_bytes()
-    assert "claims a header of" in refused(with_bytes(tmp_path / "a", b"\0\0\0\0\0\0\0\x7f" + content[8:]))
-    assert "is cut short" in refused(with_bytes(tmp_path / "a", content[:100]))
+    assert "declares a header of" in refused(with_bytes(tmp_path / "a", b"\0\0\0\0\0\0\0\x7f" + content[8:]))
+    assert "is incomplete, it ends within its header" in refused(with_bytes(tmp_path / "a", content[:100]))
 
 
 @pytest.mark.parametrize(
@@ -491,7 +491,7 @@ def test_a_bare_file_that_is_only_like_a_generator_is_refused(tensors, tmp_path,
         ("base_model.model.q_proj.lora_A.weight", "a LoRA"),
         ("model.diffusion_model.out.0.weight", "a checkpoint of a diffusion model"),
         ("decoder.conv_in.weight", "a VAE"),
-        ("anything", "a kind unknown here"),
+        ("anything", "an unknown kind"),
     ],
 )
 def test_a_file_of_another_kind_is_called_by_it(tmp_path, key, kind):
@@ -506,7 +506,7 @@ def test_the_checkpoint_of_a_run_points_to_the_generator_beside_it(noise_images,
     config = TrainConfig.of(tmp_path / "run", preset="dcgan_small", kimg=0.004, batch_size=4)
     list(gan_core.train(noise_images, config, "cpu"))
     message = refused(tmp_path / "run" / "checkpoint.safetensors")
-    assert "checkpoint of a training run (the generator.safetensors beside it is what you want)" in message
+    assert "checkpoint of a training run (choose the generator.safetensors beside it)" in message
 
 
 def zip_archive() -> bytes:
@@ -528,7 +528,7 @@ def png() -> bytes:
         (zip_archive(), "a zip archive"),
         (pickle.dumps({"weights": [1.0, 2.0]}), "a Python pickle"),
         (pickle.dumps({"weights": [1.0, 2.0]}, protocol=0), "noises.safetensors"),
-        (png(), "a PNG picture"),
+        (png(), "a PNG image"),
         (b"<!DOCTYPE html><html><body>404 Not Found</body></html>", "a web page"),
         (b'{"error": "Repository not found", "status": 404}', "a JSON text"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n", "Git LFS"),

@@ -22,7 +22,7 @@ from gan_core.training import checkpoint
 from gan_core.weights import check_finite
 
 NOT_FINITE = [math.nan, math.inf, -math.inf]
-SENTENCE = r"is damaged: {} has numbers that are not finite \(NaN or infinity\)"
+SENTENCE = r"is damaged: {} has values that are not finite \(NaN or infinity\)"
 
 
 def spoiled(tensors: dict[str, Tensor], name: str, value: float = math.nan) -> dict[str, Tensor]:

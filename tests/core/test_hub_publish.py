@@ -248,7 +248,7 @@ def test_the_mixin_loads_and_saves_strictly(hub: Hub, tmp_path: Path, cats: Gene
     save_file({**weights, "one.more": torch.zeros(1)}, tmp_path / "copy" / "model.safetensors")
     with pytest.raises(InputError):
         HubGenerator.from_pretrained(tmp_path / "copy")
-    with pytest.raises(InputError, match="cannot be built"):
+    with pytest.raises(InputError, match="This config is not valid for"):
         HubGenerator("dcgan", colour=3)
 
 
@@ -268,12 +268,12 @@ def test_a_name_that_cannot_be_published_to(hub: Hub, cats: Generator, repo: str
 
 
 def test_without_a_login_it_is_asked_for(cats: Generator) -> None:
-    assert sentence_of(cats) == "The Hub asks who you are: log in with the command hf auth login."
+    assert sentence_of(cats) == "The Hub needs a login: log in with the command hf auth login."
 
 
 def test_a_login_that_may_only_read_is_said(hub: Hub, cats: Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", READER)
-    assert sentence_of(cats).startswith("Your login may not do this with anna/cats: ")
+    assert sentence_of(cats).startswith("Your login has no permission for this in anna/cats: ")
     assert hub.repositories == {}
 
 
@@ -284,8 +284,8 @@ def test_a_bad_login_is_said(cats: Generator, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.usefixtures("login")
 def test_nobody_elses_names_are_taken(hub: Hub, cats: Generator) -> None:
-    assert sentence_of(cats, "berta/cats").startswith("Your login may not do this with berta/cats")
-    assert "to make a pull request to" in sentence_of(cats, "berta/cats", as_pull_request=True)
+    assert sentence_of(cats, "berta/cats").startswith("Your login has no permission for this in berta/cats")
+    assert "for a pull request" in sentence_of(cats, "berta/cats", as_pull_request=True)
 
 
 @pytest.mark.usefixtures("login")
@@ -296,14 +296,14 @@ def test_a_repository_with_something_else_in_it_is_left_alone(
     hub: Hub, cats: Generator, files: dict[str, bytes]
 ) -> None:
     before = hub.add("anna/cats", files)
-    assert "anna/cats holds something else" in sentence_of(cats, private=False)
+    assert "anna/cats has other files than those of a generator" in sentence_of(cats, private=False)
     assert hub.repositories["anna/cats"].names["main"] == before
 
 
 @pytest.mark.usefixtures("login")
 def test_what_was_meant_to_be_private_does_not_become_public(hub: Hub, cats: Generator) -> None:
     hub.add("anna/cats", {"README.md": b"# mine"})
-    assert "anna/cats is there already and public" in sentence_of(cats)
+    assert "anna/cats exists already and is public" in sentence_of(cats)
     assert hub.files("anna/cats").keys() == {"README.md"}
     assert published(cats, private=False).changed
 
@@ -312,8 +312,8 @@ def test_what_was_meant_to_be_private_does_not_become_public(hub: Hub, cats: Gen
 @pytest.mark.parametrize(
     ("part", "status", "said"),
     [
-        ("/commit/", 409, "was changed by somebody else at the same moment: try again"),
-        ("/commit/", 412, "was changed by somebody else at the same moment: try again"),
+        ("/commit/", 409, "was changed at the same time by somebody else: try again"),
+        ("/commit/", 412, "was changed at the same time by somebody else: try again"),
         ("/commit/", 429, "too many requests"),
         ("/api/repos/create", 503, "The Hub is having trouble (it answered 503)"),
         ("/commit/", 503, "The Hub is having trouble (it answered 503)"),
@@ -334,7 +334,7 @@ def test_a_repository_that_appears_meanwhile_is_used(hub: Hub, cats: Generator) 
     assert not published(cats).changed
     hub.repositories["anna/cats"].private = False  # made by somebody who meant it for everybody
     hub.fails("GET /api/models/anna/cats", 404, times=1, X_Error_Code="RepoNotFound")
-    assert "anna/cats is there already and public" in sentence_of(cats, license="mit")
+    assert "anna/cats exists already and is public" in sentence_of(cats, license="mit")
 
 
 @pytest.mark.usefixtures("login")
@@ -345,7 +345,7 @@ def test_what_somebody_else_does_meanwhile_is_not_written_over(hub: Hub, cats: G
         steps = publishing(publication)
         next(steps)
         other = hub.add("anna/cats", {"config.json": b"{}"})
-        with pytest.raises(InputError, match="was changed by somebody else at the same moment"):
+        with pytest.raises(InputError, match="was changed at the same time by somebody else"):
             list(steps)
     assert hub.repositories["anna/cats"].names["main"] == other
 
@@ -504,7 +504,7 @@ def test_where_nothing_can_be_prepared_it_is_said(
 ) -> None:
     (tmp_path / "file").write_bytes(b"")
     monkeypatch.setenv("GAN_CORE_CACHE", str(tmp_path / "file"))
-    assert sentence_of(cats).startswith("Nothing can be prepared in ")
+    assert sentence_of(cats).startswith("Cannot write to ")
 
 
 @pytest.mark.usefixtures("login")
@@ -529,7 +529,7 @@ def test_a_config_too_large_to_be_ours_is_not_read(hub: Hub, cats: Generator, si
     if is_ours:
         assert published(cats, private=False).changed
     else:
-        assert "anna/cats holds something else" in sentence_of(cats, private=False)
+        assert "anna/cats has other files than those of a generator" in sentence_of(cats, private=False)
         assert not [line for line in hub.requests if "/resolve/" in line]
 
 

@@ -217,7 +217,7 @@ def without(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
         ({}, "is a pickle without weights in it"),
         (without(original(SMALL), "synthesis.b8.conv1.bias"), "is incomplete: synthesis.b8.conv1.bias is missing"),
         ({**original(SMALL), "synthesis.b8.extra": torch.ones(1)}, "tensors that its architecture does not have"),
-        ({**original(SMALL), "synthesis.b8.conv1.bias": torch.ones(9)}, "does not fit its own description"),
+        ({**original(SMALL), "synthesis.b8.conv1.bias": torch.ones(9)}, "does not match its own description"),
     ],
 )
 def test_what_is_no_generator_is_named(tmp_path: Path, tensors: dict[str, Tensor], sentence: str) -> None:

@@ -90,7 +90,7 @@ def test_a_bare_file_of_diffusers_is_loaded(tmp_path: Path) -> None:
 @pytest.mark.parametrize("layout", ["a TAESD of ComfyUI", "Stable Diffusion"])
 def test_other_names_are_pointed_to_vae_to_generator(tmp_path: Path, layout: str) -> None:
     path = written(LAYOUTS[layout][2](), tmp_path / "mine.safetensors")
-    with pytest.raises(InputError, match=r"of another program .* their VAEs by VAE to Generator"):
+    with pytest.raises(InputError, match=r"of another program .* other programs, VAE to Generator their VAEs"):
         gan_core.load(path)
 
 
@@ -116,7 +116,7 @@ def test_of_a_checkpoint_only_the_vae_is_read(tmp_path: Path, monkeypatch: pytes
     ("tensors", "sentence"),
     [
         (lambda: {**in_diffusers(), "extra": torch.ones(1)}, "looks like a TAESD, but cannot be opened: it has extra"),
-        (lambda: {**weights(KL), "extra": torch.ones(1)}, "holds tensors that its architecture does not have: extra"),
+        (lambda: {**weights(KL), "extra": torch.ones(1)}, "has tensors that its architecture does not have: extra"),
         (
             lambda: {name: each for name, each in weights(KL).items() if name != "decoder.conv_norm_out.bias"},
             "is incomplete: decoder.conv_norm_out.bias is missing",

@@ -396,9 +396,9 @@ def test_a_measurement_says_what_it_does(new_generator, noise_images):
         "features of real images: 0%",
         "features of real images: 45%",
         "features of generated images: 91%",
-        "comparing them: 93%",
-        "comparing them: 95%",
-        "comparing them: 98%",
+        "comparing the features: 93%",
+        "comparing the features: 95%",
+        "comparing the features: 98%",
     ]
     assert [step.done for step in steps] == [0, 20, 40, 41, 42, 43, 44]
     assert [len(step.images) for step in steps] == [0, 0, 16, 16, 16, 16, 16]

@@ -421,8 +421,8 @@ def test_something_else_is_refused_in_a_sentence(tmp_path: Path, data: bytes) ->
 
 
 def test_a_file_says_what_it_is(tmp_path: Path) -> None:
-    assert refusal(tmp_path, b"<!DOCTYPE html>").startswith("file.pkl is a web page, perhaps of a download that failed")
-    assert refusal(tmp_path, b"\x89PNG\r\n\x1a\n").startswith("file.pkl is a PNG picture")
+    assert refusal(tmp_path, b"<!DOCTYPE html>").startswith("file.pkl is a web page, perhaps from a failed download")
+    assert refusal(tmp_path, b"\x89PNG\r\n\x1a\n").startswith("file.pkl is a PNG image")
     assert refusal(tmp_path, b"hello").startswith("file.pkl is no file of weights, or damaged")
     assert refusal(tmp_path, nvidia_pickle(TENSORS)[:2000]).startswith("file.pkl is damaged or cut short")
 

@@ -404,7 +404,7 @@ def test_a_projection_says_how_far_it_is(new_generator):
     targets = generator.decode(sample_noise(generator, [77, 78]))
     steps = projected(generator, targets, ProjectionConfig(steps=2, candidates=4))
     assert [str(step).partition(":")[0] for step in steps] == [
-        f"picture {picture} of 2, step {i} of 2" for picture in (1, 2) for i in (0, 1, 2)
+        f"image {picture} of 2, step {i} of 2" for picture in (1, 2) for i in (0, 1, 2)
     ]
     assert [step.fraction for step in steps] == [0, 0.25, 0.5, 0.5, 0.75, 1]
     assert [len(step.latent) for step in steps] == [len(step.images) for step in steps] == [1, 1, 1, 2, 2, 2]
@@ -437,7 +437,7 @@ def test_pictures_and_spaces_that_do_not_fit_are_refused(new_generator, styled):
     generator = new_generator()
     with pytest.raises(InputError, match=r"generates images of shape \[1, 16, 16\] \(got \[3, 16, 16\]\)"):
         projected(generator, torch.zeros(1, 3, 16, 16), QUICK)
-    with pytest.raises(InputError, match="no numbers"):
+    with pytest.raises(InputError, match="not finite"):
         projected(generator, torch.full((1, 1, 16, 16), float("nan")), QUICK)
     with pytest.raises(InputError, match="set space to z"):
         projected(generator, torch.zeros(1, 1, 16, 16), replace(QUICK, space="w"))

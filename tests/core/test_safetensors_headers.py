@@ -56,10 +56,10 @@ def test_the_same_bytes_without_a_header_are_another_format(tmp_path: Path, kind
 @pytest.mark.parametrize(
     ("length", "said"),
     [
-        (100_000_001, "claims a header of 100,000,001 bytes: it is no safetensors file, or damaged"),
-        (100_000_000, "is cut short: it ends within its header"),
-        (93, "is cut short: it ends within its header"),
-        (92, "is damaged or cut short"),  # as long as the rest, which is no JSON
+        (100_000_001, "declares a header of 100,000,001 bytes: it is not a safetensors file, or it is damaged"),
+        (100_000_000, "is incomplete, it ends within its header"),
+        (93, "is incomplete, it ends within its header"),
+        (92, "is damaged or incomplete"),  # as long as the rest, which is no JSON
     ],
 )
 def test_a_header_of_100_megabytes_is_the_longest(tmp_path: Path, length: int, said: str) -> None:
@@ -70,7 +70,8 @@ def test_a_header_of_100_megabytes_is_the_longest(tmp_path: Path, length: int, s
 
 
 @pytest.mark.parametrize(
-    ("size", "said"), [(0, "has 0 bytes: it is empty"), (8, "has 8 bytes: it is empty"), (9, "is damaged or cut")]
+    ("size", "said"),
+    [(0, "has 0 bytes and is empty"), (8, "has 8 bytes and is empty"), (9, "is damaged or incomplete")],
 )
 def test_a_file_has_9_bytes_or_more(tmp_path: Path, size: int, said: str) -> None:
     path = tmp_path / "x.safetensors"
@@ -129,7 +130,7 @@ def test_a_header_that_costs_more_than_any_generator_s_is_refused(tmp_path: Path
             opened(path)
         assert str(caught.value).endswith(".") and len(str(caught.value)) < 500
     if "sides" not in kind and "tensors than" not in kind:
-        assert "not to be trusted: its header has far more in it" in str(caught.value)
+        assert "cannot be trusted: its header is far larger" in str(caught.value)
 
 
 def test_20_000_tensors_are_read(tmp_path: Path) -> None:

@@ -86,5 +86,5 @@ def test_a_motion_that_cannot_be_is_refused(motion: Transform) -> None:
 
 
 def test_a_matrix_of_another_shape_is_refused(generator: Generator) -> None:
-    with pytest.raises(InputError, match=r"one for each of the 2 images, not \[3, 3, 3\]"):
+    with pytest.raises(InputError, match=r"one for each of the 2 images \(got \[3, 3, 3\]\)"):
         generator.decode(sample_noise(generator, [0, 1]), transform=torch.zeros(3, 3, 3))
