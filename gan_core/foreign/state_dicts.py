@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import Any
 
 from ..errors import InputError
-from ..weights.native import MOST_TENSORS
+from ..weights.native import MAX_TENSORS
 from .pickles import LONGEST_NAME, PERSISTENT, Object, StoredTensor, Work
 from .torch_files import TorchFile
 
@@ -274,7 +274,7 @@ def _children(value: Any, work: Work) -> list[tuple[str, Any]]:
 
 def _state_dict(name: str, place: _Place, work: Work) -> Candidate:
     tensors = place.value
-    if len(tensors) > MOST_TENSORS:
+    if len(tensors) > MAX_TENSORS:
         raise InputError(f"{name} has {len(tensors):,} tensors, far more than any generator.")
     for key in tensors:
         _check_name(name, key)
@@ -342,7 +342,7 @@ def _network(name: str, place: _Place, work: Work) -> Iterator[Candidate | None]
             yield None
         state = _state_of(module) or {}
         seen += 1
-        if depth > DEEPEST_MODULE or seen > MOST_TENSORS or len(tensors) > MOST_TENSORS:
+        if depth > DEEPEST_MODULE or seen > MAX_TENSORS or len(tensors) > MAX_TENSORS:
             raise InputError(f"{name} holds a network that is nested or repeated beyond any generator's bounds.")
         passing = state.get("_non_persistent_buffers_set")
         left_out = {key for _, key in _children(passing, work) if type(key) is str}
