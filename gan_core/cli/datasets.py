@@ -1,4 +1,4 @@
-"""A folder of images, read by a command that trains or measures on it."""
+"""Reading a folder of images, for commands that train or measure on it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ fit_option = click.option(
     type=click.Choice(list(FITS)),
     default="crop",
     show_default=True,
-    help="How images of other proportions are fitted.",
+    help="How images of another aspect ratio are fitted.",
 )
 
 
 def read_dataset(folder: Path, quiet: bool = False, **settings: Any) -> ImageDataset:
-    """Reads the images in a folder with a bar, and says what was found and what was skipped."""
+    """Reads the images in a folder with a progress bar, and prints what was found and skipped."""
     with tqdm(desc="reading images", unit="image", leave=False, delay=1, disable=quiet) as bar:
         for step in reading(folder, **settings):
             bar.total = step.total

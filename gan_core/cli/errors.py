@@ -1,4 +1,4 @@
-"""What a person can get wrong, answered in one line, with an exit code: 2 for an input, 1 for a run that failed."""
+"""Errors of commands in one line, with an exit code: 2 for an invalid input, 1 for a failed run."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from .printing import say
 
 
 class OneLineErrors(click.Group):
-    """Answers what a person can get wrong, wrong options too, in one line and with exit code 2."""
+    """Group of commands that prints each error, also of options, in one line."""
 
     def make_context(self, info_name: str | None, args: list[str], *more: Any, **extra: Any) -> click.Context:
         _replace_what_cannot_be_printed()
-        given = list(args)  # of which click takes away what it has read
+        given = list(args)  # click removes what it has parsed
         with _in_one_line(given):
             context = super().make_context(info_name, args, *more, **extra)
             context.meta[GIVEN] = given
@@ -33,16 +33,16 @@ class OneLineErrors(click.Group):
 
 
 GIVEN = "gan_core.given"
-"""Where a context keeps the words of the command."""
+"""Key of the words of the command in a context."""
 
 
 @contextmanager
 def _in_one_line(given: Sequence[str]) -> Iterator[None]:
-    """given: the words of the command, which no sentence repeats at length."""
+    """Turns errors inside the block into one line and an exit code. given: words of the command, shortened in it."""
 
     def ends(code: int, message: str) -> click.exceptions.Exit:
         for word in given:
-            for repeated in (word, repr(word)[1:-1]):  # click quotes what was given as Python does
+            for repeated in (word, repr(word)[1:-1]):  # click quotes words as Python does
                 if len(repeated) > LINE:
                     message = message.replace(repeated, shown(word))
         say(sentence(message), err=True)
@@ -60,22 +60,21 @@ def _in_one_line(given: Sequence[str]) -> Iterator[None]:
     except (TrainingDiverged, ProcessLost) as error:
         raise ends(1, f"Stopped: {error}") from None
     except OSError as error:
-        if error.errno == errno.EPIPE:  # whoever read what is printed has gone, as head does
+        if error.errno == errno.EPIPE:  # the reader of the output has ended, such as head
             raise
         where = "" if error.filename is None else f"{shown(error.filename)}: "
         raise ends(2, f"Error: {where}{error.strerror or error}.") from None
     except MemoryError:
-        raise ends(2, "Error: This takes more memory than there is: ask for less at a time.") from None
+        raise ends(2, "Error: Not enough memory: ask for less at a time.") from None
 
 
 def _interrupt(*_: object) -> None:
-    """Ends whatever asks for it as Ctrl-C ends it, so that what is half done is cleaned up."""
+    """Ends the program as Ctrl-C does, so that unfinished work is cleaned up."""
     raise KeyboardInterrupt
 
 
 def _replace_what_cannot_be_printed() -> None:
-    """A name that the terminal has no characters for is printed with others in their place, and ends nothing: what is
-    redirected on Windows knows few."""
+    """Makes the output replace characters that it cannot encode, instead of failing, as on Windows when redirected."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors="replace")

@@ -18,17 +18,17 @@ from .printing import say, say_where
 
 @click.command()
 @click.argument("name", metavar="ID[@REVISION]")
-@click.option("--out", type=Place(new=True), help="Where to.  [default: the repository's name, here]")
+@click.option("--out", type=Place(new=True), help="Output file.  [default: the repository's name, in this folder]")
 def fetch(name: str, out: Path | None) -> None:
-    """Fetches a generator from the Hugging Face Hub as one safetensors file.
+    """Fetch a generator from the Hugging Face Hub as one safetensors file.
 
-    ID is owner/name, as it stands at the top of its page; REVISION a branch, a tag or a commit. The download is kept in
-    the cache of the Hub's own client. Log in for private repositories with the command hf auth login.
+    ID is owner/name, as at the top of its page; REVISION is a branch, a tag or a commit. The download is stored in the
+    cache of the Hub's own client. For private repositories, log in with the command hf auth login.
     """
     hub_id = hub.HubId.parse(name)
     target = out or Path(hub_id.repo.partition("/")[2] + ".safetensors")
     if out is None and target.exists():
-        raise InputError(f"{target} is there already: give another place with --out.")
+        raise InputError(f"{target} exists already: choose another file with --out.")
     check_file(target)
     with closing(hub.fetching(name)) as steps:
         *_, last = steps
@@ -53,15 +53,15 @@ def fetch(name: str, out: Path | None) -> None:
     "license",
     type=click.Choice(list(hub.LICENSES)),
     required=True,
-    help="What others may do with it; yours to say.",
+    help="Licence: what others may do with it.",
 )
-@click.option("--title", default="", help="What it is called.  [default: the name in ID]")
-@click.option("--description", default="", help="More about it, in Markdown.")
-@click.option("--class-names", is_flag=True, help="Publish the names of its classes. Otherwise they have numbers.")
-@click.option("--public", is_flag=True, help="For everybody to see. Otherwise a new repository is private.")
-@click.option("--pull-request", is_flag=True, help="Propose it to a repository that is there.")
+@click.option("--title", default="", help="Title of its page.  [default: the name in ID]")
+@click.option("--description", default="", help="Description for its page, in Markdown.")
+@click.option("--class-names", is_flag=True, help="Publish the names of its classes. Otherwise they are numbers.")
+@click.option("--public", is_flag=True, help="Make the repository public. Otherwise a new repository is private.")
+@click.option("--pull-request", is_flag=True, help="Open a pull request in an existing repository.")
 @click.option("--workflow", type=Place(), help="A ComfyUI workflow to publish with it.")
-@click.option("--dry-run", is_flag=True, help="Only show what would be sent.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be uploaded.")
 def publish(
     weights: Path,
     repo: str,
@@ -74,15 +74,15 @@ def publish(
     workflow: Path | None,
     dry_run: bool,
 ) -> None:
-    """Publishes the generator in the file WEIGHTS on the Hugging Face Hub.
+    """Publish the generator in the file WEIGHTS on the Hugging Face Hub.
 
-    ID is owner/name. Sent are the weights, a config, a page about it, sample pictures, and the workflow if you give
-    one, without the names of your files and folders: --dry-run shows what is sent, and what is left out. Log in before,
-    with the command hf auth login.
+    ID is owner/name. Uploads the weights, a config, a page, sample images, and the workflow if you give one, without
+    the names of your files and folders. --dry-run shows what is uploaded, and what is left out. Log in first, with the
+    command hf auth login.
     """
     generator = load(weights)
-    drawn_by = None if workflow is None else _workflow(workflow)
-    with hub.prepared(generator, repo, license, title, description, drawn_by, class_names) as publication:
+    with_workflow = None if workflow is None else _workflow(workflow)
+    with hub.prepared(generator, repo, license, title, description, with_workflow, class_names) as publication:
         if dry_run:
             say(str(publication))
             return
@@ -99,5 +99,5 @@ def _workflow(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
-        raise InputError(f"{path.name} is no workflow: save one in ComfyUI with Export, and give that file.")
+        raise InputError(f"{path.name} is not a workflow: save one in ComfyUI with Export, and give that file.")
     return value

@@ -24,18 +24,21 @@ from .printing import say_json
 @click.argument("weights", type=Place())
 @click.argument("data", type=Place())
 @click.option(
-    "--count", type=int, default=2000, show_default=True, help="Images made, and read at most: 10 to 10,000 of each."
+    "--count",
+    type=int,
+    default=2000,
+    show_default=True,
+    help="Generated images, and maximum of real ones: 10 to 10,000.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the first picture; the others follow.")
-@click.option("--labels", is_flag=True, help="Read classes, as train does, and make them in their proportions.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the first image; the others follow.")
+@click.option("--labels", is_flag=True, help="Read class labels, as train does, and generate them in proportion.")
 @fit_option
-@click.option("--save", is_flag=True, help="Write the figures into the card of the file WEIGHTS too.")
+@click.option("--save", is_flag=True, help="Also write the metrics into the card of the file WEIGHTS.")
 def measure_command(weights: Path, data: Path, count: int, seed: int, labels: bool, fit: str, save: bool) -> None:
-    """Says how near the pictures of the generator in the file WEIGHTS come to the images in the folder DATA, as JSON.
+    """Measure how close images of the generator in the file WEIGHTS are to those in the folder DATA, as JSON.
 
-    kid is a distance, 0 at best; coverage and recall say how much of the images it makes, precision and density how
-    good its pictures are. They count by the features of a network, which a sentence says how to install. Images that it
-    has not learned from are the ones to ask about.
+    kid is a distance, 0 is best; coverage and recall measure diversity, precision and density quality. They need a
+    feature extractor; the error message says how to install it. Use images that it was not trained on.
     """
     generator = load(weights)
     channels = {count: name for name, count in CHANNELS.items()}[generator.config.channels]
@@ -43,7 +46,7 @@ def measure_command(weights: Path, data: Path, count: int, seed: int, labels: bo
     device = best_device()
     generator.module.to(device)
     steps = measuring(generator, dataset, count, seed, device)
-    step = next(steps)  # what cannot begin is said before a bar is drawn
+    step = next(steps)  # errors come before the bar is drawn
     with tqdm(total=step.total, desc=f"measuring {called(weights)}", unit="image", leave=False, delay=1) as bar:
         for step in steps:
             bar.update(step.done - bar.n)
@@ -63,18 +66,22 @@ def measure_command(weights: Path, data: Path, count: int, seed: int, labels: bo
     type=click.Choice(list(LIKELIHOODS)),
     default=next(iter(LIKELIHOODS)),
     show_default=True,
-    help="How grey levels are counted: as odds of black and white, or with normal or Laplace noise.",
+    help="Likelihood of grey levels: as Bernoulli probabilities, or under normal or Laplace noise.",
 )
 @click.option(
-    "--samples", type=int, default=0, show_default=True, help="Draws for each image of a tighter estimate; 0: none."
+    "--samples",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Samples per image for an importance-weighted estimate; 0: none.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Decides the draws.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the samples.")
 @fit_option
 def likelihood_command(weights: Path, data: Path, likelihood: str, samples: int, seed: int, fit: str) -> None:
-    """Says how likely the VAE in the file WEIGHTS finds the images in the folder DATA, as JSON.
+    """Measure the likelihood of the images in the folder DATA under the VAE in the file WEIGHTS, as JSON.
 
-    nats is a bound on -log p of an image, which training brings down; importance_weighted_nats comes nearer to it with
-    every sample. Images that it has not learned from are the ones to ask about.
+    nats is an upper bound on -log p of an image, which training minimises; importance_weighted_nats is a closer
+    estimate with every sample. Use images that it was not trained on.
     """
     generator = load(weights)
     channels = {count: name for name, count in CHANNELS.items()}[generator.config.channels]

@@ -1,4 +1,4 @@
-"""What a command prints: lines and JSON that no file's title can turn into codes for the terminal."""
+"""Output of commands: lines and JSON, without control codes from foreign texts."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ..errors import cleaned
 
 
 def say(text: str, err: bool = False) -> None:
-    """Prints lines, without what in a file's title or a name would command the terminal."""
+    """Prints lines, without control codes from names or titles."""
     click.echo("\n".join(map(cleaned, text.split("\n"))), err=err)
 
 
 def say_json(facts: object) -> None:
-    """Prints a value as JSON, with escapes for what should not or cannot be printed."""
+    """Prints a value as JSON, with escapes for characters that cannot or should not be printed."""
     text = json.dumps(facts, indent=2, ensure_ascii=False)
     try:
         text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
@@ -27,6 +27,6 @@ def say_json(facts: object) -> None:
 
 
 def say_where(folder: Path, *names: str) -> None:
-    """Says where files are; of what could not be written, that has been said."""
+    """Prints the paths of files in a folder, without those that could not be written."""
     for name in filter(lambda name: (folder / name).exists(), names):
         say(f"{name:24} {folder / name}")

@@ -1,4 +1,4 @@
-"""Commands that train: train, and demo on the digits that ship with the project."""
+"""Commands that train: train, and demo with the bundled digits."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from .paths import Place, check_folder
 from .printing import say, say_where
 
 DEFAULT_KIMG = 1000
-"""Budget of a training that was given none."""
+"""Default budget of a training, in thousands of images."""
 
 DEMO_KIMG = 500
 
-A_RUNS_FOLDER = "--out is the folder of the run, in which its generator is kept as generator.safetensors"
+A_RUNS_FOLDER = "--out must be the folder of the run, which will contain generator.safetensors"
 
 
 @click.command()
@@ -43,14 +43,14 @@ A_RUNS_FOLDER = "--out is the folder of the run, in which its generator is kept 
 @click.option(
     "--minutes", type=float, default=2.75, show_default=True, help="Stop after this many minutes of training."
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Another seed, another generator.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of initial weights, noise and order.")
 def demo(out: Path, minutes: float, seed: int) -> None:
-    """Learns handwritten digits from the 10,000 that ship with the project.
+    """Train on 10,000 bundled handwritten digits.
 
-    Writes generator.safetensors, samples.png (128 new digits) and loss.png.
+    Writes generator.safetensors, samples.png (128 generated digits) and loss.png.
     """
     check_folder(out, A_RUNS_FOLDER)
-    with own_next_free(out) if out.name not in ("", "..") else own(out) as owner:  # there is no second "."
+    with own_next_free(out) if out.name not in ("", "..") else own(out) as owner:  # "." has no next free name
         folder = owner.folder
         config = TrainConfig(folder, preset="digits", kimg=DEMO_KIMG, minutes=minutes, seed=seed, title="digits")
         _train_to_the_end(digits(), config, owner)
@@ -84,7 +84,7 @@ RECIPE_SETTINGS = {**settings_of(AdversarialRecipe), **settings_of(VariationalRe
 
 @click.command("train")
 @click.argument("data", type=Place())
-@click.option("--out", type=Place(new=True), required=True, help="The run's folder; the generator is kept in it.")
+@click.option("--out", type=Place(new=True), required=True, help="Folder of the run, for the generator and its checkpoints.")
 @click.option(
     "--preset",
     type=click.Choice([*PRESETS, AUTO]),
@@ -113,13 +113,12 @@ RECIPE_SETTINGS = {**settings_of(AdversarialRecipe), **settings_of(VariationalRe
 @click.option(
     "--labels", is_flag=True, help="Use class labels: those of StyleGAN's dataset.json, else the sub-folders."
 )
-@click.option("--device", help="Such as cpu, cuda or cuda:1.  [default: the fastest there is]")
+@click.option("--device", help="Device, such as cpu, cuda or cuda:1.  [default: the fastest available]")
 def train_command(data: Path, out: Path, **options: Any) -> None:
     """Train a generator on the images in DATA, a folder or a .zip file.
 
     Without a budget it trains for 1000 kimg (thousand images). Ctrl-C stops it and keeps what was learned; --resume
-    continues from there. The folder --out then holds generator.safetensors, samples over time, history.csv and
-    loss.png.
+    continues from there. The folder --out then has generator.safetensors, samples over time, history.csv and loss.png.
     """
     if options["kimg"] is None and options["minutes"] is None:
         options["kimg"] = DEFAULT_KIMG
@@ -141,7 +140,7 @@ def train_command(data: Path, out: Path, **options: Any) -> None:
 
 
 def _opened(path: Path) -> Generator:
-    """A generator of ours, or of another program."""
+    """Opens a generator in our format, or of another program."""
     *_, last = importing(path)
     assert last.generator is not None
     return last.generator
@@ -149,7 +148,7 @@ def _opened(path: Path) -> Generator:
 
 @contextmanager
 def _together(device: str | None) -> Iterator[World]:
-    """The processes that torchrun has started. What ends them all is said by one."""
+    """Joins the processes that torchrun has started. An error that ends all of them is printed by one."""
     with joined(device) as world:
         try:
             yield world
@@ -166,7 +165,7 @@ def _train_to_the_end(
     start: Generator | None = None,
     world: World | None = None,
 ) -> None:
-    """Trains with a bar, and draws the chart of losses, however it ends."""
+    """Trains with a progress bar, and draws the chart of losses, however the training ends."""
     folder, world = Path(config.folder), world or World()
     bar_format = "{l_bar}{bar}| {elapsed}<{remaining} {postfix}"
     progress: Progress | None = None
@@ -175,17 +174,16 @@ def _train_to_the_end(
     asked = False
 
     def stop(number: int, _: object) -> None:
-        """Waits for the end of a step, as a run that is left in its midst is not the one that it would have become;
-        but not for a second Ctrl-C."""
+        """Stops at the end of the step, so that the run can be resumed exactly; at once on a second Ctrl-C."""
         nonlocal asked
         if progress is None or (asked and number == signal.SIGINT):
             raise KeyboardInterrupt
         asked = True
 
-    with asked_to_stop(stop):  # to the very end, as a launcher may ask twice
+    with asked_to_stop(stop):  # to the very end, because a launcher may send two signals
         try:
             with training:
-                progress = next(training)  # what cannot begin is said before a bar is drawn
+                progress = next(training)  # errors come before the bar is drawn
                 told = _tell(training, told, world)
                 with tqdm(total=1.0, bar_format=bar_format, desc=called(folder), disable=not world.is_main) as bar:
                     for progress in training:
@@ -207,19 +205,19 @@ def _train_to_the_end(
 
 def _stopped(folder: Path, training: Training) -> str:
     if not training.keeps_something:
-        return "Stopped before anything was learned."
-    return f"Stopped; what was learned is kept in {folder}, and --resume continues from there."
+        return "Stopped before the first checkpoint."
+    return f"Stopped; the progress is saved in {folder}, and --resume continues from there."
 
 
 def _draw_losses(training: Training, folder: Path) -> None:
     try:
         loss_chart(training.history, training.charts, folder / "loss.png", called(folder))
-    except InputError as error:  # without which all that was learned is kept
+    except InputError as error:  # the training itself is saved
         say(f"There is no chart of the losses: {error}", err=True)
 
 
 def _tell(training: Training, told: int, world: World) -> int:
-    """Prints the run's remarks from that one on, above a bar. Returns how many there are."""
+    """Prints the remarks of the run from number `told` on, above the bar. Returns the number of remarks."""
     for remark in training.remarks[told:] if world.is_main else []:
         tqdm.write(cleaned(remark))
     return len(training.remarks)

@@ -304,7 +304,7 @@ def test_ctrl_c_keeps_what_was_learned(photos, tmp_path, monkeypatch):
         said += process.stderr.read()
     assert process.returncode == 130
     assert b"Traceback" not in said
-    assert said.decode().splitlines()[-1].endswith("and --resume goes on with it.")
+    assert said.decode().splitlines()[-1].endswith("and --resume continues from there.")
     steps = checkpoint.read(tmp_path / "run").state["steps"]
     assert steps >= 1
     done("train", photos, "--out", tmp_path / "run", "--kimg", (steps + 1) * 4 / 1000, *SMALL, "--resume")
@@ -408,7 +408,7 @@ def test_a_pickle_is_converted_and_sampled(pickled, tmp_path):
 def test_a_pickle_is_converted_beside_itself_but_over_nothing(pickled):
     done("convert", pickled)
     assert gan_core.load(pickled.with_suffix(".safetensors")).classes == 3
-    assert "is there already: give another place with --out" in refused("convert", pickled)
+    assert "exists already: choose another file with --out" in refused("convert", pickled)
 
 
 def test_pictures_of_a_stylegan3_are_moved(tmp_path):
@@ -430,7 +430,7 @@ def test_pictures_of_a_stylegan3_are_moved(tmp_path):
         (["--noise", "none"], "has no noise maps"),
         (["--rotate", "5"], "only images of StyleGAN3 can be translated or rotated"),
         (["--cutoff", "2"], "without styles: leave cutoff out"),
-        (["--scale", "0"], "The scale is more than 0"),
+        (["--scale", "0"], r"scale must be greater than 0 (got 0)"),
         (["--class-weights", "1:1"], "trained without classes"),
     ],
 )
@@ -600,9 +600,15 @@ def test_more_pictures_than_can_be_meant_are_refused_at_once(text):
         (["train", "{photos}/nowhere", "--out", "{tmp}/run"], "There is no folder"),
         (["train", "{photos}", "--out", "{tmp}/run", "--size", "25"], "as with 24x24"),
         (["train", "{photos}", "--out", "{tmp}/run", "--size", "16x9"], "as with 16x8"),
+<<<<<<< HEAD
         (["train", "{photos}", "--out", "{tmp}/run", "--preset", "dcgan"], "12 images, fewer than a batch of 64"),
         (["train", "{photos}", "--out", "{tmp}/run", "--labels"], "With labels from sub-folders"),
         (["train", "{photos}", "--out", "{photos}/00.png", *SMALL], "00.png is a file: --out is the folder"),
+=======
+        (["train", "{photos}", "--out", "{tmp}/run"], "12 images, fewer than a batch of 64"),
+        (["train", "{photos}", "--out", "{tmp}/run", "--labels"], "Labels come from sub-folders, but"),
+        (["train", "{photos}", "--out", "{photos}/00.png", *SMALL], "00.png is a file: --out must be the folder"),
+>>>>>>> 0142eff (Help of the command line by verbs and in the field's words)
         (["train", "{photos}", "--out", "{tmp}/run", *SMALL, "--device", "toaster"], "toaster"),
         (["train", "{photos}", "--out", "{tmp}/run", "--kimg", "0"], "kimg must be a number greater than 0"),
         (["train", "{photos}", "--out", "{tmp}/run", "--minutes", "nan"], "minutes must be a number greater than 0"),

@@ -160,7 +160,7 @@ def test_every_odd_path_is_answered_wherever_one_is_given(nowhere, name, place):
 @pytest.mark.parametrize("name", ["CON", "nul.png", "a.", "a ", "\u202egnp.png", "a:b.png", ".png", "\x1b[2J.png"])
 def test_what_some_system_cannot_keep_is_not_written(nowhere, name):
     result = run("sample", DIGITS, "--seeds", "0", "--out", name)
-    assert result.exit_code == 2 and "cannot be the name of what is written" in result.stderr
+    assert result.exit_code == 2 and "is not a valid name for an output" in result.stderr
     assert list(nowhere.iterdir()) == []
 
 

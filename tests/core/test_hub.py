@@ -407,7 +407,7 @@ def test_the_command_writes_one_file(hub: Hub, tmp_path: Path, monkeypatch: pyte
     noise = sample_noise(generator, range(4))
     assert torch.equal(generator.decode(noise), load(EXAMPLES / "digits.safetensors").decode(noise))
     done = run("fetch", "anna/digits")
-    assert done.exit_code == 2 and "is there already: give another place with --out" in done.output
+    assert done.exit_code == 2 and "exists already: choose another file with --out" in done.output
 
 
 # At the same time, and left.

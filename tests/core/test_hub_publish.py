@@ -567,4 +567,4 @@ def test_the_command_asks_for_a_licence(tmp_path: Path) -> None:
     bad = tmp_path / "no workflow"
     bad.write_text("[1]")
     done = command("anna/digits", "--license", "mit", "--workflow", str(bad), "--dry-run")
-    assert done.exit_code == 2 and "no workflow is no workflow" in done.output
+    assert done.exit_code == 2 and "no workflow is not a workflow" in done.output

@@ -86,7 +86,7 @@ def test_a_link_to_a_folder_takes_pictures(folder: Path) -> None:
 @pytest.mark.parametrize("name", ["s.jpg", "s.JPEG", "s.webp", "s.gif", "s.tiff", "s.safetensors", "s.mp4"])
 def test_a_picture_of_another_kind_is_no_folder(tmp_path: Path, name: str) -> None:
     said = refused("sample", DIGITS, "--seeds", "0", "--out", tmp_path / name)
-    assert "is no name for a folder: pictures are written as PNG: one sheet to a .png file" in said
+    assert "is not a name for a folder: images are written as PNG: one grid to a .png file" in said
     assert list(tmp_path.iterdir()) == []
 
 
@@ -108,5 +108,5 @@ def test_a_file_is_no_folder(tmp_path: Path, photos: Path) -> None:
 def test_a_run_is_no_file(tmp_path: Path, photos: Path) -> None:
     for command in (["train", photos, "--kimg", "0.1"], ["demo"]):
         said = refused(*command, "--out", tmp_path / "generator.safetensors")
-        assert "--out is the folder of the run, in which its generator is kept" in said
+        assert "--out must be the folder of the run, which will contain generator.safetensors" in said
     assert list(tmp_path.iterdir()) == [photos]

@@ -236,7 +236,11 @@ def test_what_asks_a_training_to_stop_ends_it_after_a_whole_step(photos, tmp_pat
     result = CliRunner().invoke(main, list(map(str, command)))
     assert result.exit_code == 130, result.output
     said = result.stderr.splitlines()[-1]
+<<<<<<< HEAD
     assert said == f"Stopped; what was learned is kept in {tmp_path / 'run'}, and --resume continues from there."
+=======
+    assert said == f"Stopped; the progress is saved in {tmp_path / 'run'}, and --resume continues from there."
+>>>>>>> 0142eff (Help of the command line by verbs and in the field's words)
     assert steps_kept(tmp_path / "run") == 3
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == sorted(
         ["checkpoint.safetensors", "generator.safetensors", "history.csv", "loss.png", "samples"]
@@ -256,7 +260,7 @@ def test_a_second_ctrl_c_does_not_wait_for_the_step(photos, tmp_path, monkeypatc
     monkeypatch.setattr(Adversarial, "generator_step", asked)
     result = CliRunner().invoke(main, ["train", str(photos), "--out", str(tmp_path / "run"), "--minutes", "5", *SMALL])
     assert (result.exit_code, after) == (130, []), result.output
-    assert result.stderr.splitlines()[-1] == "Stopped before anything was learned."
+    assert result.stderr.splitlines()[-1] == "Stopped before the first checkpoint."
 
 
 def test_who_stops_before_the_first_step_is_not_told_that_anything_is_kept(photos, tmp_path, monkeypatch):
@@ -266,7 +270,7 @@ def test_who_stops_before_the_first_step_is_not_told_that_anything_is_kept(photo
     monkeypatch.setattr("gan_core.training.loop.Run", interrupted)
     command = ["train", str(photos), "--out", str(tmp_path / "run"), "--size", "16", "--kimg", "0.01"]
     result = CliRunner().invoke(main, command)
-    assert (result.exit_code, result.stderr.splitlines()[-1]) == (130, "Stopped before anything was learned.")
+    assert (result.exit_code, result.stderr.splitlines()[-1]) == (130, "Stopped before the first checkpoint.")
     assert not (tmp_path / "run").exists()
 
 
