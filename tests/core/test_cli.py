@@ -430,7 +430,7 @@ def test_pictures_of_a_stylegan3_are_moved(tmp_path):
         (["--noise", "none"], "has no noise maps"),
         (["--rotate", "5"], "only images of StyleGAN3 can be translated or rotated"),
         (["--cutoff", "2"], "without styles: leave cutoff out"),
-        (["--scale", "0"], r"scale must be greater than 0 (got 0)"),
+        (["--scale", "0"], "scale must be greater than 0 (got 0)"),
         (["--class-weights", "1:1"], "trained without classes"),
     ],
 )
@@ -587,7 +587,7 @@ def test_seeds_beyond_the_last_are_refused(text):
     "text", ["0-99999,0-99999", "0-99999,5", "0-4294967295", "0-100000", ",".join(["0-9999"] * 11)]
 )
 def test_more_pictures_than_can_be_meant_are_refused_at_once(text):
-    with pytest.raises(InputError, match="At most 100,000 pictures"):
+    with pytest.raises(InputError, match="at most 100,000 images"):
         parse_seeds(text)
 
 
@@ -663,7 +663,7 @@ def test_a_class_is_drawn_by_its_name(new_generator, tmp_path):
     generator = new_generator({"title": "few", "class_names": ["1", "2", "10"]}, classes=3, channels=3)
     weights = generator.save(tmp_path / "few.safetensors")
     arguments = ["sample", weights, "--seeds", "0-3", "--out", tmp_path / "a.png", "--label"]
-    assert "4 pictures of the class 10 in" in done(*arguments, "10").output
+    assert "4 images of the class 10 in" in done(*arguments, "10").output
     expected = gan_core.media.image.grid(generator.decode(sample_noise(generator, range(4), labels=2)))
     with Image.open(tmp_path / "a.png") as sheet:
         assert np.array_equal(np.asarray(sheet), np.asarray(expected))

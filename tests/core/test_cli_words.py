@@ -210,7 +210,7 @@ def test_a_whole_program_whose_output_is_redirected_prints_what_it_can(nowhere):
     environment = {**os.environ, "PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0"}
     command = [sys.executable, "-m", "gan_core", "sample", str(DIGITS), "--seeds", "0", "--out", "猫"]
     done = subprocess.run(command, env=environment, cwd=nowhere, capture_output=True, check=False)
-    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, b"1 pictures in ?", b"")
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, b"1 images in ?", b"")
 
 
 def test_endless_words_are_not_repeated(nowhere):
