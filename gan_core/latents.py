@@ -117,23 +117,6 @@ def _mixture(generator: Generator, prior: str | None) -> GaussianMixture | None:
     return None if prior == "normal" else generator.mixture
 
 
-def parse_seeds(text: str) -> list[int]:
-    """ "3,8,20-22" -> [3, 8, 20, 21, 22]. Raises InputError for anything else."""
-    seeds: list[int] = []
-    for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not (first.isascii() and first.isdigit()) or (dash and not (last.isascii() and last.isdigit())):
-            raise InputError(f'Seeds are written like 0-127 or 3,8,20-30 (got "{text}").')
-        # Longer numbers are out of range anyway, and int() rejects thousands of digits.
-        span = range(int(first[:20]), int((last or first)[:20]) + 1)
-        if not span or span[-1] > LAST_SEED:
-            raise InputError(f'"{part.strip()}" is not a range of seeds: it must ascend, within 0 to {LAST_SEED}.')
-        if len(seeds) + len(span) > MAX_SAMPLES:
-            raise InputError(f"{text} are too many seeds: at most {MAX_SAMPLES:,} images are generated at a time.")
-        seeds.extend(span)
-    return seeds
-
-
 def find_class(generator: Generator, label: str) -> int:
     """Number of a class, from its name or its number.
 
@@ -142,8 +125,8 @@ def find_class(generator: Generator, label: str) -> int:
     """
     if not generator.classes:
         raise InputError(f"{generator.title} was trained without classes and takes no label.")
-    names = [_comparable(name) for name in generator.class_names]
-    wanted = _comparable(label)
+    names = [comparable(name) for name in generator.class_names]
+    wanted = comparable(label)
     if wanted in names:
         return names.index(wanted)
     alike = [i for i, name in enumerate(names) if name.casefold() == wanted.casefold()]
@@ -154,7 +137,8 @@ def find_class(generator: Generator, label: str) -> int:
     raise InputError(f"{generator.title} has {generator.classes_in_words}, but no class {_quoted(label)}.")
 
 
-def _comparable(name: str) -> str:
+def comparable(name: str) -> str:
+    """The name of a class in a form in which equal names are equal."""
     # A letter with an accent is one code point or two, for example in file names of macOS.
     return unicodedata.normalize("NFC", name.strip())
 
@@ -167,37 +151,6 @@ def _in_range(generator: Generator, label: int) -> int:
     if not 0 <= label < generator.classes:
         raise InputError(f"{generator.title} has {generator.classes_in_words}, but no class {label}.")
     return label
-
-
-def parse_class_weights(generator: Generator, text: str) -> Tensor:
-    """Parses class weights, to float32 [classes]: "cat:0.7, dog:0.3", "cat", or one number for each class.
-
-    Names as in find_class. Raises InputError for anything else.
-    """
-    parts = [part.strip() for part in text.split(",") if part.strip()]
-    if not generator.classes:
-        raise InputError(f"{generator.title} was trained without classes and takes no class weights.")
-    if _comparable(text) in map(_comparable, generator.class_names):
-        return torch.eye(generator.classes)[find_class(generator, text)]
-    try:
-        if parts and all(":" in part for part in parts):
-            pairs = [part.rpartition(":") for part in parts]
-            given = {find_class(generator, name): float(weight) for name, _, weight in pairs}
-            if len(given) == len(parts):
-                return torch.tensor([given.get(label, 0.0) for label in range(generator.classes)])
-        elif not any(":" in part for part in parts) and len(parts) == generator.classes:
-            return torch.tensor([float(part) for part in parts])
-    except InputError as error:
-        reason = f" {error}"
-    except ValueError:
-        reason = ""
-    else:
-        reason = ""
-    first, last = generator.class_names[0], generator.class_names[-1]
-    raise InputError(
-        f'"{text[:100]}" are not class weights of {generator.title}: write pairs such as {first}:0.7, {last}:0.3, '
-        f"each class once, or {generator.classes} numbers separated by commas.{reason}"
-    )
 
 
 def to_styles(generator: Generator, latent: Latent, truncation: float = 1.0, cutoff: int | None = None) -> Latent:

@@ -7,8 +7,9 @@ from stylegan2_networks import SMALL, generator_of
 
 from gan_core import Generator, InputError, Latent, sample_noise
 from gan_core.architectures import by_name
-from gan_core.latents import LAST_SEED, MAX_SAMPLES, noise_maps, parse_class_weights, parse_seeds, to_space, to_styles
+from gan_core.latents import LAST_SEED, MAX_SAMPLES, noise_maps, to_space, to_styles
 from gan_core.sampling.mixing import truncate
+from gan_core.sampling.seeds import parse_class_weights, parse_seeds
 from gan_core.sampling.walks import walk
 
 STYLES = SMALL.num_ws
