@@ -1,4 +1,4 @@
-"""The network families. A new one is one new file, and one line here."""
+"""Network architectures. A new one is a new file, and one line here."""
 
 from ..errors import InputError
 from .architecture import Architecture, Shapes, has_tensors, proportions, size_of, start_for
@@ -28,14 +28,14 @@ ARCHITECTURES = (DCGAN, STYLEGAN2, STYLEGAN3, R3GAN, FASTGAN, LIGHTWEIGHT_GAN, C
 
 
 def by_name(name: str) -> Architecture:
-    """The family of that name; InputError where there is none."""
+    """Architecture of a name. Raises InputError if it is unknown."""
     for architecture in ARCHITECTURES:
         if architecture.name == name:
             return architecture
     known = ", ".join(architecture.name for architecture in ARCHITECTURES)
-    raise InputError(f'This version has no architecture "{name}"; it knows {known}.')
+    raise InputError(f'This version has no architecture "{name}", only {known}.')
 
 
 def detect(shapes: Shapes) -> Architecture | None:
-    """The family whose generator has a state dict of these shapes, if any."""
+    """Architecture whose generator has a state dict of these shapes; None if there is none."""
     return next((architecture for architecture in ARCHITECTURES if architecture.detect(shapes)), None)

@@ -1,10 +1,11 @@
-"""The VAE of Stable Diffusion and most that came after (Esser et al. 2021; Rombach et al. 2022), as diffusers names it.
+"""AutoencoderKL: the VAE of Stable Diffusion and its successors (Esser et al. 2021; Rombach et al. 2022), with the
+names of diffusers.
 
-Residual blocks with group norms halve a picture's side several times, and double it again on the way back; between the
-two, every place of the latent looks at every other (self-attention). The encoder says mean and log variance of each
-value. It is opened, used, and has its decoder tuned here; from scratch it is a matter of many GPUs.
+Residual blocks with group norm downsample the image several times, and upsample the latent back, with self-attention in
+the middle. The encoder outputs mean and log variance of each value. It is opened and used here, and its decoder can be
+fine-tuned; training from scratch needs many GPUs.
 
-Latents are as the network has them: what a diffusion model multiplies them by is that model's.
+Latents are those of the network itself, without the scale factor of a diffusion model.
 """
 
 from dataclasses import dataclass
@@ -17,73 +18,71 @@ from ..errors import InputError
 from .architecture import Architecture, Shapes, has_tensors, padded
 from .taesd_vae import SIDE_OF_A_BARE_FILE
 
-WIDEST = 2**12
-"""Features of a layer, so that a config from a file cannot ask for a network beyond all bounds."""
+MAX_WIDTH = 2**12
+"""Maximum features of a layer, which limits configs from files."""
 
-MOST_BLOCKS = 8
-"""In a row: sides of features, and residual blocks for each of them. The published ones have 4 and 2."""
+MAX_BLOCKS = 8
+"""Maximum number of resolutions, and of residual blocks at each. Published networks have 4 and 2."""
 
-MOST_LATENT_CHANNELS = 64
+MAX_LATENT_CHANNELS = 64
 
-LEAST_LOG_VARIANCE, MOST_LOG_VARIANCE = -30.0, 20.0
+MIN_LOG_VARIANCE, MAX_LOG_VARIANCE = -30.0, 20.0
 
 EPSILON = 1e-6
-"""Of the group norms."""
+"""Epsilon of the group norms."""
 
 
 @dataclass(frozen=True)
 class AutoencoderKLConfig:
     side: int
-    """Height and width of the pictures it was trained on, 8 to 4096; it takes any other size too."""
+    """Height and width of its training images, 8 to 4096; it takes any other size too."""
     channels: int = 3
     """1 grey, 3 RGB, 4 RGBA."""
     classes: int = 0
-    """None."""
+    """Always 0: it has no class labels."""
     latent_channels: int = 4
-    """Of the latent, 1 to 64: 4 in Stable Diffusion 1 and XL, 16 in Stable Diffusion 3 and Flux."""
+    """Channels of the latent, 1 to 64: 4 in Stable Diffusion 1 and XL, 16 in Stable Diffusion 3 and Flux."""
     widths: tuple[int, ...] = (128, 256, 512, 512)
-    """Features at the picture's side, at half of it and so on; the latent is as large as the last."""
+    """Features at the resolution of the image, at half of it and so on down to that of the latent."""
     layers: int = 2
-    """Residual blocks for each of those sides; the decoder has one more."""
+    """Residual blocks at each resolution; the decoder has one more."""
     groups: int = 32
-    """Of features that are normalised together. No tensor tells their number."""
+    """Groups of the group norms. No tensor shows their number."""
     quantisation: int = 1
-    """1 for a further 1x1 convolution on each side of the latent, left from models with a codebook; 0 without."""
+    """1 for another 1x1 convolution before and after the latent, as in models with a codebook; 0 without."""
 
     def __post_init__(self) -> None:
         if self.channels not in (1, 3, 4):
-            raise InputError(f"autoencoder_kl makes pictures with 1, 3 or 4 channels, not {self.channels}.")
+            raise InputError(f"channels of autoencoder_kl must be 1, 3 or 4 (got {self.channels}).")
         if not 8 <= self.side <= 4096:
-            raise InputError(f"autoencoder_kl makes pictures with a side of 8 to 4096 pixels, not {self.side}.")
-        if not 1 <= self.latent_channels <= MOST_LATENT_CHANNELS:
+            raise InputError(f"side of autoencoder_kl must be 8 to 4096 pixels (got {self.side}).")
+        if not 1 <= self.latent_channels <= MAX_LATENT_CHANNELS:
             raise InputError(
-                f"autoencoder_kl has 1 to {MOST_LATENT_CHANNELS} latent channels, not {self.latent_channels}."
+                f"latent_channels of autoencoder_kl must be 1 to {MAX_LATENT_CHANNELS} (got {self.latent_channels})."
             )
         if self.classes != 0:
-            raise InputError(f"autoencoder_kl has no classes: their number is 0, not {self.classes}.")
-        if not 1 <= len(self.widths) <= MOST_BLOCKS or not 1 <= self.layers <= MOST_BLOCKS:
+            raise InputError(f"autoencoder_kl has no classes: classes must be 0 (got {self.classes}).")
+        if not 1 <= len(self.widths) <= MAX_BLOCKS or not 1 <= self.layers <= MAX_BLOCKS:
             raise InputError(
-                f"autoencoder_kl needs 1 to {MOST_BLOCKS} widths and 1 to {MOST_BLOCKS} layers for each, not "
-                f"{len(self.widths)} and {self.layers}."
+                f"autoencoder_kl needs 1 to {MAX_BLOCKS} widths and 1 to {MAX_BLOCKS} layers for each (got "
+                f"{len(self.widths)} and {self.layers})."
             )
-        if self.groups < 1 or not all(1 <= width <= WIDEST and width % self.groups == 0 for width in self.widths):
+        if self.groups < 1 or not all(1 <= width <= MAX_WIDTH and width % self.groups == 0 for width in self.widths):
             raise InputError(
-                f"autoencoder_kl needs widths up to {WIDEST} that divide into {self.groups} groups, not "
-                f"{list(self.widths)}."
+                f"widths of autoencoder_kl must be multiples of {self.groups} groups, up to {MAX_WIDTH} (got "
+                f"{list(self.widths)})."
             )
         if self.quantisation not in (0, 1):
-            raise InputError(
-                f"autoencoder_kl has convolutions for quantisation, 1, or not, 0; {self.quantisation} is neither."
-            )
+            raise InputError(f"quantisation of autoencoder_kl must be 0 or 1 (got {self.quantisation}).")
 
     @property
     def pixels(self) -> int:
-        """Of a picture's side for each place of the latent."""
+        """Downsampling factor: pixels of an image's side per value of the latent's side."""
         return 2 ** (len(self.widths) - 1)
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
-        """C, h, w of a picture's latent. A side that is no multiple of `pixels` is rounded up."""
+        """C, h, w of the latent of an image. A side that is not a multiple of `pixels` is rounded up."""
         places = -(-self.side // self.pixels)
         return self.latent_channels, places, places
 
@@ -105,20 +104,22 @@ class AutoencoderKL(nn.Module):
         self.post_quant_conv = nn.Conv2d(channels, channels, 1) if config.quantisation else nn.Identity()
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """z: [N, C, h, w]. Returns images [N, channels, pixels * h, pixels * w], nominally in [-1, 1]; of a latent as
-        high and wide as the config's pictures have, only the side x side pixels that are not padding."""
+        """Decodes z [N, C, h, w] to images [N, channels, pixels * h, pixels * w], nominally in [-1, 1].
+
+        A latent with the size of the config gives images without padding, [N, channels, side, side].
+        """
         images = self.decoder(self.post_quant_conv(z))
         return images[:, :, : self.side, : self.side] if z.shape[1:] == self.latent_shape else images
 
     def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """images: [N, channels, H, W] in [-1, 1]. Returns the mean and the log variance of z, each
-        [N, C, ceil(H / pixels), ceil(W / pixels)].
+        """Encodes images [N, channels, H, W] in [-1, 1] to mean and log variance of z, each [N, C, ceil(H / pixels),
+        ceil(W / pixels)].
 
-        A height or width that is no multiple of `pixels` is made one by repeating the last row or column of pixels.
+        A side that is not a multiple of `pixels` is padded by repeating the last row or column.
         """
         encoded = self.quant_conv(self.encoder(padded(images, self.pixels))).float()
         mean, log_variance = encoded.chunk(2, dim=1)
-        return mean, log_variance.clamp(LEAST_LOG_VARIANCE, MOST_LOG_VARIANCE)
+        return mean, log_variance.clamp(MIN_LOG_VARIANCE, MAX_LOG_VARIANCE)
 
 
 class Encoder(nn.Module):
@@ -209,7 +210,7 @@ class MidBlock(nn.Module):
 
 
 class Residual(nn.Module):
-    """Two convolutions, each of normalised and activated features, added to what they were given."""
+    """Pre-activation residual block: x + two convolutions of normalised and activated features."""
 
     def __init__(self, inputs: int, outputs: int, groups: int):
         super().__init__()
@@ -226,7 +227,7 @@ class Residual(nn.Module):
 
 
 class Attention(nn.Module):
-    """Adds to each place what it gathers from all places, weighed by how well they match (one head)."""
+    """Residual self-attention over all positions, with one head."""
 
     def __init__(self, width: int, groups: int):
         super().__init__()
@@ -239,7 +240,7 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         places = self.group_norm(x).flatten(2).transpose(1, 2)  # [N, H * W, C]
         query, key, value = (to(places)[:, None] for to in (self.to_q, self.to_k, self.to_v))
-        # torch's own, which keeps no matrix of H * W by H * W: at 1024x1024 that would be a gigabyte.
+        # torch's own, which stores no matrix of (H W) x (H W): for 1024x1024 images that would be a gigabyte.
         gathered = functional.scaled_dot_product_attention(query, key, value)[:, 0]
         return x + self.to_out[0](gathered).transpose(1, 2).reshape(x.shape)
 
@@ -250,7 +251,7 @@ class Halve(nn.Module):
         self.conv = nn.Conv2d(width, width, 3, stride=2)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(functional.pad(x, (0, 1, 0, 1)))  # at the right and bottom only, as it was trained
+        return self.conv(functional.pad(x, (0, 1, 0, 1)))  # padding only at the right and bottom, as in its training
 
 
 class Double(nn.Module):
@@ -263,7 +264,7 @@ class Double(nn.Module):
 
 
 QUERY = "encoder.mid_block.attentions.0.to_q.weight"
-"""A matrix here; older files keep it as a 1x1 convolution."""
+"""Name of a matrix that older files store as a 1x1 convolution."""
 
 
 def _detect(shapes: Shapes) -> bool:
@@ -278,14 +279,14 @@ def _detect(shapes: Shapes) -> bool:
     }
     return (
         has_tensors(shapes, required)
-        # Otherwise its encoder says no variance: a VAE with a codebook is so.
+        # Otherwise its encoder outputs no variance, as in a VAE with a codebook.
         and shapes["encoder.conv_out.weight"][0] == 2 * shapes["decoder.conv_in.weight"][1]
     )
 
 
 def _config_from(shapes: Shapes) -> AutoencoderKLConfig:
-    blocks = [f"encoder.down_blocks.{block}.resnets.0.conv1.weight" for block in range(MOST_BLOCKS + 1)]
-    layers = [f"encoder.down_blocks.0.resnets.{layer}.conv1.weight" for layer in range(MOST_BLOCKS + 1)]
+    blocks = [f"encoder.down_blocks.{block}.resnets.0.conv1.weight" for block in range(MAX_BLOCKS + 1)]
+    layers = [f"encoder.down_blocks.0.resnets.{layer}.conv1.weight" for layer in range(MAX_BLOCKS + 1)]
     if not all(shapes.get(name, (1,)) for name in blocks):
         raise InputError("one of its convolutions has no shape.")
     return AutoencoderKLConfig(

@@ -1,7 +1,7 @@
-"""conv_vae: the textbook variational autoencoder, of plain convolutions (Kingma & Welling 2014).
+"""conv_vae: a textbook variational autoencoder with plain convolutions (Kingma & Welling 2014).
 
-The encoder halves a picture until its shorter side is 4 or less and says of it a normal distribution over z; the
-decoder walks the same way back. Sides that are no power of two go by halves that are rounded up: 28 by 14, 7 and 4.
+The encoder halves the image until its shorter side is 4 or less, and outputs a normal distribution over z; the decoder
+mirrors it. Sides that are not a power of two are halved with rounding up: 28, 14, 7, 4.
 """
 
 import math
@@ -16,17 +16,17 @@ from ..platforms import in_order
 from .architecture import Architecture, Shapes, check_channels, check_proportions, has_tensors, size_of
 from .layers.mixture import GaussianMixture
 
-LARGEST_SIDE = 256
-"""Of the height and width of the images."""
+MAX_SIDE = 256
+"""Maximum height and width of the images, in pixels."""
 
-LARGEST = 2**12
-"""Of every other number in a config, so that one from a file cannot ask for a network beyond all bounds."""
+MAX_NUMBER = 2**12
+"""Maximum of every other number in a config, which limits configs from files."""
 
-MOST_STAGES = 6
-"""From the largest side to 4."""
+MAX_STAGES = 6
+"""Maximum number of halvings, from the largest side to 4."""
 
 LOG_VARIANCES = (-12.0, 8.0)
-"""Least and greatest log variance of a posterior: beyond them its density is no number that float32 can work with."""
+"""Range of the log variance of a posterior, outside of which its density exceeds float32."""
 
 
 @dataclass(frozen=True)
@@ -36,35 +36,34 @@ class ConvVAEConfig:
     channels: int
     """1 grey, 3 RGB, 4 RGBA."""
     classes: int = 0
-    """None: it learns without labels."""
+    """Always 0: it is trained without class labels."""
     latent_size: int = 16
     """Length of z."""
     width: int = 32
     """Features at half the image's side; they double with every halving, up to 8 times this."""
     components: int = 0
-    """Parts of the mixture that its posteriors are described by; 0 for none."""
+    """Components of the Gaussian mixture fitted to its posteriors; 0 for none."""
     directions: int = 0
-    """Dimensions in which those parts differ."""
+    """Directions along which those components differ."""
     start: tuple[int, int] = (4, 4)
-    """As height is to width."""
+    """Aspect ratio, height : width."""
 
     def __post_init__(self) -> None:
-        check_proportions("conv_vae", self.side, self.start, LARGEST_SIDE)
+        check_proportions("conv_vae", self.side, self.start, MAX_SIDE)
         check_channels("conv_vae", self.channels)
         if self.classes != 0:
-            raise InputError(f"conv_vae is trained without classes: their number is 0, not {self.classes}.")
-        if not (1 <= self.latent_size <= LARGEST and 1 <= self.width <= LARGEST and 0 <= self.components <= LARGEST):
-            raise InputError(
-                f"conv_vae needs a latent size and a width of 1 to {LARGEST}, and at most {LARGEST} components, not "
-                f"{self}."
-            )
+            raise InputError(f"conv_vae is trained without classes: classes must be 0 (got {self.classes}).")
+        for name, least in (("latent_size", 1), ("width", 1), ("components", 0)):
+            if not least <= getattr(self, name) <= MAX_NUMBER:
+                raise InputError(f"{name} of conv_vae must be {least} to {MAX_NUMBER} (got {getattr(self, name)}).")
         if not min(self.components, 1) <= self.directions <= self.latent_size:
-            raise InputError(f"A mixture has at least 1 direction and no more than z, not {self.directions}.")
+            raise InputError(
+                f"directions of a mixture must be 1 to the length of z, {self.latent_size} (got {self.directions})."
+            )
 
     @property
     def sizes(self) -> list[tuple[int, int]]:
-        """Heights and widths of the blocks of features, largest first: from the image's to a shorter side of 4 or
-        less."""
+        """Heights and widths of the features, from the image's down to a shorter side of 4 or less."""
         sizes = [size_of(self)]
         while min(sizes[-1]) > 4:
             height, width = sizes[-1]
@@ -73,12 +72,12 @@ class ConvVAEConfig:
 
     @property
     def widths(self) -> list[int]:
-        """Features in each of those blocks, of which the first is the image."""
+        """Number of features at each of these sizes; the first is the image."""
         return [self.channels, *(self.width * min(8, 2**halvings) for halvings in range(len(self.sizes) - 1))]
 
 
 class ConvVAE(nn.Module):
-    """Called as a generator, it is the decoder: z [N, latent_size] -> images [N, C, H, W] in [-1, 1]."""
+    """VAE whose forward pass is the decoder: z [N, latent_size] -> images [N, C, H, W] in [-1, 1]."""
 
     def __init__(self, config: ConvVAEConfig):
         super().__init__()
@@ -112,18 +111,20 @@ class ConvVAE(nn.Module):
         return torch.tanh(self.logits(z) / 2)
 
     def logits(self, z: Tensor) -> Tensor:
-        """Of each pixel's being white: z [N, latent_size] -> [N, C, H, W]. tanh(x / 2) is 2 sigmoid(x) - 1."""
+        """Logits of white pixels: z [N, latent_size] -> [N, C, H, W]. The output tanh(x / 2) is 2 sigmoid(x) - 1."""
         return self.decoder(z)
 
     def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """images [N, C, H, W] in [-1, 1] -> mean and log variance of z, [N, latent_size]."""
+        """Encodes images [N, C, H, W] in [-1, 1] to mean and log variance of z, each [N, latent_size]."""
         mean, log_variance = self.encoder(images).float().chunk(2, dim=1)
         return mean, log_variance.clamp(*LOG_VARIANCES)
 
 
 class Flatten(nn.Module):
-    """[N, C, H, W] -> [N, H W C]: in the order in which training has features in memory, so that nothing is copied,
-    forth or back. That is worth 8 % of a training step."""
+    """[N, C, H, W] -> [N, H W C], in the memory order of training, so that nothing is copied, forward or backward.
+
+    This saves 8 % of a training step.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         return in_order(x).movedim(1, -1).flatten(1)
@@ -141,8 +142,8 @@ class Unflatten(nn.Module):
 
 
 class Residual(nn.Module):
-    """Features [N, C, H, W], and to them what one convolution makes of them. Only the decoder has it: measured on
-    digits, it brings 2.6 nats there and none in the encoder."""
+    """Residual block with one convolution, [N, C, H, W] -> the same. Only in the decoder: on digits it gains 2.6 nats
+    there, and none in the encoder."""
 
     def __init__(self, features: int):
         super().__init__()
@@ -154,8 +155,8 @@ class Residual(nn.Module):
 
 
 def _kernel_size(size: tuple[int, int]) -> tuple[int, int]:
-    """The kernel between a block of this height and width and one of half of them: 4 meets every pixel equally often,
-    and 3 is what fits an odd side."""
+    """Kernel size between features of this height and width and half of it: 4 covers all pixels equally often; an odd
+    side needs 3."""
     height, width = size
     return 3 if height % 2 else 4, 3 if width % 2 else 4
 
@@ -165,20 +166,20 @@ def _detect(shapes: Shapes) -> bool:
     stages = len(halvings)
     required = {f"encoder.{stages + 1}.weight": 2, "decoder.0.weight": 2, f"decoder.{stages + 1}.3.bias": 1}
     return (
-        1 <= stages <= MOST_STAGES
+        1 <= stages <= MAX_STAGES
         and all(len(shape) == 4 and {*shape[2:]} <= {3, 4} for shape in halvings)
         and has_tensors(shapes, required)
     )
 
 
 def _config_from(shapes: Shapes) -> ConvVAEConfig:
-    """Raises InputError for pictures that are no squares: nothing in the shapes says which side is the longer."""
+    """Config from shapes. Raises InputError for non-square images, whose shapes do not show which side is longer."""
     halvings = _halvings(shapes)
     flat, latent_size = shapes["decoder.0.weight"]
     side = math.isqrt(flat // max(1, halvings[-1][0]))
     if side**2 != flat // max(1, halvings[-1][0]) or any(height != width for *_, height, width in halvings):
         raise InputError(
-            "its pictures are no squares, and only our own header says how high and wide they are: save it with Save "
+            "its images are not square, and only our own header stores their height and width: save it with Save "
             "Generator."
         )
     for _, _, kernel_size, _ in reversed(halvings):
@@ -196,7 +197,7 @@ def _config_from(shapes: Shapes) -> ConvVAEConfig:
 
 def _halvings(shapes: Shapes) -> list[tuple[int, ...]]:
     """Shapes of the encoder's convolutions, from the image on."""
-    found = (shapes.get(f"encoder.{stage}.0.weight", ()) for stage in range(MOST_STAGES + 1))
+    found = (shapes.get(f"encoder.{stage}.0.weight", ()) for stage in range(MAX_STAGES + 1))
     return list(takewhile(len, found))
 
 

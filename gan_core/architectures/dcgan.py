@@ -1,13 +1,12 @@
-"""DCGAN: a generator and a discriminator of plain convolutions (Radford, Metz & Chintala 2016).
+"""DCGAN: a generator and a discriminator with plain convolutions (Radford, Metz & Chintala 2016).
 
-The generator turns a vector of noise into a small, deep block of features, 4x4 in the paper, and doubles its height and
-width with transposed convolutions until it is an image. The discriminator walks the same way back. Another first block
-makes images of other sizes: 6x6 for a side of 48, 4x6 for a height of 64 and a width of 96. MNIST's digits, whose side
-of 28 is no power of two, go by 4, 7, 14 and 28.
+The generator projects a noise vector to a small block of features, 4x4 in the paper, and doubles its height and width
+with transposed convolutions up to the image. The discriminator mirrors it. Other first blocks give other image sizes:
+6x6 for a side of 48, 4x6 for a height of 64 and a width of 96. The side of MNIST's digits, 28, is not a power of two:
+it has features of 4, 7 and 14.
 
-With classes, the label's embedding joins the noise in the generator (Mirza & Osindero 2014), and the discriminator
-adds how well its features agree with the label (projection: Miyato & Koyama 2018): the embedding has a weight for each
-feature at each place, as the head has.
+With classes, the generator concatenates noise and label embedding (Mirza & Osindero 2014), and the discriminator is a
+projection discriminator (Miyato & Koyama 2018), whose embedding has a weight for each feature at each position.
 """
 
 import math
@@ -26,71 +25,70 @@ from .layers.convolution import Conv2d
 from .layers.piecewise_linear import leaky_relu_
 
 SIDES = (16, 28, 32, 64, 128)
-"""Of what a first block of 4x4 becomes."""
+"""Sides of images from a first block of 4x4."""
 
-FEWEST_DOUBLINGS, MOST_DOUBLINGS = 2, 5
-"""From the first block to the image."""
+MIN_DOUBLINGS, MAX_DOUBLINGS = 2, 5
+"""Range of the number of doublings from the first block to the image."""
 
 SQUARE = (4, 4)
-"""The paper's first block."""
+"""First block of the paper."""
 
-LARGEST = 2**16
-"""Of every other number in a config, so that one from a file cannot ask for a network beyond all bounds."""
+MAX_NUMBER = 2**16
+"""Maximum of every other number in a config, which limits configs from files."""
 
-MOST_CONVOLUTIONS = 32
-"""In a file that is taken for a generator; the largest has 20."""
+MAX_CONVOLUTIONS = 32
+"""Maximum convolutions in a file of a generator; the largest generator has 20."""
 
 
 @dataclass(frozen=True)
 class DCGANConfig:
     side: int
-    """Height of the images: 16, 28, 32, 64 or 128 for a first block of 4x4, and for others theirs, doubled two to five
-    times. The width is to it as the first block's width is to its height."""
+    """Height of the images: 16, 28, 32, 64 or 128 for a first block of 4x4; for others the height of the block, doubled
+    two to five times. The first block has the aspect ratio of the images."""
     channels: int
     """1 grey, 3 RGB, 4 RGBA."""
     classes: int = 0
-    """Number of class labels; 0 for a generator without."""
+    """Number of class labels; 0 for an unconditional generator."""
     latent_size: int = 100
     """Length of z."""
     width: int = 64
     """Features at half the image's side; they double with every halving, up to 8 times this."""
     refine: int = 0
-    """Further convolutions in the generator at half the image's side; the paper has none."""
+    """Additional convolutions in the generator at half the image's side; the paper has none."""
     start: tuple[int, int] = SQUARE
     """Height and width of the first block of features."""
 
     def __post_init__(self) -> None:
         if self.start == SQUARE and self.side not in SIDES:
             sides = ", ".join(map(str, SIDES[:-1]))
-            raise InputError(f"dcgan makes images with a side of {sides} or {SIDES[-1]} pixels, not {self.side}.")
+            raise InputError(f"side of dcgan must be {sides} or {SIDES[-1]} pixels (got {self.side}).")
         if not self.by_seven:
             check_start("dcgan", self.side, self.start)
-            least, most = (self.start[0] * 2**doublings for doublings in (FEWEST_DOUBLINGS, MOST_DOUBLINGS))
-            if not least <= self.side <= most:
+            low, high = (self.start[0] * 2**doublings for doublings in (MIN_DOUBLINGS, MAX_DOUBLINGS))
+            if not low <= self.side <= high:
                 raise InputError(
-                    f"dcgan doubles a first block {FEWEST_DOUBLINGS} to {MOST_DOUBLINGS} times: from one of "
-                    f"{self.start[1]}x{self.start[0]} it makes images {least} to {most} pixels high, not {self.side}."
+                    f"dcgan doubles a first block {MIN_DOUBLINGS} to {MAX_DOUBLINGS} times: with one of "
+                    f"{self.start[1]}x{self.start[0]} images must be {low} to {high} pixels high (got {self.side})."
                 )
         check_channels("dcgan", self.channels)
-        if not (
-            1 <= self.latent_size <= LARGEST
-            and 1 <= self.width <= LARGEST
-            and 0 <= self.classes <= LARGEST
-            and 0 <= self.refine <= 16
-        ):
-            raise InputError(
-                f"dcgan needs a latent size and a width of 1 to {LARGEST}, at most {LARGEST} classes and at most 16 "
-                f"refining layers, not {self}."
-            )
+        ranges = {
+            "latent_size": (1, MAX_NUMBER),
+            "width": (1, MAX_NUMBER),
+            "classes": (0, MAX_NUMBER),
+            "refine": (0, 16),
+        }
+        for name, (low, high) in ranges.items():
+            if not low <= getattr(self, name) <= high:
+                raise InputError(f"{name} of dcgan must be {low} to {high} (got {getattr(self, name)}).")
 
     @property
     def by_seven(self) -> bool:
-        """Whether the second block is not twice the first, but 7x7: that of MNIST's digits."""
+        """Whether the second block is 7x7 instead of 8x8, as for MNIST's digits."""
         return (self.side, self.start) == (28, SQUARE)
 
     @property
     def sides(self) -> list[int]:
-        """Heights of the blocks of features, smallest first: from the first block's to half the image's."""
+        """Heights of the features, from that of the first block to half the image's."""
         sides = [self.side // 2]
         while sides[0] > self.start[0]:
             sides.insert(0, (sides[0] + 1) // 2)
@@ -98,7 +96,7 @@ class DCGANConfig:
 
     @property
     def widths(self) -> list[int]:
-        """Features in each of those blocks."""
+        """Number of features at each of these heights."""
         return [self.width * min(8, 2**halvings) for halvings in reversed(range(len(self.sides)))]
 
 
@@ -109,7 +107,7 @@ class DCGANGenerator(nn.Module):
         self.first_block = (widths[0], *config.start)
         self.embed = label_embedding(config.classes, config.latent_size) if config.classes else None
         inputs = config.latent_size * (2 if config.classes else 1)
-        # The paper's first transposed convolution meets a 1x1 image, where it is a matrix product.
+        # The first transposed convolution of the paper has a 1x1 input, for which it is a matrix product.
         self.project = nn.Linear(inputs, math.prod(self.first_block), bias=False)
         self.norm = nn.BatchNorm2d(widths[0])
         self.stages = nn.ModuleList(
@@ -121,9 +119,9 @@ class DCGANGenerator(nn.Module):
         self.apply(initialise)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """z: [N, latent_size], labels: [N] class numbers or [N, classes] weights.
+        """Generates images [N, C, H, W] in [-1, 1].
 
-        Returns images [N, C, H, W] in [-1, 1].
+        z: [N, latent_size]. labels: class numbers [N] or class weights [N, classes].
         """
         if self.embed is not None:
             assert labels is not None
@@ -164,7 +162,7 @@ class DCGANDiscriminator(nn.Module):
         super().__init__()
         widths = config.widths[::-1]
         wrap = spectral_norm if normalisation == "spectral" else _as_it_is
-        # No batch norm on the image itself: the paper found it to make samples oscillate.
+        # No batch norm on the image itself, which made samples oscillate in the paper.
         convolution, self.activate = _layers(normalisation)
         self.from_image = wrap(convolution(config.channels, widths[0], kernel_size=4, stride=2, padding=1))
         self.stages = nn.ModuleList(
@@ -177,7 +175,7 @@ class DCGANDiscriminator(nn.Module):
         self.apply(initialise)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """images: [N, C, H, W] in [-1, 1], labels: [N] whole numbers. Returns logits [N] in float32."""
+        """Logits [N] in float32 of images [N, C, H, W] in [-1, 1]. labels: class numbers [N]."""
         x = self.activate(self.from_image(images), 0.2)
         for stage in self.stages:
             x = stage(x)  # twice the features, half the side
@@ -204,16 +202,16 @@ class HalveSide(nn.Module):
 
 
 def kernel_size(side: int) -> int:
-    """The kernel between a block of this side and one of half its side.
+    """Kernel size between features of this side and of half the side.
 
-    4 at stride 2 meets every pixel equally often, so that the layer draws no checkerboard; only between 7 and 4, where
-    nothing divides evenly, 3 fits.
+    4 at stride 2 covers all pixels equally often, which avoids checkerboard artifacts; only between 7 and 4, which does
+    not divide evenly, it is 3.
     """
     return 3 if side % 2 else 4
 
 
 def initialise(module: nn.Module) -> None:
-    """Draws one layer's weights as the paper does, N(0, 0.02) or for batch norm N(1, 0.02), by torch's generator."""
+    """Sets the initial weights of a layer as in the paper: N(0, 0.02), for batch norm N(1, 0.02)."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
         nn.init.normal_(module.weight, 0.0, 0.02)
         if module.bias is not None:
@@ -223,8 +221,8 @@ def initialise(module: nn.Module) -> None:
 
 
 def _layers(normalisation: str) -> tuple[type[nn.Conv2d], Callable[[Tensor, float], Tensor]]:
-    """A convolution and a leaky ReLU. Where nothing is normalised, gradients are penalised and so differentiated again,
-    which these are made for; elsewhere torch's own are faster."""
+    """Classes of convolution and leaky ReLU. Without normalisation a gradient penalty needs second derivatives, for
+    which ours are faster; otherwise torch's own are."""
     return (Conv2d, leaky_relu_) if normalisation == "none" else (nn.Conv2d, nn.functional.leaky_relu)
 
 
@@ -238,12 +236,12 @@ def _detect(shapes: Shapes) -> bool:
     return (
         has_tensors(shapes, required, optional={"embed.weight": 2})
         and all(len(shape) == 4 for shape in convolutions)
-        and len(convolutions) <= MOST_CONVOLUTIONS
+        and len(convolutions) <= MAX_CONVOLUTIONS
     )
 
 
 def _config_from(shapes: Shapes) -> DCGANConfig:
-    """Raises InputError for a first block that is no square: nothing in the shapes says what is its height."""
+    """Config from shapes. Raises InputError for a non-square first block, whose shapes do not show its height."""
     outputs, inputs = shapes["project.weight"]
     classes, embedding = shapes.get("embed.weight", (0, 0))
     convolutions = [name for name in shapes if name.startswith("stages.") and name.endswith(".conv.weight")]
@@ -253,8 +251,8 @@ def _config_from(shapes: Shapes) -> DCGANConfig:
     start = math.isqrt(places)
     if start**2 != places:
         raise InputError(
-            f"its first block has {places} places and is no square, and only our own header says how high it is: save "
-            "it with Save Generator."
+            f"its first block has {places} positions and is not square, and only our own header stores its height: "
+            "save it with Save Generator."
         )
     return DCGANConfig(
         side=28 if 3 in kernels else start * 2 ** (len(kernels) + 1),
@@ -268,8 +266,8 @@ def _config_from(shapes: Shapes) -> DCGANConfig:
 
 
 def _design(side: int, start: tuple[int, int], **settings: Any) -> DCGANConfig:
-    """The network for images of that height. Squares of 28, MNIST's digits, go by 4 as they always have: one doubling
-    more than from 7."""
+    """Config for an image height. Images of 28x28 start from 4x4 for compatibility, with one doubling more than from
+    7x7."""
     return DCGANConfig(side, start=SQUARE if (side, start) == (28, (7, 7)) else start, **settings)
 
 

@@ -1,11 +1,11 @@
-"""The generator of lightweight-gan (lucidrains): FastGAN with cheaper excitations (after Liu et al. 2021).
+"""Generator of lightweight-gan (lucidrains): FastGAN with cheaper excitations (after Liu et al. 2021).
 
-Noise becomes a 4x4 block, and every stage doubles its side with one convolution and a gated linear unit. From 128x128
-on, channels are weighed by what the stage of an eighth of the side saw: by an average over its pixels, weighted by a
-learned attention (global context: Niu et al. 2020), or by its first frequencies (Qin et al. 2020). At chosen sides,
-features pass through attention first, whose cost is linear in the pixels (Shen et al. 2018).
+Noise is projected to a 4x4 block, whose side every stage doubles with one convolution and a gated linear unit. From
+128x128 on, skip-layer excitation weights the channels with features of an eighth of the side: with their mean under a
+learned attention (global context: Cao et al. 2020), or with their lowest frequencies (Qin et al. 2020). At some sides
+features first pass through attention with linear cost (Shen et al. 2018).
 
-It is opened and sampled here, not trained. Three designs are told apart, since the releases differ in their layers.
+It is opened and sampled here, not trained. Three designs are distinguished, because the layers differ between releases.
 """
 
 import math
@@ -22,14 +22,14 @@ from .layers.fastgan import Noise
 
 SIDES = tuple(2**power for power in range(4, 11))
 
-LARGEST = 2**16
-"""Of every number of features, so that a config from a file cannot ask for a network beyond all bounds."""
+MAX_WIDTH = 2**16
+"""Maximum number of features, which limits configs from files."""
 
 FIRST_EXCITED = 128
-"""Side of the first stage whose channels are weighed by an earlier one, which has an eighth of it."""
+"""Side of the first stage with skip-layer excitation, from an eighth of the side."""
 
 HEADS, HEAD_SIZE = 8, 64
-"""Of the attention."""
+"""Heads of the attention, and features of each."""
 
 
 @dataclass(frozen=True)
@@ -39,52 +39,52 @@ class LightweightGANConfig:
     channels: int
     """1 grey, 3 RGB, 4 RGBA."""
     widths: tuple[int, ...]
-    """Features at 8x8, 16x16 and so on up to the image's side. At 4x4 there are as many as z is long."""
+    """Features at 8x8, 16x16 and so on up to the image's side. At 4x4 their number is the length of z."""
     classes: int = 0
-    """0: it knows no class labels."""
+    """Always 0: it has no class labels."""
     latent_size: int = 256
     """Length of z."""
     attention: tuple[int, ...] = ()
-    """Sides at which features pass through attention before they are doubled, in rising order."""
+    """Sides at which features pass through attention before they are doubled, in ascending order."""
     frequencies: int = 0
-    """1 for excitations by frequencies, 0 by global context; there are none below a side of 128."""
+    """1 for excitation by frequencies, 0 by global context; below a side of 128 there is no excitation."""
     blurred: int = 0
-    """1 if doubled features are blurred a little (its option "antialias")."""
+    """1 if doubled features are blurred (its option "antialias")."""
     design: int = 1
-    """1 as up to release 0.20 and in Hugging Face's copy; 2 as from 0.21.4: noise, 4x4 convolutions, and attention that
-    also looks around; 3 as from 1.1: and sides doubled by a convolution."""
+    """1: up to release 0.20, and Hugging Face's copy. 2: from 0.21.4, with noise, 4x4 convolutions and local attention.
+    3: from 1.1, also with upsampling by a convolution."""
 
     def __post_init__(self) -> None:
         if self.side not in SIDES:
             raise InputError(
-                f"lightweight_gan makes images whose side is a power of two from {SIDES[0]} to {SIDES[-1]} pixels, "
-                f"not {self.side}."
+                f"side of lightweight_gan must be a power of two from {SIDES[0]} to {SIDES[-1]} pixels (got "
+                f"{self.side})."
             )
         check_channels("lightweight_gan", self.channels)
         if self.classes:
-            raise InputError(f"lightweight_gan knows no class labels, and so not {self.classes} of them.")
-        if len(self.widths) != len(self.sides) or not all(1 <= width <= LARGEST for width in self.widths):
+            raise InputError(f"lightweight_gan has no classes: classes must be 0 (got {self.classes}).")
+        if len(self.widths) != len(self.sides) or not all(1 <= width <= MAX_WIDTH for width in self.widths):
             raise InputError(
-                f"lightweight_gan needs a width of 1 to {LARGEST} for each of the {len(self.sides)} sides from 8 to "
-                f"{self.side}, not {list(self.widths)}."
+                f"lightweight_gan needs a width of 1 to {MAX_WIDTH} for each of the {len(self.sides)} sides from 8 to "
+                f"{self.side} (got {list(self.widths)})."
             )
-        if not 1 <= self.latent_size <= LARGEST:
-            raise InputError(f"lightweight_gan needs a latent size of 1 to {LARGEST}, not {self.latent_size}.")
+        if not 1 <= self.latent_size <= MAX_WIDTH:
+            raise InputError(f"latent_size of lightweight_gan must be 1 to {MAX_WIDTH} (got {self.latent_size}).")
         if self.attention != tuple(side for side in (4, *self.sides[:-1]) if side in self.attention):
             raise InputError(
-                f"lightweight_gan has attention at some of the sides from 4 to {self.side // 2}, in rising order, not "
-                f"at {list(self.attention)}."
+                f"attention of lightweight_gan must be sides from 4 to {self.side // 2}, in ascending order (got "
+                f"{list(self.attention)})."
             )
         excited = self.side >= FIRST_EXCITED
         if self.frequencies not in (0, int(excited)) or self.blurred not in (0, 1) or self.design not in (1, 2, 3):
             raise InputError(
-                "lightweight_gan has frequencies of 0 (or 1, from a side of 128 on), is blurred, 1, or not, 0, and has "
-                f"the design 1, 2 or 3, not {self.frequencies}, {self.blurred} and {self.design}."
+                "lightweight_gan needs frequencies of 0 (or 1, from a side of 128 on), blurred of 0 or 1, and a design "
+                f"of 1, 2 or 3 (got {self.frequencies}, {self.blurred} and {self.design})."
             )
 
     @property
     def sides(self) -> list[int]:
-        """Sides that the stages make, from 8 to the image's."""
+        """Sides of the outputs of the stages, from 8 to the image's."""
         return [2**power for power in range(3, self.side.bit_length())]
 
 
@@ -97,7 +97,7 @@ class LightweightGANGenerator(nn.Module):
         self.to_image = nn.Conv2d(config.widths[-1], config.channels, kernel_size=3, padding=1)
 
     def forward(self, z: Tensor, labels: None = None) -> Tensor:
-        """z: [N, latent_size]. Returns images [N, C, side, side], nominally in [-1, 1]."""
+        """Generates images [N, C, side, side], nominally in [-1, 1], from z [N, latent_size]."""
         x = functional.glu(self.norm(self.project(z[:, :, None, None])), dim=1)  # [N, latent_size, 4, 4]
         x = functional.normalize(x, dim=1)
         factors: list[Tensor | None] = []
@@ -107,11 +107,11 @@ class LightweightGANGenerator(nn.Module):
             earlier = factors[-4] if len(factors) > 3 else None
             if earlier is not None:
                 x = x * earlier
-        return self.to_image(x) * 2 - 1  # which was trained on images from 0 to 1
+        return self.to_image(x) * 2 - 1  # it was trained on images in [0, 1]
 
 
 class Stage(nn.Module):
-    """Doubles the side: [N, I, H, W] -> [N, O, 2H, 2W], and factors for the channels of the third stage after it."""
+    """Doubles the side, [N, I, H, W] -> [N, O, 2H, 2W], and computes channel factors for the third stage after it."""
 
     blur: Tensor | None
 
@@ -139,7 +139,7 @@ class Stage(nn.Module):
             x = functional.pixel_shuffle(functional.silu(self.enlarge(x)), 2)
         if self.blur is not None:
             x = blurred(x, self.blur)
-        # An even kernel has no middle: it reaches two pixels to the left and up, and one to the right and down.
+        # An even kernel is not symmetric: it needs two pixels of padding at the left and top, and one elsewhere.
         before = self.conv.kernel_size[0] // 2
         after = self.conv.kernel_size[0] - 1 - before
         x = self.conv(functional.pad(x, (before, after, before, after)))
@@ -150,14 +150,14 @@ class Stage(nn.Module):
 
 
 def blurred(x: Tensor, weights: Tensor) -> Tensor:
-    """A separable filter with these weights along each side, which are mirrored at their ends. x: [N, C, H, W]."""
+    """Separable filter with the given weights along both sides, with reflection padding. x: [N, C, H, W]."""
     kernel = torch.outer(weights, weights)
     kernel = (kernel / kernel.sum()).to(x).expand(x.shape[1], 1, -1, -1)
     return functional.conv2d(functional.pad(x, (1, 1, 1, 1), mode="reflect"), kernel, groups=x.shape[1])
 
 
 class Excitation(nn.Module):
-    """Features [N, I, H, W] to factors for the channels of a larger side, [N, O, 1, 1]."""
+    """Skip-layer excitation: features [N, I, H, W] -> channel factors at a higher resolution, [N, O, 1, 1]."""
 
     frequencies: Tensor | None
 
@@ -181,10 +181,10 @@ class Excitation(nn.Module):
 
 
 def frequencies(channels: int, side: int) -> Tensor:
-    """Which wave of the discrete cosine transform each channel is compared with, [1, channels, side, side].
+    """Basis function of the discrete cosine transform for each channel, [1, channels, side, side].
 
-    A sixteenth of the channels each: those of 0 to 7 half periods across, and those of 0 to 7 down. What is left over
-    of the channels is compared with nothing.
+    A sixteenth of the channels each: 0 to 7 half periods horizontally, and 0 to 7 vertically. Remaining channels have
+    zeros.
     """
     halves = torch.arange(8.0)[:, None]
     waves = (math.pi * halves * (torch.arange(float(side)) + 0.5) / side).cos() * math.sqrt(2 / side)  # [8, side]
@@ -196,7 +196,7 @@ def frequencies(channels: int, side: int) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Attention [N, C, H, W] -> the same: to all pixels at a linear cost, and with `near` also to the 3x3 around."""
+    """Attention, [N, C, H, W] -> the same: to all pixels at linear cost, and with `near` also to 3x3 neighbourhoods."""
 
     def __init__(self, features: int, near: bool):
         super().__init__()
@@ -218,7 +218,7 @@ class Attention(nn.Module):
 
 
 class ChannelNorm(nn.Module):
-    """Every pixel's channels at mean 0 and variance 1, then a gain and a bias for each channel."""
+    """Layer norm over the channels of each pixel, with gain and bias for each channel."""
 
     def __init__(self, features: int):
         super().__init__()
@@ -231,9 +231,10 @@ class ChannelNorm(nn.Module):
 
 
 def attended(queries: Tensor, keys_and_values: Tensor) -> Tensor:
-    """Linear attention (Shen et al. 2018): keys and values meet first, over all pixels, and only then the queries.
+    """Linear attention (Shen et al. 2018): keys and values are multiplied first, over all pixels, then the queries.
 
-    queries: [N, HEADS * HEAD_SIZE, H, W], keys_and_values: [N, 2 * HEADS * HEAD_SIZE, H, W]. Returns as queries.
+    queries: [N, HEADS * HEAD_SIZE, H, W]. keys_and_values: [N, 2 * HEADS * HEAD_SIZE, H, W]. Returns the shape of
+    queries.
     """
     q, k, v = (_heads(part).flatten(3) for part in (queries, *keys_and_values.chunk(2, dim=1)))  # [N, heads, size, HW]
     context = v @ k.softmax(dim=3).transpose(2, 3)  # [N, heads, size of values, size of keys]
@@ -242,7 +243,7 @@ def attended(queries: Tensor, keys_and_values: Tensor) -> Tensor:
 
 
 def attended_near(queries: Tensor, keys_and_values: Tensor) -> Tensor:
-    """Attention of each pixel to the 3x3 around it, with zeros beyond the edge. Shapes as in `attended`."""
+    """Attention of each pixel to its 3x3 neighbourhood, with zero padding. Shapes as in `attended`."""
     q = _heads(queries).flatten(3) * HEAD_SIZE**-0.5  # [N, heads, size, HW]
     around = functional.unfold(keys_and_values, kernel_size=3, padding=1)  # [N, 2 * heads * size * 9, HW]
     k, v = (part.unflatten(1, (HEADS, HEAD_SIZE, 9)) for part in around.chunk(2, dim=1))

@@ -1,4 +1,4 @@
-"""What judges the reconstructions of a VAE: whether each patch of a picture looks real (Isola et al. 2017)."""
+"""Patch discriminator for the reconstructions of a VAE (PatchGAN: Isola et al. 2017)."""
 
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
@@ -7,10 +7,10 @@ WIDTH = 64
 
 
 class PatchDiscriminator(nn.Module):
-    """images [N, C, H, W] in [-1, 1], of 8x8 pixels or more -> logits [N, patches], one for each patch of about 32x32.
+    """Images [N, C, H, W] in [-1, 1] of at least 8x8 pixels -> logits [N, patches], one per patch of about 32x32.
 
-    Spectral norm (Miyato et al. 2018) where the paper has batch norm: reconstructions and originals then do not meet in
-    its statistics.
+    Spectral norm (Miyato et al. 2018) replaces the batch norm of the paper, whose statistics would mix reconstructions
+    and originals.
     """
 
     def __init__(self, channels: int):

@@ -1,13 +1,13 @@
-"""R3GAN: networks of plain residual blocks, without the tricks that GANs had gathered (Huang et al. 2024).
+"""R3GAN: networks of plain residual blocks, without normalisation, modulation or noise (Huang et al. 2024).
 
-Noise scales the maps of a learned small basis, 4x4 for square images. From stage to stage the side doubles, and in each
-stage the features pass through residual blocks: a 1x1 convolution to more of them, a grouped 3x3 one, and a 1x1 one
-back (ResNeXt's, with an inverted bottleneck). Nothing is normalised, modulated or made noisy within. That this trains
-is due to its first weights (Fix-up: Zhang, Dauphin & Ma 2019), by which every block begins as the identity. No tanh
-bounds the image. The discriminator walks the same way back, with blocks of its own.
+Noise scales the maps of a small learned basis, 4x4 for square images. The side doubles from stage to stage; in each
+stage features pass through residual blocks: a 1x1 convolution to more features, a grouped 3x3 one, and a 1x1 one back
+(ResNeXt with an inverted bottleneck). Training is stable because of the initial weights (Fix-up: Zhang, Dauphin & Ma
+2019), with which every block starts as the identity. The image is not bounded by a tanh. The discriminator mirrors the
+generator, with blocks of its own.
 
-With classes, the label's embedding joins the noise, and the discriminator says how well its features agree with one
-(projection: Miyato & Koyama 2018).
+With classes, the generator concatenates noise and label embedding, and the discriminator is a projection discriminator
+(Miyato & Koyama 2018).
 """
 
 import math
@@ -22,8 +22,8 @@ from ..errors import InputError
 from ..platforms import full_precision, memory_format
 from .architecture import (
     LABEL_DEVIATION,
-    LARGEST_START,
-    SMALLEST_START,
+    MAX_START,
+    MIN_START,
     Architecture,
     Shapes,
     as_vectors,
@@ -34,20 +34,20 @@ from .layers.convolution import Conv2d, convolution, transposed_convolution
 from .layers.piecewise_linear import leaky_relu_
 from .layers.resampling import SMOOTH
 
-MOST_DOUBLINGS = 10
-"""Of the first block; of 4x4 features it makes images of 4096x4096."""
+MAX_DOUBLINGS = 10
+"""Maximum doublings of the first block: from 4x4 to images of 4096x4096."""
 
-LARGEST = 2**16
-"""Of every number of features, so that a config from a file cannot ask for a network beyond all bounds."""
+MAX_WIDTH = 2**16
+"""Maximum number of features and classes, which limits configs from files."""
 
 GROUPED = 16
-"""Features in each group of the 3x3 convolutions of a network that is trained here, as in the published ones."""
+"""Features in each group of the 3x3 convolutions of networks designed here, as in the published ones."""
 
-NARROWEST = 16
-"""Features at the side of large images: with fewer, colours and edges have too little room."""
+MIN_WIDTH = 16
+"""Minimum features at the resolution of large images: fewer are too few for colours and edges."""
 
-MOST_BLOCKS = 16
-"""In one stage; the published networks have 2."""
+MAX_BLOCKS = 16
+"""Maximum residual blocks in a stage; the published networks have 2."""
 
 
 @dataclass(frozen=True)
@@ -57,68 +57,66 @@ class R3GANConfig:
     channels: int
     """1 grey, 3 RGB, 4 RGBA."""
     widths: tuple[int, ...]
-    """Features in the first block, at twice its side and so on up to the image's: one number for each stage, as in the
-    next two."""
+    """Features in each stage, from the first block to the resolution of the image."""
     groups: tuple[int, ...]
-    """Groups of the 3x3 convolutions, which the paper calls cardinality."""
+    """Groups of the 3x3 convolutions in each stage, the cardinality of the paper."""
     blocks: tuple[int, ...]
-    """Residual blocks."""
+    """Residual blocks in each stage."""
     classes: int = 0
-    """Number of class labels; 0 for a generator without."""
+    """Number of class labels; 0 for an unconditional generator."""
     latent_size: int = 64
     """Length of z."""
     embedding: int = 0
-    """Length of what a class label becomes beside z; 0 where there are no classes."""
+    """Length of the label embedding; 0 without classes."""
     expansion: int = 2
-    """How many times more features there are inside a block."""
+    """Factor by which a block expands its features."""
     start: tuple[int, int] = (4, 4)
     """Height and width of the first block of features."""
 
     def __post_init__(self) -> None:
-        if len(self.start) != 2 or not all(SMALLEST_START <= length <= LARGEST_START for length in self.start):
+        if len(self.start) != 2 or not all(MIN_START <= length <= MAX_START for length in self.start):
             raise InputError(
-                f"r3gan begins with a block of {SMALLEST_START} to {LARGEST_START} pixels in height and width, not "
-                f"{list(self.start)}."
+                f"start of r3gan must be a height and a width of {MIN_START} to {MAX_START} (got {list(self.start)})."
             )
-        sides = [self.start[0] * 2**doublings for doublings in range(MOST_DOUBLINGS + 1)]
+        sides = [self.start[0] * 2**doublings for doublings in range(MAX_DOUBLINGS + 1)]
         if self.side not in sides:
             raise InputError(
-                f"r3gan doubles a first block of {self.start[0]} pixels in height, up to {sides[-1]} pixels, and never "
-                f"comes to {self.side}."
+                f"r3gan doubles a first block of {self.start[0]} pixels in height, up to {sides[-1]} pixels, which "
+                f"does not give {self.side}."
             )
         check_channels("r3gan", self.channels)
         stages = sides.index(self.side) + 1
         if not len(self.widths) == len(self.groups) == len(self.blocks) == stages:
             raise InputError(
-                f"r3gan needs widths, groups and blocks for each of the {stages} sides from {sides[0]} to {self.side}, "
-                f"not for {len(self.widths)}, {len(self.groups)} and {len(self.blocks)}."
+                f"r3gan needs widths, groups and blocks for each of the {stages} sides from {sides[0]} to {self.side} "
+                f"(got {len(self.widths)}, {len(self.groups)} and {len(self.blocks)})."
             )
         if not (
-            all(1 <= width <= LARGEST for width in self.widths)
-            and all(1 <= blocks <= MOST_BLOCKS for blocks in self.blocks)
+            all(1 <= width <= MAX_WIDTH for width in self.widths)
+            and all(1 <= blocks <= MAX_BLOCKS for blocks in self.blocks)
             and 1 <= self.expansion <= 16
         ):
             raise InputError(
-                f"r3gan needs widths of 1 to {LARGEST}, 1 to {MOST_BLOCKS} blocks in each stage and an expansion of 1 "
-                f"to 16, not {list(self.widths)}, {list(self.blocks)} and {self.expansion}."
+                f"r3gan needs widths of 1 to {MAX_WIDTH}, 1 to {MAX_BLOCKS} blocks in each stage and an expansion of 1 "
+                f"to 16 (got {list(self.widths)}, {list(self.blocks)} and {self.expansion})."
             )
         if not all(
             groups >= 1 and width * self.expansion % groups == 0
             for width, groups in zip(self.widths, self.groups, strict=True)
         ):
             raise InputError(
-                f"r3gan needs groups that the features divide into evenly: {self.expansion} times "
-                f"{list(self.widths)} into {list(self.groups)} does not go."
+                f"groups of r3gan must divide the features evenly: {self.expansion} times {list(self.widths)} features "
+                f"are not multiples of {list(self.groups)}."
             )
-        if not (1 <= self.latent_size <= LARGEST and 0 <= self.classes <= LARGEST):
+        if not (1 <= self.latent_size <= MAX_WIDTH and 0 <= self.classes <= MAX_WIDTH):
             raise InputError(
-                f"r3gan needs a latent size of 1 to {LARGEST} and at most {LARGEST} classes, not {self.latent_size} "
-                f"and {self.classes}."
+                f"r3gan needs a latent size of 1 to {MAX_WIDTH} and at most {MAX_WIDTH} classes (got "
+                f"{self.latent_size} and {self.classes})."
             )
-        if not (1 <= self.embedding <= LARGEST if self.classes else self.embedding == 0):
+        if not (1 <= self.embedding <= MAX_WIDTH if self.classes else self.embedding == 0):
             raise InputError(
-                f"r3gan needs an embedding of 1 to {LARGEST} with classes, and of 0 without, not {self.embedding} "
-                f"with {self.classes} classes."
+                f"r3gan needs an embedding of 1 to {MAX_WIDTH} with classes, and of 0 without (got {self.embedding} "
+                f"with {self.classes} classes)."
             )
 
 
@@ -128,22 +126,24 @@ class R3GANGenerator(nn.Module):
         self.classes = config.classes
         self.embed = nn.Linear(config.classes, config.embedding, bias=False) if config.classes else None
         if self.embed is not None:
-            # One class at a time is 1 and all others 0: however many there are, each is as large beside the noise.
+            # One-hot labels: the embedding of a class has this deviation for any number of classes.
             nn.init.normal_(self.embed.weight, 0.0, LABEL_DEVIATION)
         self.basis = nn.Parameter(torch.randn(config.widths[0], *config.start))
-        self.project = drawn(nn.Linear(config.latent_size + config.embedding, config.widths[0], bias=False))
-        gain = first_gain(sum(config.blocks))
+        self.project = initialised(nn.Linear(config.latent_size + config.embedding, config.widths[0], bias=False))
+        gain = initial_gain(sum(config.blocks))
         inputs = 0
         self.stages = nn.ModuleList()
         for width, groups, blocks in zip(config.widths, config.groups, config.blocks, strict=True):
             inside = [Block(width, config.expansion * width, groups, gain) for _ in range(blocks)]
             self.stages.append(Stage(inputs, width, inside))
             inputs = width
-        self.to_image = drawn(Conv2d(config.widths[-1], config.channels, kernel_size=1, bias=False))
+        self.to_image = initialised(Conv2d(config.widths[-1], config.channels, kernel_size=1, bias=False))
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """z: [N, latent_size], labels: [N] class numbers or [N, classes] weights. Returns images [N, C, H, W],
-        nominally in [-1, 1]."""
+        """Generates images [N, C, H, W], nominally in [-1, 1].
+
+        z: [N, latent_size]. labels: class numbers [N] or class weights [N, classes].
+        """
         if self.embed is not None:
             assert labels is not None
             z = torch.cat([z, self.embed(as_vectors(labels, self.classes))], dim=1)
@@ -156,11 +156,11 @@ class R3GANGenerator(nn.Module):
 
 class R3GANDiscriminator(nn.Module):
     def __init__(self, config: R3GANConfig, normalisation: str = "none"):
-        """normalisation: "none", as the penalties R1 and R2 are what holds it."""
+        """normalisation: only "none", because R1 and R2 regularise it."""
         super().__init__()
         assert normalisation == "none"
-        self.from_image = drawn(Conv2d(config.channels, config.widths[-1], kernel_size=1, bias=False))
-        gain = first_gain(sum(config.blocks))
+        self.from_image = initialised(Conv2d(config.channels, config.widths[-1], kernel_size=1, bias=False))
+        gain = initial_gain(sum(config.blocks))
         outputs = [0, *config.widths[:-1]]
         plan = zip(outputs, config.widths, config.groups, config.blocks, strict=True)
         self.stages = nn.ModuleList(
@@ -168,36 +168,40 @@ class R3GANDiscriminator(nn.Module):
             for narrow, width, groups, blocks in reversed([*plan])
         )
         width = config.widths[0]
-        self.gather = drawn(Conv2d(width, width, kernel_size=config.start, groups=width, bias=False))
-        self.head = drawn(nn.Linear(width, width if config.classes else 1, bias=False))
+        self.gather = initialised(Conv2d(width, width, kernel_size=config.start, groups=width, bias=False))
+        self.head = initialised(nn.Linear(width, width if config.classes else 1, bias=False))
         self.embed = nn.Embedding(config.classes, width) if config.classes else None
         if self.embed is not None:
             nn.init.normal_(self.embed.weight, 0.0, 1 / math.sqrt(width))
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """images: [N, C, H, W] in [-1, 1], labels: [N] whole numbers. Returns logits [N] in float32, each of which
-        depends on its own image alone."""
+        """Logits [N] in float32 of images [N, C, H, W] in [-1, 1], each of which depends on its own image alone.
+
+        labels: class numbers [N].
+        """
         x = self.from_image(images.contiguous(memory_format=memory_format(images.device)))
         for stage in self.stages:
             x = stage(x)
-        # Logits are compared with one another: bfloat16 would round away much of what is between them.
+        # Logits are compared with each other: in bfloat16 rounding would hide much of their differences.
         with full_precision(x.device):
             x = self.head(self.gather(x.to(self.head.weight.dtype)).flatten(1))  # [N, widths[0]], or [N, 1]
             return x.squeeze(1) if self.embed is None else (x * self.embed(labels)).sum(dim=1)
 
 
 class Stage(nn.Module):
-    """The residual blocks at one side, to which `inputs` features of half the side come; none to the first stage."""
+    """Residual blocks at one resolution of the generator. inputs: features from half the resolution; 0 in the first."""
 
     def __init__(self, inputs: int, width: int, blocks: list["Block"]):
         super().__init__()
         self.doubles = inputs > 0
-        self.resize = drawn(Conv2d(inputs, width, kernel_size=1, bias=False)) if inputs not in (0, width) else None
+        self.resize = (
+            initialised(Conv2d(inputs, width, kernel_size=1, bias=False)) if inputs not in (0, width) else None
+        )
         self.blocks = nn.ModuleList(blocks)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.resize is not None:
-            x = self.resize(x)  # at half the side, where it is a quarter of the work
+            x = self.resize(x)  # before doubling, at a quarter of the cost
         if self.doubles:
             x = doubled(x)
         for block in self.blocks:
@@ -206,13 +210,15 @@ class Stage(nn.Module):
 
 
 class HalvingStage(nn.Module):
-    """The residual blocks at one side, from which `outputs` features of half the side go on; none from the last."""
+    """Residual blocks at one resolution of the discriminator. outputs: features at half of it; 0 in the last stage."""
 
     def __init__(self, width: int, outputs: int, blocks: list["Block"]):
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
         self.halves = outputs > 0
-        self.resize = drawn(Conv2d(width, outputs, kernel_size=1, bias=False)) if outputs not in (0, width) else None
+        self.resize = (
+            initialised(Conv2d(width, outputs, kernel_size=1, bias=False)) if outputs not in (0, width) else None
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         for block in self.blocks:
@@ -223,23 +229,23 @@ class HalvingStage(nn.Module):
 
 
 class Block(nn.Module):
-    """A residual block, x + contract(mix(expand(x))), with leaky ReLUs between."""
+    """Residual block: x + contract(mix(expand(x))), with leaky ReLUs in between."""
 
     def __init__(self, width: int, expanded: int, groups: int, gain: float):
         super().__init__()
-        self.expand = drawn(Conv2d(width, expanded, kernel_size=1), gain)
-        self.mix = drawn(Conv2d(expanded, expanded, kernel_size=3, padding=1, groups=groups), gain)
-        self.contract = drawn(Conv2d(expanded, width, kernel_size=1, bias=False), gain=0.0)
+        self.expand = initialised(Conv2d(width, expanded, kernel_size=1), gain)
+        self.mix = initialised(Conv2d(expanded, expanded, kernel_size=3, padding=1, groups=groups), gain)
+        self.contract = initialised(Conv2d(expanded, width, kernel_size=1, bias=False), gain=0.0)
 
     def forward(self, x: Tensor) -> Tensor:
-        # In place, a tenth faster: for its gradient a convolution needs no output, and a leaky ReLU no more than that.
+        # In place is a tenth faster: the gradient of a convolution needs no output, that of a leaky ReLU only its own.
         y = leaky_relu_(self.expand(x), 0.2)
         y = leaky_relu_(self.mix(y), 0.2)
         return x + self.contract(y)
 
 
 def doubled(x: Tensor) -> Tensor:
-    """Features at twice the side, bilinearly; beyond the edges there are zeros. [N, C, H, W] -> [N, C, 2H, 2W]."""
+    """Upsamples features by 2, bilinearly, with zero padding: [N, C, H, W] -> [N, C, 2H, 2W]."""
     x, kernel, of = _filtered(x, gain=1.0)
     with full_precision(x.device):
         size = 2 * x.shape[2], 2 * x.shape[3]
@@ -247,16 +253,15 @@ def doubled(x: Tensor) -> Tensor:
 
 
 def halved(x: Tensor) -> Tensor:
-    """Features at half the side, smoothed by the same filter; beyond the edges there are zeros.
-    [N, C, 2H, 2W] -> [N, C, H, W]."""
+    """Downsamples features by 2, with the same filter and zero padding: [N, C, 2H, 2W] -> [N, C, H, W]."""
     x, kernel, of = _filtered(x, gain=0.25)
     with full_precision(x.device):
         return convolution(x, kernel, stride=(2, 2), padding=(1, 1), groups=len(kernel)).to(of)
 
 
 def _filtered(x: Tensor, gain: float) -> tuple[Tensor, Tensor, torch.dtype]:
-    """Features, a filter of each channel by itself, and the precision that the result is wanted in."""
-    # In bfloat16 the CPU does this twenty times more slowly than in float32.
+    """Features and depthwise filter in the precision of the computation, and the dtype of the result."""
+    # On the CPU bfloat16 is twenty times slower than float32 here.
     precise = x.float() if x.device.type == "cpu" and x.dtype == torch.bfloat16 else x
     kernel = (gain * torch.outer(SMOOTH, SMOOTH)).to(precise).expand(x.shape[1], 1, 4, 4)
     return precise, kernel, x.dtype
@@ -272,16 +277,16 @@ def design(
     blocks: int = 2,
     latent_size: int = 64,
 ) -> R3GANConfig:
-    """The networks for images of some size: narrow where they are large, and of one width where they are small.
+    """Config for an image size: few features at high resolutions, up to `most` at low ones.
 
-    base: features times the side of a stage, counted as if the first were 4x4; the paper's networks have 24576.
-    most: features at most; the paper's have 768. There are never fewer than 16, and all are multiples of 8.
-    blocks: in each stage.
+    base: features times the side of a stage, as if the first block were 4x4; 24576 in the paper.
+    most: maximum number of features; 768 in the paper. The minimum is 16, and all are multiples of 8.
+    blocks: residual blocks in each stage.
 
-    Raises InputError where no network is of that size.
+    Raises InputError for a size that no network has.
     """
     stages = (side // start[0]).bit_length()
-    widths = tuple(min(most, max(NARROWEST, base // (4 * 2**stage))) for stage in range(stages))
+    widths = tuple(min(most, max(MIN_WIDTH, base // (4 * 2**stage))) for stage in range(stages))
     return R3GANConfig(
         side,
         channels,
@@ -298,18 +303,18 @@ def design(
 Layer = TypeVar("Layer", Conv2d, nn.Linear)
 
 
-def drawn(layer: Layer, gain: float = 1.0) -> Layer:
-    """The layer with first weights that give its outputs `gain` times its inputs' deviation (He et al. 2015), drawn by
-    torch's generator; its biases are zero."""
+def initialised(layer: Layer, gain: float = 1.0) -> Layer:
+    """Sets the initial weights of a layer, and returns it: outputs have `gain` times the deviation of the inputs (He et
+    al. 2015), biases are 0."""
     nn.init.normal_(layer.weight, 0.0, gain / math.sqrt(layer.weight[0].numel()))
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
     return layer
 
 
-def first_gain(blocks: int) -> float:
-    """Gain of the first two layers in each of `blocks` residual blocks: what makes up for a leaky ReLU, times
-    L^(-1 / (2m - 2)) for m = 3 layers, so that the network's steps are as large as a shallow one's (Fix-up)."""
+def initial_gain(blocks: int) -> float:
+    """Gain of the first two layers in each of `blocks` residual blocks (Fix-up): that of a leaky ReLU, times
+    L^(-1 / (2m - 2)) for m = 3 layers, so that updates are independent of the depth."""
     return math.sqrt(2 / (1 + 0.2**2)) * blocks**-0.25
 
 
@@ -319,10 +324,10 @@ def _detect(shapes: Shapes) -> bool:
 
 
 def _config_from(shapes: Shapes) -> R3GANConfig:
-    # One stage and one block more than there can be, so that too many are refused, not left out.
+    # One stage and one block more than the maximum, so that too many raise an error.
     numbers = (
-        sum(f"stages.{stage}.blocks.{block}.mix.weight" in shapes for block in range(MOST_BLOCKS + 1))
-        for stage in range(MOST_DOUBLINGS + 2)
+        sum(f"stages.{stage}.blocks.{block}.mix.weight" in shapes for block in range(MAX_BLOCKS + 1))
+        for stage in range(MAX_DOUBLINGS + 2)
     )
     blocks = tuple(takewhile(bool, numbers))
     firsts = [f"stages.{stage}.blocks.0" for stage in range(len(blocks))]
@@ -346,10 +351,10 @@ def _config_from(shapes: Shapes) -> R3GANConfig:
 
 
 def _sizes(shapes: Shapes, name: str, dimensions: int) -> tuple[int, ...]:
-    """A tensor's shape, in which nothing is 0. Raises InputError where there is none of so many dimensions."""
+    """Shape of a tensor. Raises InputError if it is missing, empty, or has another number of dimensions."""
     shape = shapes.get(name, ())
     if len(shape) != dimensions or 0 in shape:
-        raise InputError(f"it has no {name} of {dimensions} dimensions.")
+        raise InputError(f"it has no {name} with {dimensions} dimensions.")
     return shape
 
 

@@ -1,12 +1,12 @@
-"""A small VAE of plain convolutions in the layout of TAESD, the tiny autoencoder that Stable Diffusion has previews by.
+"""A small convolutional VAE in the layout of TAESD, the tiny autoencoder for previews of Stable Diffusion.
 
-A picture becomes a latent of an eighth of its side and back, by residual blocks of 64 features without any
-normalisation. The posterior's mean is what the encoder says; its variance is one learned number for each latent channel
-(a homoscedastic Gaussian: Kingma & Welling 2014 let it depend on the picture), so that what other programs call this
-file's encoder is the whole of it.
+Residual blocks of 64 features without normalisation encode an image to a latent of an eighth of its side, and back. The
+encoder outputs the mean of the posterior; its variance is one learned value per latent channel (a homoscedastic
+Gaussian; in Kingma & Welling 2014 it depends on the image). The encoder in its files is thus complete for other
+programs.
 
-The networks themselves see pictures in [0, 1]. ComfyUI's names for their tensors are ours, those of diffusers their
-twins (`twin`).
+The networks themselves use images in [0, 1]. Tensors have the names of ComfyUI; those of diffusers are their twins
+(`twin`).
 """
 
 import re
@@ -21,55 +21,57 @@ from .architecture import Architecture, Shapes, check_proportions, padded, size_
 from .layers.mixture import GaussianMixture
 
 WIDTH = 64
-"""Features of every layer. ComfyUI opens no other."""
+"""Features of every layer, the only number that ComfyUI opens."""
 
 PIXELS = 8
-"""Of a picture's side for each place of the latent."""
+"""Downsampling factor: pixels of an image's side per value of the latent's side."""
 
-LARGEST_SIDE = 4096
-"""Of the height and width of the pictures."""
+MAX_SIDE = 4096
+"""Maximum height and width of the images, in pixels."""
 
-MOST_LATENT_CHANNELS = 64
+MAX_LATENT_CHANNELS = 64
 
 SIDE_OF_A_BARE_FILE = 512
-"""Assumed of a file that does not say it: the side that Stable Diffusion's pictures have."""
+"""Side assumed for a file that does not store it: that of Stable Diffusion's images."""
 
-FIRST_LOG_VARIANCE = -4.0
-"""Of the posterior, before training: latents begin with a variance of about 1."""
+INITIAL_LOG_VARIANCE = -4.0
+"""Initial log variance of the posterior. Latents start with a variance of about 1."""
 
 
 @dataclass(frozen=True)
 class TAESDVAEConfig:
     side: int
-    """Height of the pictures it was trained on, 8 to 4096; it takes any other size too."""
+    """Height of its training images, 8 to 4096; it takes any other size too."""
     channels: int = 3
-    """RGB."""
+    """Always 3, RGB."""
     classes: int = 0
-    """None."""
+    """Always 0: it has no class labels."""
     latent_channels: int = 4
-    """Of the latent, 1 to 64: 4 as in Stable Diffusion 1 and XL, 16 as in Stable Diffusion 3 and Flux."""
+    """Channels of the latent, 1 to 64: 4 as in Stable Diffusion 1 and XL, 16 as in Stable Diffusion 3 and Flux."""
     components: int = 0
-    """Of the Gaussian mixture that latents can be drawn from; 0 for none."""
+    """Components of the Gaussian mixture fitted to its posteriors; 0 for none."""
     directions: int = 0
-    """In which those components differ; 0 where there are none."""
+    """Directions along which those components differ; 0 without a mixture."""
     start: tuple[int, int] = (4, 4)
-    """As the height of those pictures is to their width."""
+    """Aspect ratio of its training images, height : width."""
 
     def __post_init__(self) -> None:
         if self.channels != 3:
-            raise InputError(f"taesd_vae makes RGB pictures only: choose 3 channels, not {self.channels}.")
-        check_proportions("taesd_vae", self.side, self.start, LARGEST_SIDE)
-        if not 1 <= self.latent_channels <= MOST_LATENT_CHANNELS:
-            raise InputError(f"taesd_vae has 1 to {MOST_LATENT_CHANNELS} latent channels, not {self.latent_channels}.")
+            raise InputError(f"channels of taesd_vae must be 3, RGB (got {self.channels}).")
+        check_proportions("taesd_vae", self.side, self.start, MAX_SIDE)
+        if not 1 <= self.latent_channels <= MAX_LATENT_CHANNELS:
+            raise InputError(
+                f"latent_channels of taesd_vae must be 1 to {MAX_LATENT_CHANNELS} (got {self.latent_channels})."
+            )
         if self.classes != 0:
-            raise InputError(f"taesd_vae is trained without classes: their number is 0, not {self.classes}.")
+            raise InputError(f"taesd_vae is trained without classes: classes must be 0 (got {self.classes}).")
         if self.components or self.directions:
-            with torch.device("meta"):  # without memory: a mixture knows itself what it can be
+            with torch.device("meta"):  # without memory: the mixture checks its own numbers
                 GaussianMixture(self.latent_size, self.components, self.directions)
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
-        """C, h, w of a picture's latent. A side that is no multiple of 8 is rounded up."""
+        """C, h, w of the latent of an image. A side that is not a multiple of 8 is rounded up."""
         height, width = size_of(self)
         return self.latent_channels, -(-height // PIXELS), -(-width // PIXELS)
 
@@ -89,31 +91,33 @@ class TAESDVAE(nn.Module):
         self.size, self.latent_shape = size_of(config), config.latent_shape
         self.taesd_encoder = encoder(config.latent_channels)
         self.taesd_decoder = decoder(config.latent_channels)
-        # What a latent is multiplied by and shifted to be one of another model's; 1 and 0 in all that we train.
+        # Scale and shift from these latents to those of another model; 1 and 0 in all networks trained here.
         self.register_buffer("vae_scale", torch.ones(()))
         self.register_buffer("vae_shift", torch.zeros(()))
-        self.log_variance = nn.Parameter(torch.full((config.latent_channels,), FIRST_LOG_VARIANCE))
+        self.log_variance = nn.Parameter(torch.full((config.latent_channels,), INITIAL_LOG_VARIANCE))
         self.mixture = (
             GaussianMixture(config.latent_size, config.components, config.directions) if config.components else None
         )
         self.apply(initialise)
-        # The picture begins as a plain mid-grey with a little structure, whose gradient reaches every layer.
+        # The initial image is mid-grey with a little structure, whose gradient reaches every layer.
         last = self.taesd_decoder[-1]
         assert isinstance(last, nn.Conv2d) and last.bias is not None
         nn.init.normal_(last.weight, 0.0, 0.1 * (9 * WIDTH) ** -0.5)
         nn.init.constant_(last.bias, 0.5)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """z: [N, C, h, w]. Returns images [N, 3, 8h, 8w], nominally in [-1, 1]; of a latent as high and wide as the
-        config's pictures have, only the pixels that are not padding."""
+        """Decodes z [N, C, h, w] to images [N, 3, 8h, 8w], nominally in [-1, 1].
+
+        A latent with the size of the config gives images without padding, in the size of the config.
+        """
         images = self.taesd_decoder((z - self.vae_shift) * self.vae_scale) * 2 - 1
         height, width = self.size
         return images[:, :, :height, :width] if z.shape[1:] == self.latent_shape else images
 
     def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """images: [N, 3, H, W] in [-1, 1]. Returns the mean and the log variance of z, [N, C, ceil(H/8), ceil(W/8)].
+        """Encodes images [N, 3, H, W] in [-1, 1] to mean and log variance of z, each [N, C, ceil(H/8), ceil(W/8)].
 
-        A height or width that is no multiple of 8 is made one by repeating the last row or column of pixels.
+        A side that is not a multiple of 8 is padded by repeating the last row or column.
         """
         encoded = self.taesd_encoder(padded(images, PIXELS) * 0.5 + 0.5)
         mean = (encoded / self.vae_scale + self.vae_shift).float()
@@ -121,7 +125,7 @@ class TAESDVAE(nn.Module):
 
 
 def encoder(latent_channels: int) -> nn.Sequential:
-    """[N, 3, H, W] in [0, 1] -> [N, latent_channels, H/8, W/8]. A layer's place in the row is its name in a file."""
+    """Encoder: [N, 3, H, W] in [0, 1] -> [N, latent_channels, H/8, W/8]. The index of a layer is its name in a file."""
     return nn.Sequential(
         nn.Conv2d(3, WIDTH, 3, padding=1),
         Residual(),
@@ -131,7 +135,7 @@ def encoder(latent_channels: int) -> nn.Sequential:
 
 
 def decoder(latent_channels: int) -> nn.Sequential:
-    """[N, latent_channels, h, w] -> [N, 3, 8h, 8w], nominally in [0, 1]."""
+    """Decoder: [N, latent_channels, h, w] -> [N, 3, 8h, 8w], nominally in [0, 1]."""
     return nn.Sequential(
         SoftClamp(),
         nn.Conv2d(latent_channels, WIDTH, 3, padding=1),
@@ -147,14 +151,14 @@ def decoder(latent_channels: int) -> nn.Sequential:
 
 
 class SoftClamp(nn.Module):
-    """Keeps latents within 3 of 0, nearly all of a standard normal distribution."""
+    """Bounds latents smoothly to [-3, 3], which covers nearly all of a standard normal distribution."""
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.tanh(x / 3) * 3
 
 
 class Residual(nn.Module):
-    """Three convolutions whose sum with what they were given is rectified, [N, 64, H, W] -> the same."""
+    """Residual block: relu(x + three convolutions), [N, 64, H, W] -> the same."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -174,14 +178,14 @@ def _unbiased(stride: int) -> nn.Conv2d:
 
 
 def initialise(module: nn.Module) -> None:
-    """Draws one layer's weights for rectified features (He et al. 2015), by torch's generator."""
+    """Sets the initial weights of a layer for ReLU features (He et al. 2015)."""
     if isinstance(module, nn.Conv2d):
         nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
         if module.bias is not None:
             nn.init.zeros_(module.bias)
     elif isinstance(module, Residual):
-        # Blocks begin near the identity, or without a normalisation each would double the features' variance (Zhang,
-        # Dauphin & Ma 2019). A module is visited after those within it.
+        # Blocks start near the identity: without normalisation each would double the variance of the features (Zhang,
+        # Dauphin & Ma 2019). A module is visited after its children.
         last = module.conv[-1]
         assert isinstance(last, nn.Conv2d)
         with torch.no_grad():
@@ -189,9 +193,9 @@ def initialise(module: nn.Module) -> None:
 
 
 def twin(name: str) -> str | None:
-    """What diffusers' AutoencoderTiny calls a tensor of ours; None for one that it does not have.
+    """Name of a tensor in diffusers' AutoencoderTiny; None for a tensor that it does not have.
 
-    Its decoder clamps outside of the row of layers, whose numbers are therefore smaller by 1.
+    Its decoder clamps outside of the layers, whose indices are therefore smaller by 1.
     """
     found = _OURS.fullmatch(name)
     if found is None:
@@ -204,16 +208,16 @@ _OURS = re.compile(r"taesd_(encoder|decoder)\.([0-9]|[1-9][0-9])\.(.+)")
 
 
 def is_complete(shapes: Shapes) -> bool:
-    """Whether the networks' tensors are there as they must be, under our names."""
+    """Whether all tensors of the networks are present with the right shapes, under our names."""
     first = shapes.get("taesd_decoder.1.weight", ())
-    if len(first) != 4 or not 1 <= first[1] <= MOST_LATENT_CHANNELS:
+    if len(first) != 4 or not 1 <= first[1] <= MAX_LATENT_CHANNELS:
         return False
     return all(shapes.get(name) == shape for name, shape in network_shapes(first[1]).items())
 
 
 @cache
 def network_shapes(latent_channels: int) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the encoder's and the decoder's tensors."""
+    """Shapes of the tensors of encoder and decoder, by name."""
     with torch.device("meta"):
         networks = {"taesd_encoder": encoder(latent_channels), "taesd_decoder": decoder(latent_channels)}
     return {
@@ -237,13 +241,15 @@ def _config_from(shapes: Shapes) -> TAESDVAEConfig:
     (size,), (components, directions) = mixture
     places = _root(size // channels)
     if not places or channels * places**2 != size:
-        raise InputError(f"its Gaussian mixture has {size} values, which are no square of {channels} channels.")
+        raise InputError(
+            f"its Gaussian mixture has {size} values, not those of a square latent of {channels} channels."
+        )
     return TAESDVAEConfig(PIXELS * places, 3, 0, channels, components, directions)
 
 
 def _root(number: int) -> int:
-    """Of a square; 0 where it is none, or larger than any latent."""
-    return next((root for root in range(1, LARGEST_SIDE // PIXELS + 1) if root**2 == number), 0)
+    """Root of a square number; 0 for other numbers, and for squares larger than any latent."""
+    return next((root for root in range(1, MAX_SIDE // PIXELS + 1) if root**2 == number), 0)
 
 
 ARCHITECTURE = Architecture(

@@ -1,5 +1,5 @@
-"""Data that ships with the project: the 10,000 digits of MNIST's test set (LeCun, Cortes & Burges 1998), and 273 drawn
-portraits (Noto emoji). README.md says where they are from."""
+"""Bundled data sets: the 10,000 digits of MNIST's test set (LeCun, Cortes & Burges 1998), and 273 drawn portraits (Noto
+emoji). README.md in this folder names their sources."""
 
 import gzip
 from dataclasses import replace
@@ -14,17 +14,17 @@ from ..errors import InputError
 FOLDER = Path(__file__).parent
 
 PORTRAITS, SIDE = 273, 64
-"""How many there are on their sheet, and the side of each in pixels."""
+"""Number of portraits in their file, and the side of each in pixels."""
 
 
 def digits(
     size: int | tuple[int, int] = 28, channels: str = "auto", mirror: bool = False, labels: bool = False
 ) -> ImageDataset:
-    """10,000 handwritten digits, grey, white on black.
+    """Data set of 10,000 handwritten digits, white on black.
 
-    size: side in pixels, or height and width; they are squares of 28 by nature.
+    size: side in pixels, or height and width; the originals are 28x28.
     channels, mirror: as in ImageDataset.from_images.
-    labels: whether each comes with its class, 0 to 9.
+    labels: whether each has its class label, 0 to 9.
     """
     pixels = _idx(FOLDER / "t10k-images-idx3-ubyte.gz")[..., None]
     dataset = ImageDataset.from_images(pixels, size, channels, mirror=mirror, name="MNIST digits")
@@ -39,15 +39,15 @@ def digits(
 def portraits(
     size: int | tuple[int, int] = 64, channels: str = "auto", mirror: bool = False, labels: bool = False
 ) -> ImageDataset:
-    """273 drawn portraits in colour, on white: few enough to learn by heart.
+    """Data set of 273 drawn portraits in colour, on white: few enough for a discriminator to overfit.
 
-    size: side in pixels, or height and width; they are squares of 64 by nature.
+    size: side in pixels, or height and width; the originals are 64x64.
     channels, mirror: as in ImageDataset.from_images.
 
-    Raises InputError where labels are asked for, as they are all of one kind.
+    Raises InputError if labels are requested, because there is only one class.
     """
     if labels:
-        raise InputError("The portraits are of one kind and have no labels: turn labels off.")
+        raise InputError("The portraits have no class labels: turn labels off.")
     with Image.open(FOLDER / "portraits.webp", formats=["WEBP"]) as sheet:
         pixels = np.asarray(sheet.convert("RGB"))
     rows, columns = pixels.shape[0] // SIDE, pixels.shape[1] // SIDE

@@ -197,7 +197,7 @@ def test_what_cannot_be_trained_is_said_in_a_sentence(comfy: Comfy) -> None:
         assert told in message and is_sentence(message)
     graph = Graph()
     train_vae(graph, load_folder(graph, folder, channels="grey"), "refused", preset="taesd_vae")
-    assert "RGB pictures only" in comfy.error_of(graph)
+    assert "channels of taesd_vae must be 3, RGB" in comfy.error_of(graph)
     graph = Graph()
     gan = train(graph, load_folder(graph, folder), "a gan")
     train_vae(graph, load_folder(graph, folder), "refused", preset="finetune_decoder", start=gan)

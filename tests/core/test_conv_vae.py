@@ -75,14 +75,14 @@ def test_damaged_shapes_are_another_kind_or_a_sentence(data):
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"side": 7}, "side of 8 to 256 pixels, not 7"),
-        ({"side": 257}, "side of 8 to 256 pixels, not 257"),
-        ({"channels": 2}, "1, 3 or 4 channels, not 2"),
+        ({"side": 7}, r"must be 8 to 256 pixels \(got 7\)"),
+        ({"side": 257}, r"must be 8 to 256 pixels \(got 257\)"),
+        ({"channels": 2}, r"must be 1, 3 or 4 \(got 2\)"),
         ({"classes": 3}, "trained without classes"),
-        ({"latent_size": 0}, "latent size and a width of 1 to 4096"),
-        ({"width": 2**13}, "latent size and a width of 1 to 4096"),
-        ({"components": 2, "directions": 0}, "at least 1 direction"),
-        ({"components": 2, "directions": 17}, "no more than z, not 17"),
+        ({"latent_size": 0}, r"latent_size of conv_vae must be 1 to 4096 \(got 0\)"),
+        ({"width": 2**13}, r"width of conv_vae must be 1 to 4096 \(got 8192\)"),
+        ({"components": 2, "directions": 0}, r"must be 1 to the length of z, 16 \(got 0\)"),
+        ({"components": 2, "directions": 17}, r"must be 1 to the length of z, 16 \(got 17\)"),
     ],
     ids=str,
 )

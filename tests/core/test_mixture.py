@@ -138,7 +138,7 @@ def test_the_fit_is_that_of_scikit_learn():
 
 
 def test_run_to_its_end_the_fit_is_exactly_that_of_scikit_learn(monkeypatch):
-    monkeypatch.setattr(mixture, "MOST_ROUNDS", 2000)
+    monkeypatch.setattr(mixture, "MAX_ROUNDS", 2000)
     monkeypatch.setattr(mixture, "ENOUGH", 1e-10)
     fitted, points = fit(three_clouds(), 3, 4), three_clouds()
     order = fitted.shares.argsort(descending=True)
@@ -157,7 +157,7 @@ def test_no_round_makes_the_samples_less_likely(monkeypatch, directions):
     monkeypatch.setattr(mixture, "ENOUGH", -1.0)
     likely = []
     for rounds in range(1, 40):
-        monkeypatch.setattr(mixture, "MOST_ROUNDS", rounds)
+        monkeypatch.setattr(mixture, "MAX_ROUNDS", rounds)
         likely.append(fit(three_clouds(), 5, directions).log_density(three_clouds()).mean().item())
     assert all(after >= before - 1e-6 for before, after in pairwise(likely))
     assert likely[-1] > likely[0]
@@ -207,14 +207,14 @@ def test_its_directions_are_the_principal_components():
 def test_a_latent_that_is_too_long_for_a_square_matrix_has_the_same_mixture(monkeypatch):
     points = numbers(150, 200) * torch.linspace(3, 0.1, 200)
     with_square = fit(points, 2, 5)
-    monkeypatch.setattr(mixture, "MOST_FOR_DIRECTIONS", 150)
+    monkeypatch.setattr(mixture, "MAX_FOR_DIRECTIONS", 150)
     without = fit(points, 2, 5)
     torch.testing.assert_close(without.basis, with_square.basis)
     torch.testing.assert_close(without.log_density(points), with_square.log_density(points), rtol=1e-5, atol=0)
 
 
 def test_directions_in_which_nothing_varies_are_orthogonal_too(monkeypatch):
-    monkeypatch.setattr(mixture, "MOST_FOR_DIRECTIONS", 150)
+    monkeypatch.setattr(mixture, "MAX_FOR_DIRECTIONS", 150)
     fitted = fit(numbers(150, 2) @ numbers(2, 200, seed=1), 2, 5)
     torch.testing.assert_close(fitted.basis.T @ fitted.basis, torch.eye(5), atol=1e-5, rtol=0)
 

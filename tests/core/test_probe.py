@@ -163,7 +163,10 @@ def test_a_preset_that_there_is_not_or_that_cannot_learn_the_size_is_passed_over
 
 
 def test_a_size_that_no_network_learns_is_a_sentence():
-    with pytest.raises(InputError, match="Images of 25x25 pixels cannot be grown by doubling a small block"):
+    with pytest.raises(
+        InputError,
+        match=r"The image size must have sides of at least 8 pixels, multiples of \d+, at most \d+ \(got 25x25\)",
+    ):
         choose(replace(DATA, height=25, width=25), CPU)
 
 

@@ -17,8 +17,8 @@ from gan_core import InputError, TrainConfig, generator, weights
 from gan_core.architectures import ARCHITECTURES, size_of, start_for
 from gan_core.architectures.r3gan import (
     ARCHITECTURE,
-    LARGEST,
-    MOST_BLOCKS,
+    MAX_BLOCKS,
+    MAX_WIDTH,
     R3GANConfig,
     R3GANDiscriminator,
     R3GANGenerator,
@@ -120,7 +120,7 @@ def configs(draw: st.DrawFn) -> R3GANConfig:
     )
 
 
-SIZES = st.integers(0, 5) | st.sampled_from([16, 64, LARGEST, LARGEST + 1, 2**31, 2**63])
+SIZES = st.integers(0, 5) | st.sampled_from([16, 64, MAX_WIDTH, MAX_WIDTH + 1, 2**31, 2**63])
 HOSTILE_SHAPES = st.lists(SIZES, max_size=5).map(tuple)
 
 
@@ -167,7 +167,7 @@ def test_the_authors_state_dict_is_refused_where_a_part_is_missing_or_misshapen(
         "Model.MainLayers.0.Layers.0.Resampler.Kernel",
         "Model.MainLayers.1.Layers.0.LinearLayer.Layer.weight",
         "Model.MainLayers.1.Layers.01.NonLinearity1.Bias",
-        f"Model.MainLayers.1.Layers.{MOST_BLOCKS + 1}.NonLinearity1.Bias",
+        f"Model.MainLayers.1.Layers.{MAX_BLOCKS + 1}.NonLinearity1.Bias",
         "Model.MainLayers.9.Layers.1.NonLinearity1.Bias",
         "stages.0.blocks.0.expand.bias",
     ],
@@ -276,7 +276,7 @@ def test_a_tensor_of_no_numbers_is_refused(name):
             ARCHITECTURE.config_from({**shapes, f"{name}.weight": (*shape[:place], 0, *shape[place + 1 :])})
 
 
-@pytest.mark.parametrize(("stages", "blocks"), [(12, 1), (3, MOST_BLOCKS + 1)])
+@pytest.mark.parametrize(("stages", "blocks"), [(12, 1), (3, MAX_BLOCKS + 1)])
 def test_too_many_stages_or_blocks_are_refused_not_left_out(stages, blocks):
     shapes = shapes_of(planned(SMALL))
     for stage in range(stages):
@@ -295,23 +295,23 @@ def test_too_many_stages_or_blocks_are_refused_not_left_out(stages, blocks):
         {"widths": (4, 4)},
         {"widths": ()},
         {"widths": (4, 0, 4)},
-        {"widths": (4, 4, LARGEST + 1)},
+        {"widths": (4, 4, MAX_WIDTH + 1)},
         {"groups": (2, 2)},
         {"groups": (0, 2, 2)},
         {"groups": (-2, 2, 2)},
         {"groups": (3, 2, 2)},
         {"blocks": (1, 1, 1, 1)},
         {"blocks": (1, 0, 1)},
-        {"blocks": (1, 1, MOST_BLOCKS + 1)},
+        {"blocks": (1, 1, MAX_BLOCKS + 1)},
         {"expansion": 0},
         {"expansion": 17},
         {"latent_size": 0},
-        {"latent_size": LARGEST + 1},
+        {"latent_size": MAX_WIDTH + 1},
         {"classes": -1, "embedding": 0},
-        {"classes": LARGEST + 1},
+        {"classes": MAX_WIDTH + 1},
         {"classes": 0},
         {"embedding": 0},
-        {"embedding": LARGEST + 1},
+        {"embedding": MAX_WIDTH + 1},
         *(
             {"start": start}
             for start in ((), (4,), (4, 4, 4), (4, 1), (1, 4), (17, 4), (4, 17), (0, 0), (8, 8), (5, 4))

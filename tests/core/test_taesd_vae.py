@@ -16,7 +16,7 @@ from gan_core import InputError
 from gan_core.architectures.architecture import padded
 from gan_core.architectures.taesd_vae import (
     ARCHITECTURE,
-    FIRST_LOG_VARIANCE,
+    INITIAL_LOG_VARIANCE,
     SIDE_OF_A_BARE_FILE,
     TAESDVAE,
     TAESDVAEConfig,
@@ -170,7 +170,7 @@ def test_a_new_network_makes_moderate_latents_and_pictures(latent_channels):
         smooth = torch.nn.functional.interpolate(pictures(seed, (2, 3, 4, 4)), size=32, mode="bilinear")
         mean, log_variance = network.posterior(smooth)
         assert 0.05 < mean.std() < 3
-        assert (log_variance == FIRST_LOG_VARIANCE).all()
+        assert (log_variance == INITIAL_LOG_VARIANCE).all()
         images = network(torch.randn(2, *network.latent_shape))
         assert 0.02 < images.std() < 0.5
         assert images.abs().max() < 1.5
@@ -329,19 +329,19 @@ def test_a_mixture_that_cannot_be_is_refused(means):
 
 @pytest.mark.parametrize("size", [0, 3, 4 * 8, 4 * 9 + 1, 2**60])
 def test_a_mixture_of_no_square_is_refused(size):
-    with pytest.raises(InputError, match="no square of 4 channels"):
+    with pytest.raises(InputError, match="not those of a square latent of 4 channels"):
         ARCHITECTURE.config_from({**OURS, "mixture.centre": (size,), "mixture.means": (1, 1)})
 
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"channels": 1}, "choose 3 channels, not 1"),
-        ({"side": 7}, "8 to 4096 pixels, not 7"),
-        ({"side": 4097}, "8 to 4096 pixels, not 4097"),
+        ({"channels": 1}, r"must be 3, RGB \(got 1\)"),
+        ({"side": 7}, r"must be 8 to 4096 pixels \(got 7\)"),
+        ({"side": 4097}, r"must be 8 to 4096 pixels \(got 4097\)"),
         ({"classes": 2}, "without classes"),
-        ({"latent_channels": 0}, "1 to 64 latent channels, not 0"),
-        ({"latent_channels": 65}, "1 to 64 latent channels, not 65"),
+        ({"latent_channels": 0}, r"must be 1 to 64 \(got 0\)"),
+        ({"latent_channels": 65}, r"must be 1 to 64 \(got 65\)"),
         ({"components": 3}, "mixture"),
         ({"directions": 3}, "mixture"),
         ({"components": -1, "directions": 1}, "mixture"),

@@ -1,9 +1,9 @@
 """Convolutions whose second derivatives are as fast as their first.
 
-R1 and R2 differentiate a gradient. torch does that for a grouped convolution group by group, and for any other with
-copies of all features, which on a CPU can take longer than the convolutions themselves. But a convolution's gradient at
-its input is a transposed convolution, and that one's gradient at its input a convolution again: here two functions have
-each other for gradients, of any order. Their gradients at a weight are torch's own, which it can differentiate in turn.
+R1 and R2 differentiate a gradient. torch does this group by group for a grouped convolution, and with copies of all
+features for others; on a CPU this can take longer than the convolutions themselves. However, the input gradient of a
+convolution is a transposed convolution, whose input gradient is a convolution again. Here two autograd functions are
+each other's input gradients, of any order. Weight gradients are torch's own, and differentiable.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Pair = tuple[int, int]
 
 
 class Conv2d(nn.Conv2d):
-    """torch's, with zeros beyond the edges and without dilation."""
+    """torch's Conv2d, with zero padding and without dilation."""
 
     def forward(self, x: Tensor) -> Tensor:
         stride, padding = (self.stride[0], self.stride[1]), (int(self.padding[0]), int(self.padding[1]))
@@ -34,7 +34,7 @@ def convolution(
     padding: Pair = (0, 0),
     groups: int = 1,
 ) -> Tensor:
-    """As torch's conv2d, under autocast too.
+    """torch's conv2d, also under autocast.
 
     x: [N, C, H, W]. weight: [O, C / groups, h, w]. bias: [O]. Returns [N, O, H', W'].
     """
@@ -47,7 +47,7 @@ def convolution(
 def transposed_convolution(
     x: Tensor, weight: Tensor, size: Pair, stride: Pair = (1, 1), padding: Pair = (0, 0), groups: int = 1
 ) -> Tensor:
-    """What `convolution` has for a gradient at an input of that height and width; torch's conv_transpose2d.
+    """torch's conv_transpose2d: the input gradient of `convolution`, for an input with the height and width `size`.
 
     x: [N, O, H', W']. weight: [O, C / groups, h, w]. Returns [N, C, *size].
     """
@@ -68,18 +68,18 @@ class _Plan(NamedTuple):
         with full_precision(x.device):
             return torch.conv2d(x, weight, bias, self.stride, self.padding, groups=self.groups)
 
-    def gradients(self, slope: Tensor, x: Tensor, weight: Tensor, wanted: tuple[bool, bool, bool]) -> Any:
-        """Of `convolve` at x, at the weight and at a bias, so far as wanted."""
+    def gradients(self, gradient: Tensor, x: Tensor, weight: Tensor, wanted: tuple[bool, bool, bool]) -> Any:
+        """Gradients of `convolve` with respect to x, the weight and a bias, as far as wanted."""
         biases, dilation, output_padding = [len(weight)], (1, 1), (0, 0)
         return torch.ops.aten.convolution_backward(
-            slope, x, weight, biases, self.stride, self.padding, dilation, False, output_padding, self.groups, wanted
+            gradient, x, weight, biases, self.stride, self.padding, dilation, False, output_padding, self.groups, wanted
         )
 
 
 class _Seen:
-    """What a convolution's gradient at its input leaves for the one at its weight."""
+    """Values that the input gradient of a convolution passes on to its weight gradient."""
 
-    slope: Tensor
+    gradient: Tensor
     x: Tensor
 
 
@@ -93,16 +93,19 @@ class _Convolution(torch.autograd.Function):
         return plan.convolve(x, weight, bias)
 
     @staticmethod
-    def backward(ctx: Any, slope: Tensor) -> Any:
+    def backward(ctx: Any, gradient: Tensor) -> Any:
         x, weight = ctx.saved_tensors
-        ctx.seen.slope, ctx.seen.x = slope, x
-        at_input = _InputGradient.apply(slope, weight, x.detach(), ctx.plan) if ctx.needs_input_grad[0] else None
-        return at_input, None, None, slope.new_zeros(()), None, None
+        ctx.seen.gradient, ctx.seen.x = gradient, x
+        at_input = _InputGradient.apply(gradient, weight, x.detach(), ctx.plan) if ctx.needs_input_grad[0] else None
+        return at_input, None, None, gradient.new_zeros(()), None, None
 
 
 class _WeightGradient(torch.autograd.Function):
-    """A function of its own, as torch cannot tell one which of its gradients are asked for: where none at a weight is,
-    as in a gradient penalty, this one is not called. Its value is a token that stands for the weight."""
+    """Weight gradient of a convolution, as a separate function.
+
+    torch does not tell a function which of its gradients are needed. Where no weight gradient is needed, as in a
+    gradient penalty, this function is not called. Its value is a token in place of the weight.
+    """
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, bias: Tensor | None, plan: _Plan, seen: _Seen) -> Tensor:
@@ -113,35 +116,35 @@ class _WeightGradient(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, _: Tensor) -> Any:
         (weight,) = ctx.saved_tensors
-        slope, x = ctx.seen.slope, ctx.seen.x
-        del ctx.seen.slope, ctx.seen.x  # or they would live as long as the graph
+        gradient, x = ctx.seen.gradient, ctx.seen.x
+        del ctx.seen.gradient, ctx.seen.x  # or they would live as long as the graph
         wanted = (False, ctx.needs_input_grad[0], ctx.needs_input_grad[1])
-        _, at_weight, at_bias = ctx.plan.gradients(slope, x, weight, wanted)
+        _, at_weight, at_bias = ctx.plan.gradients(gradient, x, weight, wanted)
         return at_weight, at_bias, None, None
 
 
 class _InputGradient(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, slope: Tensor, weight: Tensor, like: Tensor, plan: _Plan) -> Tensor:
-        """like: an input, of which no more than its form is looked at."""
-        ctx.save_for_backward(slope, weight)
+    def forward(ctx: Any, gradient: Tensor, weight: Tensor, like: Tensor, plan: _Plan) -> Tensor:
+        """Input gradient. like: an input, of which only shape, type and memory format are used."""
+        ctx.save_for_backward(gradient, weight)
         ctx.plan = plan
-        return plan.gradients(slope, like, weight, (True, False, False))[0]
+        return plan.gradients(gradient, like, weight, (True, False, False))[0]
 
     @staticmethod
     def backward(ctx: Any, change: Tensor) -> Any:
-        slope, weight = ctx.saved_tensors
+        gradient, weight = ctx.saved_tensors
         plan: _Plan = ctx.plan
-        at_slope = at_weight = None
+        at_gradient = at_weight = None
         if ctx.needs_input_grad[0]:
-            at_slope = convolution(change, weight, None, *plan)
+            at_gradient = convolution(change, weight, None, *plan)
         if ctx.needs_input_grad[1]:
-            at_weight = plan.gradients(slope, change, weight, (False, True, False))[1]
-        return at_slope, at_weight, None, None
+            at_weight = plan.gradients(gradient, change, weight, (False, True, False))[1]
+        return at_gradient, at_weight, None, None
 
 
 def _in_one_precision(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
-    """What torch's convolution computes with under autocast."""
+    """Converts tensors to the dtype in which torch's convolution computes under autocast."""
     dtype = autocast_dtype(x.device)
     if dtype and x.dtype != torch.float64:
         return x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)

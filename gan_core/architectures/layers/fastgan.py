@@ -1,4 +1,4 @@
-"""The layers that FastGAN's networks are made of (Liu et al. 2021)."""
+"""Layers of FastGAN's networks (Liu et al. 2021)."""
 
 from functools import cache
 
@@ -29,32 +29,30 @@ class Layer(nn.Module):
 
 
 def gated(x: Tensor) -> Tensor:
-    """The gated linear unit: [N, 2 C, H, W] -> [N, C, H, W].
+    """Gated linear unit: [N, 2 C, H, W] -> [N, C, H, W].
 
-    torch's own hands back a gradient whose axes stand in another order in memory than those of x, if these are channels
-    last, and batch norm is slow with two orders at once: backwards through both, [16, 64, 64, 64] in bfloat16 took a
-    Zen 4 thread 67 ms, and takes 6 ms this way.
+    For channels-last features torch's own returns a gradient in another memory format, and batch norm is slow with two
+    formats: backwards through both, [16, 64, 64, 64] in bfloat16 took 67 ms on a Zen 4 thread, and takes 6 ms this way.
     """
     values, gates = x.chunk(2, dim=1)
     return values * gates.sigmoid()
 
 
 class Noise(nn.Module):
-    """Adds one map of normal numbers to all channels.
+    """Adds one map of normal noise to all channels.
 
-    The paper draws it anew for every image, and so does this for one who hands it a generator of random numbers, as
-    training does. Without one it adds the same numbers always, on every device: z alone says what an image is, whatever
-    its batch, and neighbouring z make neighbouring images.
+    With a random generator, as in training, the noise is drawn for every image, as in the paper. Without one it is
+    always the same, on every device: an image then depends on z alone, and close z give similar images.
     """
 
     def __init__(self, position: int):
-        """position: of the convolution in its stage. It and the size of the features say which numbers they are."""
+        """position: position of the convolution in its stage; with the size of the features it selects the noise."""
         super().__init__()
         self.position = position
         self.strength = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Tensor, random: torch.Generator | None = None) -> Tensor:
-        """x: [N, C, H, W]. random: on the device of x."""
+        """Returns x + noise. x: [N, C, H, W]. random: a generator on the device of x, or None for fixed noise."""
         height, width = x.shape[2:]
         if random is None:
             noise = torch.from_numpy(fixed_noise(height, width, self.position)).to(x)
@@ -65,12 +63,12 @@ class Noise(nn.Module):
 
 @cache
 def fixed_noise(height: int, width: int, position: int) -> np.ndarray:
-    """Normal numbers [height, width], the same ones forever."""
+    """Normal noise [height, width] that never changes."""
     return np.random.RandomState(2 * height + position).randn(height, width).astype(np.float32)
 
 
 class LabelledNorm(nn.Module):
-    """Batch norm whose gain and bias follow from the label (de Vries et al. 2017)."""
+    """Conditional batch norm: gain and bias depend on the label (de Vries et al. 2017)."""
 
     running_mean: Tensor
     running_var: Tensor
@@ -89,7 +87,8 @@ class LabelledNorm(nn.Module):
 
 
 class Excitation(nn.Module):
-    """Features of a small side [N, I, H, W] to factors for the channels of a large one [N, O, 1, 1]."""
+    """Skip-layer excitation: features at low resolution [N, I, H, W] -> channel factors at a higher one [N, O, 1,
+    1]."""
 
     def __init__(self, inputs: int, outputs: int):
         super().__init__()
@@ -102,7 +101,7 @@ class Excitation(nn.Module):
 
 
 def initialise(module: nn.Module) -> None:
-    """Draws one layer's weights as the authors do, N(0, 0.02) or for batch norm N(1, 0.02), by torch's generator."""
+    """Sets the initial weights of a layer as the authors do: N(0, 0.02), for batch norm N(1, 0.02)."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         nn.init.normal_(module.weight, 0.0, 0.02)
         if module.bias is not None:

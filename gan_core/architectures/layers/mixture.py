@@ -1,10 +1,10 @@
-"""A mixture of normal distributions over latents: where in its latent space a VAE has put its pictures.
+"""Gaussian mixture fitted to the aggregate posterior of a VAE.
 
-Few of the points that the prior draws lie where an encoder put any, and their pictures are blurred or broken. A mixture
-that is fitted to the encoded data draws from there (Ghosh et al. 2020, sec. 4).
+Samples from the normal prior often lie where no posterior does, and give blurred or broken images. Samples from a
+mixture fitted to the encoded training images avoid this (Ghosh et al. 2020, sec. 4).
 
-Within a few directions, the principal components, each part of the mixture has a covariance of its own; outside of them
-all share one variance. So a latent of many thousand values needs no square matrix of that size.
+Each component has its own covariance along a few principal directions; outside of them all components share one
+variance. A latent with many thousand values thus needs no square matrix of that size.
 """
 
 import math
@@ -15,59 +15,61 @@ from torch import Tensor, nn
 
 from ...errors import InputError
 
-LARGEST = 2**28
-"""Values in a mixture's basis, and in its factors, so that a config from a file cannot ask for more."""
+MAX_VALUES = 2**28
+"""Maximum number of values in the basis of a mixture, and in its factors, which limits configs from files."""
 
 SAMPLES_OF_A_COMPONENT = 8
-"""At least, in `fit`, and twice as many as directions: a covariance of fewer is that of chance."""
+"""Minimum samples per component in `fit`, besides twice the number of directions: fewer give a random covariance."""
 
-MOST_FOR_DIRECTIONS = 1024
-"""Samples or values of a latent that principal components are computed from, as the cost grows with the cube."""
+MAX_FOR_DIRECTIONS = 1024
+"""Maximum samples, or values of a latent, for principal components, whose cost is cubic."""
 
 CANDIDATES = 4
-"""For each place where a component begins."""
+"""Candidates for each initial centre of a component."""
 
 ROUNDS_OF_K_MEANS = 10
 
-MOST_ROUNDS = 100
-"""Of expectation maximisation."""
+MAX_ROUNDS = 100
+"""Maximum iterations of expectation maximisation."""
 
 ENOUGH = 1e-3
-"""Nats per sample: a round that gains less is the last."""
+"""Gain in nats per sample below which expectation maximisation ends."""
 
-SMALLEST_VARIANCE = 1e-6
-"""Of any direction in any component, as a part of the data's variance: samples that coincide have none."""
+MIN_VARIANCE = 1e-6
+"""Minimum variance along any direction of a component, as a fraction of the variance of the data."""
 
 
 class GaussianMixture(nn.Module):
-    """A distribution over latents with size values.
+    """Gaussian mixture over latents of `size` values.
 
     z = centre + basis (means_k + factors_k basis^T e) + residual (e - basis basis^T e), where e is standard normal and
-    k the component. It is all buffers, and numbers of it come from `fit` or from a file.
+    k the component. It has only buffers, whose values come from `fit` or from a file.
     """
 
     shares: Tensor
-    """[K], how much of the data lies in each component; they sum to 1."""
+    """Weights of the components, [K], with a sum of 1."""
     centre: Tensor
-    """[D]."""
+    """Mean of the data, [D]."""
     basis: Tensor
-    """[D, R], orthonormal columns: the directions."""
+    """Principal directions, orthonormal columns [D, R]."""
     means: Tensor
-    """[K, R], along the directions."""
+    """Means of the components along the directions, [K, R]."""
     factors: Tensor
-    """[K, R, R], lower triangular: factors_k factors_k^T is a component's covariance."""
+    """Cholesky factors [K, R, R], lower triangular: factors_k factors_k^T is the covariance of component k."""
     residual: Tensor
-    """[], standard deviation of what lies outside of the directions."""
+    """Standard deviation outside of the directions, a scalar."""
 
     def __init__(self, size: int, components: int, directions: int):
         """size: D, the number of values in a latent. components: K. directions: R, at most D."""
         super().__init__()
         if not (
-            1 <= directions <= size and components >= 1 and max(components * directions, size) * directions <= LARGEST
+            1 <= directions <= size
+            and components >= 1
+            and max(components * directions, size) * directions <= MAX_VALUES
         ):
             raise InputError(
-                f"A mixture needs one component or more, and 1 to {size} directions for latents of {size} values; "
-                f"{components} components with {directions} directions are none, or too large."
+                f"A mixture needs at least 1 component, and 1 to {size} directions for latents of {size} values (got "
+                f"{components} and {directions}, or too many values)."
             )
         self.register_buffer("shares", torch.full((components,), 1 / components))
         self.register_buffer("centre", torch.zeros(size))
@@ -77,31 +79,31 @@ class GaussianMixture(nn.Module):
         self.register_buffer("residual", torch.ones(()))
 
     def component(self, uniform: Tensor) -> Tensor:
-        """The components that numbers [N] from [0, 1) fall to, by their shares: [N], int64, on the CPU."""
+        """Components for uniform random numbers [N] in [0, 1), by their weights: [N], int64, on the CPU."""
         ends = _exact(self.shares).cumsum(0)
         return torch.searchsorted(ends, _exact(uniform) * ends[-1], right=True).clamp_max(len(ends) - 1)
 
     def points(self, normals: Tensor, component: Tensor, truncation: float = 1.0) -> Tensor:
-        """Latents of these components.
+        """Samples of the given components.
 
-        normals: e, [N, D]. component: [N], int64. truncation: psi, how far a point lies from its component's mean.
+        normals: e, [N, D]. component: [N], int64. truncation: psi, which scales the distance from the component's mean.
 
-        Returns [N, D] in float32 on the CPU, wherever the weights are. It is computed in float64 and rounded once, so
-        that a point does not depend on the batch that it is drawn in.
+        Returns [N, D] in float32 on the CPU. Computed in float64 and rounded once, so that a sample does not depend on
+        its batch.
         """
         normals, component = _exact(normals), component.cpu()
         basis, means, factors = _exact(self.basis), _exact(self.means), _exact(self.factors)
         along = normals @ basis
         outside = _exact(self.residual) * (normals - along @ basis.T)
         moved = torch.empty_like(along)
-        # Component by component, as a copy of its factors for every point would take much memory.
+        # One component at a time: a copy of its factors for every sample would take too much memory.
         for k in component.unique().tolist():
             chosen = component == k
             moved[chosen] = means[k] + truncation * along[chosen] @ factors[k].T
         return (_exact(self.centre) + moved @ basis.T + truncation * outside).float()
 
     def log_density(self, points: Tensor) -> Tensor:
-        """Logarithm of the density at points [N, D], in nats: [N] in float64, on the CPU."""
+        """Log density at points [N, D], in nats: [N] in float64, on the CPU."""
         basis = _exact(self.basis)
         size, directions = basis.shape
         away = _exact(points) - _exact(self.centre)
@@ -117,21 +119,20 @@ class GaussianMixture(nn.Module):
 
 
 def fit(samples: Tensor, components: int, directions: int, seed: int = 0) -> GaussianMixture:
-    """The mixture under which the samples are likely, by expectation maximisation (Dempster et al. 1977).
+    """Fits a mixture to samples by expectation maximisation (Dempster et al. 1977).
 
-    samples: latents [N, D]. components: K at most. directions: R at most.
+    samples: latents [N, D]. components: maximum K. directions: maximum R. seed: of the initial centres; the same
+    samples and seed give the same mixture.
 
-    There are fewer components where the samples are few, namely one for every 8 samples and for twice as many samples
-    as directions, and where fewer samples than components differ; and no more directions than values in a latent, nor
-    than samples less one. Same samples, same seed: same mixture.
+    Few samples reduce the number of components: each needs 8 samples and twice as many as directions, and a distinct
+    sample. There are at most D and at most N - 1 directions.
 
-    Raises InputError for samples that are no finite latents, for fewer than two of them, and for no components or
-    directions.
+    Raises InputError for samples that are not finite, for fewer than two of them, and for no components or directions.
     """
     if samples.ndim != 2 or len(samples) < 2 or not samples.shape[1]:
-        raise InputError(f"A mixture is fitted to two latents or more, [N, D], not to {list(samples.shape)}.")
+        raise InputError(f"A mixture needs at least two latents, [N, D] (got {list(samples.shape)}).")
     if components < 1 or directions < 1:
-        raise InputError(f"A mixture needs a component and a direction at least, not {components} and {directions}.")
+        raise InputError(f"A mixture needs at least 1 component and 1 direction (got {components} and {directions}).")
     stream = np.random.RandomState(seed)
     if not bool(samples.isfinite().all()):
         raise InputError("Some latents are not finite, so no mixture can be fitted to them: the encoder has diverged.")
@@ -144,9 +145,9 @@ def fit(samples: Tensor, components: int, directions: int, seed: int = 0) -> Gau
     away -= centre
     basis = _principal_directions(away, directions, stream)
     along = away @ basis
-    # A floor that is not zero where all samples are the same.
+    # A floor that is not zero if all samples are equal.
     total = float(torch.linalg.vector_norm(away) ** 2)
-    floor = SMALLEST_VARIANCE * total / away.numel() + torch.finfo(torch.float32).tiny
+    floor = MIN_VARIANCE * total / away.numel() + torch.finfo(torch.float32).tiny
     rest = (total - float(along.square().sum())) / (count * max(1, size - directions))
     shares, means, factors = _maximised(along, _nearest(along, _apart(along, components, stream)), floor)
 
@@ -158,31 +159,30 @@ def fit(samples: Tensor, components: int, directions: int, seed: int = 0) -> Gau
 
 
 def _principal_directions(away: Tensor, directions: int, stream: np.random.RandomState) -> Tensor:
-    """[D, R], orthonormal, of centred samples [N, D]: the directions in which they vary most."""
+    """Principal directions of centred samples [N, D], orthonormal columns [D, R]."""
     count, size = away.shape
-    if size <= MOST_FOR_DIRECTIONS:
+    if size <= MAX_FOR_DIRECTIONS:
         vectors = torch.linalg.eigh(away.T @ away).eigenvectors[:, -directions:]
     else:
-        most = max(directions, MOST_FOR_DIRECTIONS)
-        some = away if count <= most else away[torch.from_numpy(np.sort(stream.permutation(count)[:most]))]
-        # Of S^T S, which is as large as a latent, and S S^T, as large as the samples are many, S^T leads the
-        # eigenvectors of one to those of the other.
+        limit = max(directions, MAX_FOR_DIRECTIONS)
+        some = away if count <= limit else away[torch.from_numpy(np.sort(stream.permutation(count)[:limit]))]
+        # S^T S is D x D, S S^T only N x N; S^T maps the eigenvectors of the latter to those of the former.
         vectors = some.T @ torch.linalg.eigh(some @ some.T).eigenvectors[:, -directions:]
-    # Orthonormal even where the samples do not vary in so many directions.
+    # Orthonormal even if the samples vary in fewer directions.
     vectors = torch.linalg.qr(vectors.flip(1)).Q
-    # An eigenvector may as well point the other way: fixed, so that libraries agree.
+    # The sign of an eigenvector is arbitrary: it is fixed, so that libraries agree.
     largest = vectors.abs().argmax(0)
     return vectors * vectors.gather(0, largest[None]).sign()
 
 
 def _apart(along: Tensor, components: int, stream: np.random.RandomState) -> Tensor:
-    """Samples [K, R] that lie apart; fewer where fewer samples differ.
+    """Initial centres [K, R] among the samples; fewer if there are fewer distinct samples.
 
-    Each is drawn in proportion to its squared distance from those before (k-means++: Arthur & Vassilvitskii 2007), of
-    several so drawn the one that leaves the least distance.
+    k-means++ (Arthur & Vassilvitskii 2007): each is drawn with a probability proportional to its squared distance from
+    the earlier ones; the best of CANDIDATES is chosen.
     """
     chosen = along[stream.randint(len(along), size=1)]
-    # From differences, so that samples that are the same are 0 apart, which from products they are not.
+    # Computed from differences, so that equal samples have distance 0; products would leave rounding errors.
     distances = (chosen - along).square().sum(1)
     while len(chosen) < components and float(distances.max()) > 0:
         drawn = along[stream.choice(len(along), size=CANDIDATES, p=(distances / distances.sum()).numpy())]
@@ -193,7 +193,7 @@ def _apart(along: Tensor, components: int, stream: np.random.RandomState) -> Ten
 
 
 def _nearest(along: Tensor, centres: Tensor) -> Tensor:
-    """Responsibilities [N, K], 0 or 1, of centres that have moved to the middle of their samples: k-means."""
+    """Responsibilities [N, K], 0 or 1, after k-means from initial centres [K, R]."""
     for _ in range(ROUNDS_OF_K_MEANS):
         members = nn.functional.one_hot(torch.cdist(along, centres).argmin(1), len(centres)).to(along)
         sizes = members.sum(0)[:, None]
@@ -202,20 +202,20 @@ def _nearest(along: Tensor, centres: Tensor) -> Tensor:
 
 
 def _maximised(along: Tensor, responsibilities: Tensor, floor: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Shares, means and factors that fit the samples best, from a start that says whose sample is whose."""
+    """Weights, means and factors from expectation maximisation, from initial responsibilities [N, K]."""
     directions = along.shape[1]
     before = -math.inf
-    for _ in range(MOST_ROUNDS):
-        # What is likeliest for these responsibilities (Bishop 2006, eq. 9.24 to 9.26) ...
+    for _ in range(MAX_ROUNDS):
+        # M step (Bishop 2006, eq. 9.24 to 9.26).
         sizes = responsibilities.sum(0).clamp_min(torch.finfo(torch.float64).tiny)
         means = responsibilities.T @ along / sizes[:, None]
         squares = [(along * of_one[:, None]).T @ along for of_one in responsibilities.T]
         covariances = torch.stack(squares) / sizes[:, None, None] - means[:, :, None] * means[:, None]
-        # Of the covariances whose variances all reach the floor, the likeliest has the same axes: the likelihood still
-        # never falls.
+        # Among covariances with variances above the floor, the most likely one has the same axes: the likelihood still
+        # never decreases.
         variances, axes = torch.linalg.eigh(covariances)
         variances = variances.clamp_min(floor)
-        # ... and the responsibilities for that (eq. 9.23).
+        # E step (eq. 9.23).
         whitenings = axes / variances.sqrt()[:, None]
         distances = [
             torch.addmm(-mean[None] @ whitening, along, whitening).square().sum(1)
@@ -235,10 +235,10 @@ def _maximised(along: Tensor, responsibilities: Tensor, floor: float) -> tuple[T
 
 
 def _log_normal(squares: Tensor, log_deviations: Tensor, size: int) -> Tensor:
-    """Log density of a normal distribution, from squared distances in deviations and the sum of their logarithms."""
+    """Log density of a normal distribution, from squared standardised distances and the sum of log deviations."""
     return -squares / 2 - log_deviations - size / 2 * math.log(2 * math.pi)
 
 
 def _exact(tensor: Tensor) -> Tensor:
-    # First to the CPU: not every device knows float64.
+    # First to the CPU: not every device has float64.
     return tensor.detach().cpu().double()

@@ -1,4 +1,4 @@
-"""From noise to a style w: the mapping network that StyleGAN2 and StyleGAN3 share (Karras et al. 2019, 2020a)."""
+"""Mapping network of StyleGAN2 and StyleGAN3, from noise z to style w (Karras et al. 2019, 2020a)."""
 
 import math
 
@@ -10,14 +10,15 @@ from ...platforms import full_precision
 from ..architecture import as_vectors
 
 MAPPING_RATE = 0.01
-"""Learning rate of the mapping network relative to the rest, built into its weights (Karras et al. 2019, app. C)."""
+"""Learning rate of the mapping network relative to the other networks, built into its weights (Karras et al. 2019, app.
+C)."""
 
 W_AVG_HALF_LIFE = 11_000
-"""Images after which a style's share of w_avg has halved: 0.998 for each batch of 32, as the authors' own has it."""
+"""Half-life of the running mean w_avg, in images: 0.998 per batch of 32, as in the authors' program."""
 
 
 class Mapping(nn.Module):
-    """z, and the label, to w. StyleGAN3's is the same."""
+    """Maps z and the class label to w, in StyleGAN2 and StyleGAN3."""
 
     w_avg: Tensor
 
@@ -28,11 +29,11 @@ class Mapping(nn.Module):
         inputs = latent_size + (w_dim if classes else 0)
         for i in range(layers):
             self.add_module(f"fc{i}", Linear(inputs if i == 0 else w_dim, w_dim, rate=MAPPING_RATE))
-        # The running mean of w over training, which truncation draws towards.
+        # Running mean of w over training, the centre of truncation.
         self.register_buffer("w_avg", torch.zeros(w_dim))
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """z: [N, latent_size], labels: [N] or [N, classes]. Returns w, [N, w_dim]."""
+        """Maps z [N, latent_size] and labels [N] or [N, classes] to w [N, w_dim]."""
         x = normalised(z)
         if self.embed is not None:
             assert labels is not None
@@ -43,14 +44,14 @@ class Mapping(nn.Module):
 
     @torch.no_grad()
     def observe(self, w: Tensor) -> None:
-        """Moves w_avg towards the mean of new styles [N, w_dim]."""
+        """Updates w_avg with new styles [N, w_dim]."""
         self.w_avg.lerp_(w.mean(dim=0), 1 - 0.5 ** (len(w) / W_AVG_HALF_LIFE))
 
 
 class Linear(nn.Module):
-    """A dense layer with an equalised learning rate: weights are kept at unit scale (Karras et al. 2018).
+    """Dense layer with an equalised learning rate: weights are kept at unit scale (Karras et al. 2018).
 
-    It computes in full precision under autocast too: styles are few numbers, and each of them counts.
+    It computes in full precision also under autocast, because styles are few values that affect the whole image.
     """
 
     def __init__(self, inputs: int, outputs: int, bias: float = 0.0, rate: float = 1.0):
@@ -66,5 +67,5 @@ class Linear(nn.Module):
 
 
 def normalised(x: Tensor) -> Tensor:
-    """Rows of [N, C] with a mean square of 1."""
+    """Scales the rows of x [N, C] to a mean square of 1."""
     return x * (x.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()

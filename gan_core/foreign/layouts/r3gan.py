@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ...architectures import Shapes
 from ...architectures.layers.resampling import SMOOTH
-from ...architectures.r3gan import ARCHITECTURE, MOST_BLOCKS, MOST_DOUBLINGS
+from ...architectures.r3gan import ARCHITECTURE, MAX_BLOCKS, MAX_DOUBLINGS
 from ...errors import InputError
 from .layout import Attributes, Layout, check_attributes
 
@@ -71,10 +71,10 @@ def _names() -> Iterator[tuple[str, str]]:
     yield "Model.EmbeddingLayer.weight", "embed.weight"
     yield _BASIS, "basis"
     yield "Model.MainLayers.0.Layers.0.LinearLayer.weight", "project.weight"
-    for stage in range(MOST_DOUBLINGS + 1):
+    for stage in range(MAX_DOUBLINGS + 1):
         layers = f"Model.MainLayers.{stage}.Layers"
         yield f"{layers}.0.LinearLayer.Layer.weight", f"stages.{stage}.resize.weight"
-        for block in range(MOST_BLOCKS):
+        for block in range(MAX_BLOCKS):
             yield f"{layers}.{block + 1}.LinearLayer1.Layer.weight", f"stages.{stage}.blocks.{block}.expand.weight"
             yield f"{layers}.{block + 1}.NonLinearity1.Bias", f"stages.{stage}.blocks.{block}.expand.bias"
             yield f"{layers}.{block + 1}.LinearLayer2.Layer.weight", f"stages.{stage}.blocks.{block}.mix.weight"
