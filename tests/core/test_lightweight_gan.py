@@ -265,7 +265,7 @@ def test_the_frequencies_are_the_first_waves_of_a_cosine_transform():
 
 @pytest.mark.parametrize("side", [0, 8, 100, 2048, -64])
 def test_a_side_that_it_cannot_make_is_refused_with_those_it_can(side):
-    with pytest.raises(InputError, match=rf"power of two from 16 to 1024 pixels, not {side}\."):
+    with pytest.raises(InputError, match=rf"power of two from 16 to 1024 pixels \(got {side}\)\."):
         dataclasses.replace(SMALL, side=side)
 
 
