@@ -2,7 +2,7 @@
 
 Noise is projected to a 4x4 block, whose side every stage doubles with one convolution and a gated linear unit. From
 128x128 on, skip-layer excitation weights the channels with features of an eighth of the side: with their mean under a
-learned attention (global context: Cao et al. 2020), or with their lowest frequencies (Qin et al. 2020). At some sides
+learned attention (global context: Niu et al. 2020), or with their lowest frequencies (Qin et al. 2020). At some sides
 features first pass through attention with linear cost (Shen et al. 2018).
 
 It is opened and sampled here, not trained. Three designs are distinguished, because the layers differ between releases.

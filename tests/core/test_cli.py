@@ -621,7 +621,7 @@ def test_more_pictures_than_can_be_meant_are_refused_at_once(text):
             "learning_rate must be a number greater than 0",
         ),
         (["train", "{photos}", "--out", "{tmp}/run", "--preset", "biggan"], "'biggan' is not one of"),
-        (["train", "{photos}", "--out", "{tmp}/run", "--size", "big"], '"big" is none'),
+        (["train", "{photos}", "--out", "{tmp}/run", "--size", "big"], 'such as 96x64 (got "big")'),
         (["train", "{photos}", "--out", "{tmp}/run", "--sise", "16"], "--sise"),
         (["train", "{photos}"], "Missing option '--out'"),
         (["train"], "Missing argument 'DATA'"),

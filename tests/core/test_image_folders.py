@@ -105,7 +105,7 @@ def test_a_dataset_json_in_the_only_folder_counts_from_there(folder):
 
 
 def test_a_dataset_json_without_labels_says_that_shards_are_no_classes(folder):
-    assert "has no labels: its dataset.json says so" in refusal(labelled(put(folder, *SHARDS), None))
+    assert "has no labels: its dataset.json has none" in refusal(labelled(put(folder, *SHARDS), None))
     assert len(read(folder, labels=False)) == 3
 
 
@@ -237,7 +237,7 @@ def test_parts_of_a_data_set_are_looked_through(folder, parts):
     [
         (["train/1.png", "test/2.png"], "sort them into a folder for each class"),
         (["train/1.png"], "sort them into a folder for each class"),
-        (["train/cats/1.png", "train/dogs/1.png", "test/1.png"], "give train alone"),
+        (["train/cats/1.png", "train/dogs/1.png", "test/1.png"], "choose only train"),
         (["images/train/1.png", "images/val/1.png"], "sort them into a folder for each class"),
         (["train/1.png", "test/1.png", "cats/1.png"], "move one or the other away"),
     ],
@@ -373,7 +373,7 @@ def test_links_in_a_circle_end(folder, tmp_path):
     (folder / "itself").symlink_to(folder / "itself")
     found = read(folder, labels=False)
     assert len(found) == 2
-    (remark,) = (remark for remark in found.remarks if "lead back" in remark)
+    (remark,) = (remark for remark in found.remarks if "Links to an enclosing folder" in remark)
     for link in ("cats/up", "cats/same", "around", "there/back"):
         assert link in remark
 
@@ -647,8 +647,8 @@ def test_an_eps_by_whatever_name_never_starts_a_program(folder, tmp_path, progra
         ("TIFF", "png", "a TIFF"),
         ("WEBP", "png", "a WebP"),
         ("BMP", "gif", "a BMP"),
-        ("ICO", "png", "no PNG"),
-        ("PCX", "tga", "no TGA"),
+        ("ICO", "png", "not a readable PNG"),
+        ("PCX", "tga", "not a readable TGA"),
     ],
 )
 def test_a_picture_under_the_ending_of_another_kind_is_skipped_and_named(folder, format, ending, told):
@@ -719,7 +719,7 @@ def test_a_guess_that_was_wrong_leaves_the_pixels_of_the_right_one(folder, few_a
         (
             [0.1, 0.9],
             [26, 230],
-            "2 TIFF files hold floating-point numbers from 0.1 to 0.9: 0 is read as black and 1 as white.",
+            "2 TIFF files have floating-point numbers from 0.1 to 0.9: 0 is read as black and 1 as white.",
         ),
         ([0.5, 255.0], [0, 255], "0 is read as black and 255 as white"),
         ([0.5, 1000.0], [0, 4], "0 is read as black and 65535 as white"),
@@ -758,7 +758,7 @@ def test_what_whole_numbers_of_32_bits_mean_is_decided_by_all_of_them(folder, va
         Image.fromarray(np.full((8, 8), value, np.int32)).save(folder / f"{i}.tiff")
     found = read(folder, labels=False, channels="grey")
     assert found.images[:, 0, 0, 0].tolist() == pixels
-    assert "2 TIFF files hold 32-bit whole numbers" in found.remarks[0]
+    assert "2 TIFF files have 32-bit whole numbers" in found.remarks[0]
     assert white is None or f"{white} as white" in found.remarks[0]
 
 

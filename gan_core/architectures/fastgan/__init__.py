@@ -1,12 +1,12 @@
-"""FastGAN: a light generator for a few hundred images (Liu et al. 2021), and Projected GAN's (Sauer et al. 2021).
+"""FastGAN: a light GAN for a few hundred images (Liu et al. 2021), and Projected GAN's generator (Sauer et al. 2021).
 
-Noise becomes a 4x4 block of features, whose side every stage doubles by repeating pixels and convolving them. Gated
-linear units are its nonlinearity: one half of the features says how much of the other half passes. From 64x64 to
-512x512, channels are weighed by what the stage of a sixteenth of the side saw, which shortens the way of the gradient
-(skip-layer excitation). Where a stage has two convolutions, some noise is added after each.
+Noise is projected to a 4x4 block of features, whose side every stage doubles by nearest-neighbour upsampling and
+convolution with gated linear units. From 64x64 to 512x512, skip-layer excitation (SLE) weights the channels with
+features of a sixteenth of the side, which shortens the path of the gradient. A stage with two convolutions adds noise
+after each.
 
-Projected GAN's generator is the same with z at unit length, two convolutions in every stage (its "lite" one: one) and
-no tanh. With classes, the label's embedding sets the gain and bias of every batch norm in the stages.
+Projected GAN's generator differs by z of unit length, two convolutions in every stage (one in its "lite" version) and
+no tanh. With classes, all batch norms in the stages are conditional.
 """
 
 from collections.abc import Iterator
@@ -56,7 +56,7 @@ def _config_from(shapes: Shapes) -> FastGANConfig:
 
 
 def _convolutions(shapes: Shapes, stage: int) -> Iterator[tuple[int, ...]]:
-    """Shapes of a stage's weights."""
+    """Shapes of the convolutions in a stage."""
     for layer in count():
         shape = shapes.get(f"stages.{stage}.layers.{layer}.conv.weight", ())
         if len(shape) != 4:

@@ -1,19 +1,19 @@
-"""FastGAN's discriminator, which is taught to see as well as to judge (Liu et al. 2021, sec. 3.2).
+"""FastGAN's discriminator with self-supervision (Liu et al. 2021, sec. 3.2).
 
-It halves the image's side down to twice that of the generator's first block, 8x8 in a square image. Every halving goes
-two ways at once, through convolutions and through an average, and the channels of a block of features are weighed by
-what was seen at eight times its side (skip-layer excitation). One logit is made for each patch, and their mean is the
-image's. A label's embedding judges the same patches, with as many weights (projection: Miyato & Koyama 2018).
+It halves the image down to twice the side of the generator's first block, 8x8 for square images. Each halving has two
+branches, convolutions and average pooling, and skip-layer excitation weights the channels with features of eight times
+the side. There is one logit per patch; their mean is the logit of the image. Labels enter by projection (Miyato &
+Koyama 2018), with a weight for each feature of a patch.
 
-From a few hundred images it would learn to judge by what little tells those apart. So small decoders have to draw the
-real images again from its features (self-supervision): all of the image, small, from the last block; and a quarter of
-it from the block before, so that places are kept as well as contents. The paper compares with a perceptual distance,
-whose weights we do not carry: here it is the mean absolute error, at several scales.
+On a few hundred images it would overfit. Small decoders therefore reconstruct real images from its features
+(self-supervision): the whole image at low resolution from the last block, and a quarter of it from the block before, to
+keep positions as well as content. The paper uses a perceptual distance, whose weights are not included here: instead
+the loss is the mean absolute error at several scales.
 
-The paper has batch norms throughout, and spectral norms (Miyato et al. 2018) of all weights. With batch norm a logit
-depends on the other images of its batch, and no penalty can be put on its gradient at one image. Where one is, there
-are layer norms instead (Ba et al. 2016), over all features of one image, as Gulrajani et al. (2017) advise: without
-any norm, what is seen would fade to nothing within a few halvings.
+The paper has batch norm everywhere, and spectral norm (Miyato et al. 2018) of all weights. With batch norm a logit
+depends on the other images of the batch, and its gradient at one image cannot be penalised. With a gradient penalty
+layer norm (Ba et al. 2016) over all features of an image replaces both, as Gulrajani et al. (2017) recommend: without
+any norm the features would vanish within a few halvings.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ from ..layers.fastgan import Excitation, Layer, initialise
 from .config import FastGANConfig
 
 SKIPPED = 3
-"""Halvings between a block of features and the one whose channels it weighs."""
+"""Halvings between the source and the target of a skip-layer excitation."""
 
 PATCH = 4
-"""Height and width of a patch of features that a logit is made for."""
+"""Height and width, in features, of the patch of a logit."""
 
-MOST_DRAWN = 4
-"""Doublings of a decoder at most: from 8x8 it draws images of up to 128x128, as in the paper."""
+MAX_DECODER_DOUBLINGS = 4
+"""Maximum doublings of a decoder: from 8x8 to images of 128x128, as in the paper."""
 
 SCALES = 3
-"""Sides at which drawings are compared, each half of the one before."""
+"""Number of resolutions at which reconstructions are compared, each half of the one before."""
 
 Wrap = Callable[[nn.Module], nn.Module]
 
@@ -51,14 +51,14 @@ class FastGANDiscriminator(nn.Module):
     NORMALISATIONS: ClassVar = ("batch", "none")
 
     def __init__(self, config: FastGANConfig, normalisation: str = "batch"):
-        """normalisation: "batch" for batch and spectral norms as in the paper, "none" for layer norms alone."""
+        """normalisation: "batch" for batch and spectral norm as in the paper, "none" for layer norm only."""
         super().__init__()
         batch = normalisation == "batch"
         wrap: Wrap = spectral_norm if batch else _as_it_is
         norm = nn.BatchNorm2d if batch else partial(nn.GroupNorm, 1)
         conv = partial(Convolution, wrap=wrap, norm=norm)
         widths = config.widths[-2:0:-1]  # at half the image's side, at a quarter, and so on
-        # No norm of what comes from the image itself, whose brightness and contrast would be lost.
+        # No norm after the first convolution, which would remove brightness and contrast of the image.
         self.from_image = wrap(nn.Conv2d(config.channels, widths[0], kernel_size=4, stride=2, padding=1))
         self.stages = nn.ModuleList(HalveSide(wide, narrow, conv) for wide, narrow in pairwise(widths))
         self.excitations = nn.ModuleList(
@@ -68,22 +68,22 @@ class FastGANDiscriminator(nn.Module):
         self.judge = wrap(nn.Conv2d(config.widths[0], 1, kernel_size=PATCH, bias=False))
         weights = config.widths[0] * PATCH**2
         self.embed = wrap(label_weights(config.classes, weights)) if config.classes else None
-        self.draw_whole = decoder(widths[-1], config.channels, min(MOST_DRAWN, len(widths)))
-        self.draw_quarter = decoder(widths[-2], config.channels, min(MOST_DRAWN, len(widths) - 1))
+        self.draw_whole = decoder(widths[-1], config.channels, min(MAX_DECODER_DOUBLINGS, len(widths)))
+        self.draw_quarter = decoder(widths[-2], config.channels, min(MAX_DECODER_DOUBLINGS, len(widths) - 1))
         self.apply(initialise)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """images: [N, C, H, W] in [-1, 1], labels: [N] whole numbers. Returns logits [N] in float32."""
+        """Logits [N] in float32 of images [N, C, H, W] in [-1, 1]. labels: class numbers [N]."""
         x = self.gather(self.features(images)[-1])
         logits = self.judge(x).mean(dim=(1, 2, 3))
         if self.embed is not None:
-            # A label judges patches as well, by weights of its own, and their mean is what those say of the mean patch.
+            # The projection is linear: its mean over the patches is that of the mean patch.
             patch = functional.avg_pool2d(x, (x.shape[2] - PATCH + 1, x.shape[3] - PATCH + 1), stride=1)
             logits = logits + (self.embed(labels) * patch.flatten(1)).sum(dim=1)
         return logits.float()
 
     def features(self, images: Tensor) -> list[Tensor]:
-        """What is seen at half the side of the images, at a quarter, and so on."""
+        """Features at half the side of the images, at a quarter, and so on."""
         seen = [functional.leaky_relu(self.from_image(images), 0.2)]
         for index, stage in enumerate(self.stages, start=1):
             x = stage(seen[-1])
@@ -93,9 +93,9 @@ class FastGANDiscriminator(nn.Module):
         return seen
 
     def self_supervision(self, images: Tensor, random: torch.Generator) -> Tensor:
-        """How badly real images can be drawn from what is seen of them: a loss, a scalar.
+        """Reconstruction loss of real images from their features, a scalar.
 
-        images: [N, C, H, W] as the discriminator sees them. random: on their device; which quarter of each is drawn.
+        images: [N, C, H, W], after augmentation. random: generator on their device, which selects the quarters.
         """
         *_, near, far = self.features(images)
         which = torch.randint(4, (len(images),), generator=random, device=images.device)
@@ -106,7 +106,7 @@ class FastGANDiscriminator(nn.Module):
 
 
 class Convolution(nn.Module):
-    """A convolution, a norm, and a leaky rectifier."""
+    """Convolution, norm and leaky ReLU."""
 
     def __init__(
         self,
@@ -119,7 +119,7 @@ class Convolution(nn.Module):
         wrap: Wrap,
         norm: Callable[[int], nn.Module],
     ):
-        """wrap: what is made of the convolution. norm: of so many features."""
+        """wrap: wrapper of the convolution, such as spectral norm. norm: number of features -> norm layer."""
         super().__init__()
         self.conv = wrap(nn.Conv2d(inputs, outputs, kernel_size, stride, padding, bias=False))
         self.norm = norm(outputs)
@@ -129,7 +129,7 @@ class Convolution(nn.Module):
 
 
 class HalveSide(nn.Module):
-    """[N, I, H, W] -> [N, O, H/2, W/2], two ways, whose mean it is."""
+    """Downsampling by 2, [N, I, H, W] -> [N, O, H/2, W/2]: the mean of two branches."""
 
     def __init__(self, inputs: int, outputs: int, conv: Callable[..., nn.Module]):
         super().__init__()
@@ -144,7 +144,7 @@ class HalveSide(nn.Module):
 
 
 def decoder(inputs: int, channels: int, doublings: int) -> nn.Sequential:
-    """Draws from features [N, inputs, h, w] what was seen: [N, channels, H, W], of sides so often doubled."""
+    """Decoder of features [N, inputs, h, w] to images [N, channels, H, W], with a number of doublings."""
     widths = [max(8, inputs // 2 ** (doubling + 1)) for doubling in range(doublings + 1)]
     layers: list[nn.Module] = []
     for wide, narrow in pairwise([inputs, *widths[1:]]):
@@ -153,7 +153,7 @@ def decoder(inputs: int, channels: int, doublings: int) -> nn.Sequential:
 
 
 def quarter(x: Tensor, which: Tensor) -> Tensor:
-    """One quarter of each of x: [N, C, H, W] -> [N, C, H/2, W/2].
+    """One quarter of each image: [N, C, H, W] -> [N, C, H/2, W/2].
 
     which: [N], on the same device. 0 and 1 are the upper quarters, 0 and 2 the left ones.
     """
@@ -165,9 +165,9 @@ def quarter(x: Tensor, which: Tensor) -> Tensor:
 
 
 def distance(drawn: Tensor, images: Tensor) -> Tensor:
-    """Mean absolute error, itself a mean over SCALES: at the side of the drawings, at half of it, and so on.
+    """Mean absolute error, averaged over SCALES: at the resolution of the reconstructions, at half of it, and so on.
 
-    drawn: [N, C, h, w]; images: [N, C, H, W], whose sides are those times the same power of two.
+    drawn: reconstructions [N, C, h, w]. images: [N, C, H, W], larger by the same power of two in both sides.
     """
     images = functional.avg_pool2d(images, images.shape[2] // drawn.shape[2])
     error = drawn - images

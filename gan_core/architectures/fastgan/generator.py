@@ -9,8 +9,7 @@ from ..layers.fastgan import Excitation, Layer, Noise, gated, initialise
 from .config import FastGANConfig
 
 EXCITED = range(3, 7)
-"""The stages whose channels are weighed by the block of features that is doubled four times to theirs: in square
-images, those with sides of 64 to 512."""
+"""Stages with skip-layer excitation from features of a sixteenth of their side: at 64 to 512 in square images."""
 
 
 class FastGANGenerator(nn.Module):
@@ -28,8 +27,11 @@ class FastGANGenerator(nn.Module):
         self.apply(initialise)
 
     def forward(self, z: Tensor, labels: Tensor | None = None, random: torch.Generator | None = None) -> Tensor:
-        """z: [N, latent_size], labels: [N] class numbers or [N, classes] weights. random: what noise is drawn with, on
-        the device of z; the same noise always without. Returns images [N, C, H, W], nominally in [-1, 1]."""
+        """Generates images [N, C, H, W], nominally in [-1, 1].
+
+        z: [N, latent_size]. labels: class numbers [N] or class weights [N, classes]. random: generator for the noise,
+        on the device of z; None for fixed noise.
+        """
         label = None
         if self.embed is not None:
             assert labels is not None
@@ -62,7 +64,7 @@ class Stage(nn.Module):
         self.excitation = Excitation(config.widths[index - 3], outputs) if index in EXCITED else None
 
     def forward(self, x: Tensor, label: Tensor | None, small: list[Tensor], random: torch.Generator | None) -> Tensor:
-        """label: [N, latent_size]. small: what the first stages made, one of which weighs this one's channels."""
+        """label: embedding [N, latent_size]. small: outputs of the first stages, for the skip-layer excitation."""
         x = functional.interpolate(x, scale_factor=2, mode="nearest")
         for layer in self.layers:
             x = layer(x, label, random)

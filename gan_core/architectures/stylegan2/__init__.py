@@ -1,12 +1,11 @@
-"""StyleGAN2: a generator whose every layer is told its style (Karras et al. 2020a, and 2020b for ADA).
+"""StyleGAN2: a generator with a style for every layer (Karras et al. 2020a, and 2020b for ADA).
 
 A mapping network turns noise z into a style w, and the synthesis network grows a learned 4x4 block into an image. Each
-of its convolutions is modulated by a style: input channels are scaled by it, and outputs rescaled to unit variance.
-Small noise maps add what is random in a picture, such as where each hair lies; every resolution adds to the image
-through a 1x1 convolution of its own. The discriminator walks back in residual blocks, and is told at its end how much
-the images beside one another differ.
+convolution is modulated by a style: it scales the input channels, and outputs are rescaled to unit variance. Noise maps
+add stochastic details, such as the positions of hairs; every resolution adds to the image through a 1x1 convolution.
+The discriminator has residual blocks, and a minibatch standard deviation at its end.
 
-The generator's tensors have the names that NVIDIA's networks give them, since that is how they are known and shared.
+The generator's tensors have the names of NVIDIA's networks, under which they are shared.
 """
 
 import re
@@ -43,7 +42,7 @@ def _config_from(shapes: Shapes) -> StyleGAN2Config:
     height, width = shapes["synthesis.b4.const"][1:]
     to_image = shapes[f"synthesis.b{sides[-1]}.torgb.weight"]
     if any(len(shape) != 4 for shape in (*convolutions, to_image)):
-        raise InputError("its blocks are not those of a StyleGAN2 with images added up over the resolutions.")
+        raise InputError("its blocks are not those of a StyleGAN2 with skip connections to the image.")
     w_dim, inputs = shapes["mapping.fc0.weight"]
     embedding = shapes.get("mapping.embed.weight", (0, 0))
     return StyleGAN2Config(

@@ -13,7 +13,7 @@ from ..layers.style import Linear, Mapping
 from .config import StyleGAN2Config
 
 MIXING = 0.9
-"""Of the images in training, the share that is made of two styles (Karras et al. 2019, sec. 3.1)."""
+"""Probability of style mixing in training (Karras et al. 2019, sec. 3.1)."""
 
 
 class StyleGAN2Generator(nn.Module):
@@ -25,32 +25,32 @@ class StyleGAN2Generator(nn.Module):
         self.synthesis = Synthesis(config)
 
     def forward(self, z: Tensor, labels: Tensor | None = None, random: torch.Generator | None = None) -> Tensor:
-        """z: [N, latent_size], labels: [N] class numbers or [N, classes] weights. Returns images [N, C, H, W].
+        """Generates images [N, C, H, W].
 
-        random, on the device of z: while it trains, for fresh noise and for the mixing of styles; it moves w_avg then.
+        z: [N, latent_size]. labels: class numbers [N] or class weights [N, classes]. random: in training, a generator
+        on the device of z for noise and style mixing; w_avg is updated then. None otherwise.
         """
         if random is None:
             return self.synthesis(self.mapping(z, labels).unsqueeze(1).expand(-1, self.num_ws, -1))
         return self.synthesis(self.mixed_styles(z, labels, random), self.fresh_noise(len(z), random))
 
     def mixed_styles(self, z: Tensor, labels: Tensor | None, random: torch.Generator) -> Tensor:
-        """Styles to train with, of which w_avg takes note: from some layer on those of another z, for `mixing` of the
-        images (Karras et al. 2019, sec. 3.1).
+        """Styles [N, num_ws, w_dim] for training, with style mixing (Karras et al. 2019, sec. 3.1). Updates w_avg.
 
-        z: [N, latent_size], labels: [N]. Returns [N, num_ws, w_dim].
+        z: [N, latent_size]. labels: class numbers [N].
         """
         w = self.mapping(z, labels)
         self.mapping.observe(w)
         other = self.mapping(torch.randn(z.shape, generator=random, device=random.device), labels)
         chance, place = torch.rand(2, len(z), 1, generator=random, device=random.device)
-        # One style at least is the first z's, and one the other's.
+        # At least one style comes from each of the two z.
         first = 1 + (place * (self.num_ws - 1)).floor()  # [N, 1]
         layers = torch.arange(self.num_ws, device=random.device)
         mixed = (chance < self.mixing) & (layers >= first)  # [N, num_ws]
         return torch.where(mixed[:, :, None], other[:, None], w[:, None])
 
     def fresh_noise(self, count: int, random: torch.Generator) -> list[Tensor]:
-        """Noise maps for so many images, as the synthesis network takes them."""
+        """Random noise maps for a number of images, as an input of the synthesis network."""
         return [torch.randn(count, 1, *size, generator=random, device=random.device) for size in self.noise_sizes]
 
 
@@ -64,19 +64,22 @@ class Synthesis(nn.Module):
             inputs = outputs
 
     def forward(self, styles: Tensor, noise: Sequence[Tensor] | None = None) -> Tensor:
-        """styles: [N, num_ws, w_dim]. noise: a map [N or 1, 1, h, w] for each convolution, in the order of the config's
-        noise_sizes, or one that broadcasts to it; None for those that are stored. Returns images [N, C, H, W]."""
+        """Generates images [N, C, H, W] from styles [N, num_ws, w_dim].
+
+        noise: a map [N or 1, 1, h, w] for each convolution, in the order of the config's noise_sizes, or one that
+        broadcasts to it; None for the stored maps.
+        """
         maps = iter(noise) if noise is not None else None
         x, image = None, None
         for i, name in enumerate(self.names):
-            # The image of one block takes the style of the next one's first convolution.
+            # The image of a block and the first convolution of the next one share a style.
             x, image = self.get_submodule(name)(x, image, styles[:, max(2 * i - 1, 0) : 2 * i + 2], maps)
         assert image is not None
         return image
 
 
 class Block(nn.Module):
-    """One resolution: twice the side of the last, two convolutions, and what they add to the image."""
+    """Block of one resolution: upsampling, two convolutions, and their contribution to the image."""
 
     def __init__(self, inputs: int, outputs: int, size: tuple[int, int], config: StyleGAN2Config):
         super().__init__()
@@ -91,7 +94,7 @@ class Block(nn.Module):
     def forward(
         self, x: Tensor | None, image: Tensor | None, styles: Tensor, noise: Iterator[Tensor] | None
     ) -> tuple[Tensor, Tensor]:
-        """styles: [N, 2 or 3, w_dim]. Returns features and image of the block's size."""
+        """Returns features and image at the resolution of the block. styles: [N, 2 or 3, w_dim]."""
         if x is None:
             x = self.const.expand(len(styles), -1, -1, -1)
             x = x.contiguous(memory_format=memory_format(x.device))
@@ -103,7 +106,7 @@ class Block(nn.Module):
 
 
 class Convolution(nn.Module):
-    """A 3x3 convolution that its style modulates, noise, bias and leaky ReLU; with `up`, to twice the side."""
+    """Modulated 3x3 convolution with noise, bias and leaky ReLU; with `up`, upsampling by 2."""
 
     noise_const: Tensor
 
@@ -117,7 +120,7 @@ class Convolution(nn.Module):
         self.bias = nn.Parameter(torch.zeros(outputs))
 
     def forward(self, x: Tensor, w: Tensor, noise: Iterator[Tensor] | None) -> Tensor:
-        """x: [N, inputs, H, W], w: [N, w_dim]. Returns [N, outputs, H, W], or of twice the side."""
+        """Maps x [N, inputs, H, W] and w [N, w_dim] to [N, outputs, H, W], or twice the side."""
         style = self.affine(w)  # [N, inputs]
         # The leaky ReLU keeps positive factors, so its gain of sqrt 2 is applied where there is a factor already.
         scale = demodulation(self.weight, style) * math.sqrt(2)  # [N, outputs]
@@ -129,10 +132,10 @@ class Convolution(nn.Module):
             weight = self.weight * (scale[0, :, None] * style[0])[:, :, None, None]
             x = self._convolved(x, weight, bias).add_(added)
         else:
-            # One convolution for the whole batch: scaled features, and not a weight for every image.
+            # One convolution for the whole batch, of scaled features, instead of a weight for every image.
             x = self._convolved(x * style[:, :, None, None].to(x.dtype), self.weight)
-            # In the features' type, which is a shorter one where a training computes in it; and channels last in
-            # memory, as they are: the sum would turn them round.
+            # In the dtype of the features, which may be reduced in training, and in channels-last memory, which the
+            # sum would change.
             added = in_order((added.to(x.dtype).movedim(1, 3) + bias.to(x.dtype)).movedim(3, 1))  # [N or 1, O, h, w]
             x = torch.addcmul(added, x, scale[:, :, None, None].to(x.dtype))
         x = functional.leaky_relu_(x, 0.2)
@@ -148,7 +151,7 @@ class Convolution(nn.Module):
 
 
 class ToRGB(nn.Module):
-    """Features to image channels: a modulated 1x1 convolution that is not demodulated."""
+    """Features to image channels: a modulated 1x1 convolution without demodulation."""
 
     def __init__(self, inputs: int, config: StyleGAN2Config):
         super().__init__()
@@ -158,19 +161,19 @@ class ToRGB(nn.Module):
         self.bias = nn.Parameter(torch.zeros(config.channels))
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        """x: [N, inputs, H, W], w: [N, w_dim]. Returns [N, channels, H, W]."""
+        """Maps x [N, inputs, H, W] and w [N, w_dim] to [N, channels, H, W]."""
         style = self.affine(w) / math.sqrt(self.weight.shape[1])
-        # So few outputs that a weight for each image is cheaper than scaled features.
+        # With so few outputs a weight for each image is cheaper than scaled features.
         weight = self.weight.flatten(1) * style[:, None, :]  # [N, channels, inputs]
-        # The image is added up in full precision, also where a training computes in a shorter one.
+        # The image is summed in full precision, also in training with reduced precision.
         image = (weight @ x.flatten(2)).to(weight.dtype).unflatten(2, x.shape[2:]) + self.bias[:, None, None]
         return image.clamp(-self.clamp, self.clamp) if self.clamp else image
 
 
 def demodulation(weight: Tensor, style: Tensor) -> Tensor:
-    """What keeps the outputs of a modulated convolution at unit variance (Karras et al. 2020a, eq. 3).
+    """Demodulation factors [N, O], which give outputs of unit variance (Karras et al. 2020a, eq. 3).
 
-    weight: [O, I, k, k], style: [N, I]. Returns factors [N, O], in full precision under autocast too.
+    weight: [O, I, k, k]. style: [N, I]. Computed in full precision, also under autocast.
     """
     weight = weight.flatten(2)
     with full_precision(style.device):

@@ -1,14 +1,14 @@
-"""StyleGAN3: a generator whose pictures can be moved and turned, details and all (Karras et al. 2021).
+"""StyleGAN3: an alias-free generator whose images can be translated and rotated with all details (Karras et al. 2021).
 
-Every block of features is treated as a continuous signal that happens to be sampled on a grid. It begins as plane
-waves, whose coordinates can be shifted and rotated at will. Each layer's leaky ReLU acts on a finer grid, between two
-low-pass filters, so that no detail can cling to the pixels. Grids are a margin wider than the picture, and the layers'
-bands widen step by step from two cycles a picture to its full resolution.
+Features are continuous signals, sampled on a grid. The input consists of plane waves, whose coordinates can be
+translated and rotated. Each leaky ReLU acts on a finer grid between two low-pass filters, so that details do not stick
+to pixels. Grids have a margin around the image, and the bands of the layers widen from two cycles per image to its full
+resolution.
 
-Of its two kinds, T follows translations, with 3x3 convolutions, and R rotations too, with 1x1 convolutions and filters
-that are the same in every direction.
+StyleGAN3-T is equivariant to translation, with 3x3 convolutions; StyleGAN3-R also to rotation, with 1x1 convolutions
+and radially symmetric filters.
 
-The tensors have the names that NVIDIA's networks give them, since that is how such generators are known and shared.
+The tensors have the names of NVIDIA's networks, under which they are shared.
 """
 
 import re
@@ -24,7 +24,7 @@ _LAYER = re.compile(r"synthesis\.L(\d{1,3})_(\d{1,5})_\d{1,6}\.weight")
 
 
 def _layers(shapes: Shapes) -> list[tuple[int, int, tuple[int, ...]]]:
-    """Number, size and weight's shape of every layer, in order."""
+    """Number, size and weight shape of every layer, in order."""
     found = ((_LAYER.fullmatch(name), shape) for name, shape in shapes.items())
     return sorted((int(name[1]), int(name[2]), shape) for name, shape in found if name)
 

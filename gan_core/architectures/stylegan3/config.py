@@ -1,4 +1,4 @@
-"""What a StyleGAN3 can be built as."""
+"""Config of StyleGAN3."""
 
 from dataclasses import dataclass
 
@@ -8,8 +8,8 @@ from .signals import bands
 
 SIDES = tuple(2**power for power in range(4, 13))
 
-LARGEST = 2**16
-"""Of every number in a config but the side, so that one from a file cannot ask for a network beyond all bounds."""
+MAX_NUMBER = 2**16
+"""Maximum of every number in a config except the side, which limits configs from files."""
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,9 @@ class StyleGAN3Config:
     channels: int
     """1 grey, 3 RGB, 4 RGBA."""
     widths: tuple[int, ...]
-    """Features of every layer but the last, which makes the image; NVIDIA's networks have 14 of them."""
+    """Features of every layer except the last, which outputs the image; NVIDIA's networks have 14 of them."""
     classes: int = 0
-    """Number of class labels; 0 for a generator without."""
+    """Number of class labels; 0 for an unconditional generator."""
     latent_size: int = 512
     """Length of z."""
     w_dim: int = 512
@@ -33,31 +33,32 @@ class StyleGAN3Config:
     def __post_init__(self) -> None:
         if self.side not in SIDES:
             raise InputError(
-                f"stylegan3 makes images whose side is a power of two from {SIDES[0]} to {SIDES[-1]} pixels, "
-                f"not {self.side}."
+                f"side of stylegan3 must be a power of two from {SIDES[0]} to {SIDES[-1]} pixels (got {self.side})."
             )
         check_channels("stylegan3", self.channels)
-        if not 3 <= len(self.widths) <= 64 or not all(1 <= width <= LARGEST for width in self.widths):
-            raise InputError(f"stylegan3 needs 3 to 64 widths of 1 to {LARGEST}, not {list(self.widths)[:65]}.")
-        if not (1 <= self.latent_size <= LARGEST and 1 <= self.w_dim <= LARGEST and 0 <= self.classes <= LARGEST):
+        if not 3 <= len(self.widths) <= 64 or not all(1 <= width <= MAX_NUMBER for width in self.widths):
+            raise InputError(f"stylegan3 needs 3 to 64 widths of 1 to {MAX_NUMBER} (got {list(self.widths)[:65]}).")
+        if not (
+            1 <= self.latent_size <= MAX_NUMBER and 1 <= self.w_dim <= MAX_NUMBER and 0 <= self.classes <= MAX_NUMBER
+        ):
             raise InputError(
-                f"stylegan3 needs a latent size and a w_dim of 1 to {LARGEST} and at most {LARGEST} classes, not "
-                f"{self.latent_size}, {self.w_dim} and {self.classes}."
+                f"stylegan3 needs a latent size and a w_dim of 1 to {MAX_NUMBER} and at most {MAX_NUMBER} classes (got "
+                f"{self.latent_size}, {self.w_dim} and {self.classes})."
             )
         if not 1 <= self.mapping_layers <= 32:
-            raise InputError(f"stylegan3 needs 1 to 32 mapping layers, not {self.mapping_layers}.")
+            raise InputError(f"mapping_layers of stylegan3 must be 1 to 32 (got {self.mapping_layers}).")
         if self.conv_kernel not in (1, 3):
-            raise InputError(f"stylegan3 has convolutions of 3x3 (T) or 1x1 (R), not of {self.conv_kernel}.")
+            raise InputError(f"conv_kernel of stylegan3 must be 3 (T) or 1 (R) (got {self.conv_kernel}).")
 
     @property
     def num_ws(self) -> int:
-        """Number of styles: one for the plane waves, one for each layer, the last included."""
+        """Number of styles: one for the plane waves, and one for each layer including the last."""
         return len(self.widths) + 2
 
 
 def widths(side: int, base: int = 32768, largest: int = 512, layers: int = 14) -> tuple[int, ...]:
-    """Features of the layers as NVIDIA's tools count them: less as bands widen, and no more than `largest`.
+    """Features of the layers, as in NVIDIA's tools: fewer for wider bands, at most `largest`.
 
-    For R, whose layers are cheaper, base and largest are usually twice as much.
+    base and largest are usually doubled for StyleGAN3-R, whose layers are cheaper.
     """
     return tuple(round(min(base / 2 / band.cutoff, largest)) for band in bands(side, layers)[:-1])

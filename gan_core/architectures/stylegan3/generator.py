@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from ...errors import InputError
 from ..layers.style import Linear, Mapping
-from .config import LARGEST, StyleGAN3Config
+from .config import MAX_NUMBER, StyleGAN3Config
 from .signals import (
     CLAMP,
     CRITICAL_LAYERS,
@@ -21,32 +21,32 @@ from .signals import (
 )
 
 FINER = 2
-"""How many times as fine as a layer's finer grid the leaky ReLU's is."""
+"""Factor by which the grid of the leaky ReLU is finer than the finer grid of a layer."""
 
 TAPS = 6
-"""Of a filter, for each step of the finer grid in one of the coarser."""
+"""Taps of a filter per resampling factor."""
 
 BRIGHTNESS = 0.25
-"""What the last layer's output is multiplied by."""
+"""Factor of the last layer's output."""
 
 
 def transform(translate_x: float = 0.0, translate_y: float = 0.0, rotation: float = 0.0, scale: float = 1.0) -> Tensor:
-    """The matrix that has the picture drawn in another place, as the synthesis network takes it. Returns [3, 3].
+    """Transform matrix [3, 3] for the synthesis network, which moves the whole image.
 
-    The picture is made `scale` times as large and turned anticlockwise by `rotation` degrees, both about its middle,
-    and then moved to the right by `translate_x` of its width and down by `translate_y` of its height. Without a scale
-    this is what NVIDIA's gen_images.py makes of --translate and --rotate.
+    The image is scaled by `scale` and rotated anticlockwise by `rotation` degrees, both about its centre, and then
+    translated to the right by `translate_x` image widths and down by `translate_y` image heights. With a scale of 1
+    this equals --translate and --rotate of NVIDIA's gen_images.py. Raises InputError for values out of range.
     """
-    moved = all(abs(value) <= LARGEST for value in (translate_x, translate_y, rotation))
-    if not (moved and 1 / LARGEST <= scale <= LARGEST):
+    in_range = all(abs(value) <= MAX_NUMBER for value in (translate_x, translate_y, rotation))
+    if not (in_range and 1 / MAX_NUMBER <= scale <= MAX_NUMBER):
         raise InputError(
-            f"A picture can be moved and turned by at most {LARGEST}, and scaled by a number from 1/{LARGEST} to "
-            f"{LARGEST}, not moved by {translate_x} and {translate_y}, turned by {rotation} and scaled by {scale}."
+            f"A transform must have translations and a rotation of at most {MAX_NUMBER}, and a scale of 1/{MAX_NUMBER} "
+            f"to {MAX_NUMBER} (got {translate_x}, {translate_y}, {rotation} and {scale})."
         )
     cosine, sine = math.cos(math.radians(rotation)) * scale, math.sin(math.radians(rotation)) * scale
-    # Rows count downwards, so this is anticlockwise to the eye.
+    # Rows count downwards, so that this looks anticlockwise.
     placed = np.array([[cosine, sine, translate_x], [-sine, cosine, translate_y], [0, 0, 1]])
-    # The network asks the way back: where in the picture a given point of the image lies.
+    # The network needs the inverse: from coordinates of the output to those of the input.
     return torch.from_numpy(np.linalg.inv(placed)).float()
 
 
@@ -58,7 +58,10 @@ class StyleGAN3Generator(nn.Module):
         self.synthesis = Synthesis(config)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """z: [N, latent_size], labels: [N] class numbers or [N, classes] weights. Returns images [N, C, side, side]."""
+        """Generates images [N, C, side, side].
+
+        z: [N, latent_size]. labels: class numbers [N] or class weights [N, classes].
+        """
         return self.synthesis(self.mapping(z, labels).unsqueeze(1).expand(-1, self.num_ws, -1))
 
 
@@ -75,16 +78,18 @@ class Synthesis(nn.Module):
             if i == layers:
                 layer: nn.Module = ToImage(inputs, outputs, config.w_dim)
             else:
-                # A round filter would cut the corners off a band that is to fill the whole square of frequencies.
+                # Critically sampled layers fill the square of frequencies, whose corners a radial filter would remove.
                 radial = config.conv_kernel == 1 and i < layers - CRITICAL_LAYERS
                 layer = Layer(inputs, outputs, config.conv_kernel, before, after, radial, config.w_dim)
             self.add_module(self.names[-1], layer)
             inputs, before = outputs, after
 
     def forward(self, styles: Tensor, transform: Tensor | None = None) -> Tensor:
-        """styles: [N, num_ws, w_dim]. transform: from the image's coordinates to the picture's, a matrix [3, 3] or one
-        for each image [N or 1, 3, 3], as the function `transform` makes it; None for the one that is stored. Returns
-        images [N, C, side, side]."""
+        """Generates images [N, C, side, side] from styles [N, num_ws, w_dim].
+
+        transform: a matrix [3, 3] from the function `transform`, or one for each image [N or 1, 3, 3]; None for the
+        stored one.
+        """
         x = self.input(styles[:, 0], transform)
         for i, name in enumerate(self.names):
             x = self.get_submodule(name)(x, styles[:, i + 1])
@@ -92,7 +97,7 @@ class Synthesis(nn.Module):
 
 
 class PlaneWaves(nn.Module):
-    """The signal that the first layer gets: waves of given frequencies and phases, mixed by a matrix (sec. 3.2)."""
+    """Input of the first layer: plane waves of fixed frequencies and phases, mixed by a matrix (sec. 3.2)."""
 
     transform: Tensor
     freqs: Tensor
@@ -104,20 +109,20 @@ class PlaneWaves(nn.Module):
         self.affine = Linear(w_dim, 4)
         self.weight = nn.Parameter(torch.randn(features, features))
         self.register_buffer("transform", torch.eye(3))
-        # Uniform over the disc of the band.
+        # Frequencies are uniform over the disc of the band.
         angle, radius = 2 * math.pi * torch.rand(features), band.cutoff * torch.rand(features).sqrt()
         self.register_buffer("freqs", torch.stack([radius * angle.cos(), radius * angle.sin()], dim=1))
         self.register_buffer("phases", torch.rand(features) - 0.5)
-        with torch.no_grad():  # at first, all pictures stand upright and in the middle
+        with torch.no_grad():  # initially the learned transform is the identity
             self.affine.weight.zero_()
             self.affine.bias.copy_(torch.eye(4)[0])
 
     def forward(self, w: Tensor, transform: Tensor | None) -> Tensor:
-        """w: [N, w_dim], transform: [3, 3], [1, 3, 3] or [N, 3, 3]. Returns [N, features, size, size]."""
+        """Features [N, features, size, size]. w: [N, w_dim]. transform: [3, 3], [1, 3, 3] or [N, 3, 3]."""
         motion = self._learned_motion(w) @ (self.transform if transform is None else transform)
         phases = self.phases + (self.freqs @ motion[:, :2, 2:]).squeeze(2)  # [N, features]
         freqs = self.freqs @ motion[:, :2, :2]  # [N, features, 2]
-        # A picture drawn smaller has finer waves: they fade out before the grid can no longer hold them.
+        # A smaller scale raises the frequencies, which fade out before the Nyquist limit of the grid.
         nyquist, cutoff = self.band.rate / 2, self.band.cutoff
         amplitudes = (1 - (freqs.norm(dim=2) - cutoff) / (nyquist - cutoff)).clamp(0, 1)
         size = self.band.size
@@ -128,7 +133,7 @@ class PlaneWaves(nn.Module):
         return (waves @ (self.weight.T / math.sqrt(len(self.weight)))).movedim(3, 1)
 
     def _learned_motion(self, w: Tensor) -> Tensor:
-        """What w says of where the picture stands: a translation and then a rotation for each image, [N, 3, 3]."""
+        """Learned transform of each image, a translation followed by a rotation: [N, 3, 3]."""
         motion = self.affine(w)
         cosine, sine, x, y = (motion / motion[:, :2].norm(dim=1, keepdim=True)).unbind(1)
         zero, one = torch.zeros_like(x), torch.ones_like(x)
@@ -138,7 +143,7 @@ class PlaneWaves(nn.Module):
 
 
 class Layer(nn.Module):
-    """A modulated convolution, and a leaky ReLU between two filters, from one grid to the next."""
+    """Modulated convolution and filtered leaky ReLU, from one grid to the next."""
 
     magnitude_ema: Tensor
     up_filter: Tensor
@@ -151,15 +156,15 @@ class Layer(nn.Module):
         self.affine = Linear(w_dim, inputs, bias=1.0)
         self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(outputs))
-        # The mean square of the features that came in over training, which brings them to unit scale.
+        # Running mean square of the input features in training, which normalises them.
         self.register_buffer("magnitude_ema", torch.ones([]))
         self.register_buffer("up_filter", low_pass(TAPS * self.up, before, rate))
         design = radial_low_pass if radial else low_pass
         self.register_buffer("down_filter", design(TAPS * rate // after.rate, after, rate))
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        """x: [N, inputs, H, H], w: [N, w_dim]. Returns [N, outputs, size, size]."""
-        # The leaky ReLU keeps positive factors, so its gain of sqrt 2 is applied where there is a factor already.
+        """Maps x [N, inputs, H, H] and w [N, w_dim] to [N, outputs, size, size]."""
+        # A leaky ReLU commutes with positive factors, so its gain of sqrt 2 is part of the weight.
         gain = math.sqrt(2)
         weight = modulated(self.weight, self.affine(w), self.magnitude_ema.rsqrt() * gain)
         x = convolved(x, weight, self.bias * gain)
@@ -168,7 +173,7 @@ class Layer(nn.Module):
 
 
 class ToImage(nn.Module):
-    """Features to image channels: a modulated 1x1 convolution that is not demodulated."""
+    """Features to image channels: a modulated 1x1 convolution without demodulation."""
 
     magnitude_ema: Tensor
 
@@ -180,26 +185,26 @@ class ToImage(nn.Module):
         self.register_buffer("magnitude_ema", torch.ones([]))
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        """x: [N, inputs, H, W], w: [N, w_dim]. Returns [N, channels, H, W]."""
+        """Maps x [N, inputs, H, W] and w [N, w_dim] to [N, channels, H, W]."""
         style = self.affine(w) * (self.magnitude_ema * self.weight.shape[1]).rsqrt()
         return convolved(x, self.weight * style[:, None, :, None, None], self.bias).clamp(-CLAMP, CLAMP)
 
 
 def modulated(weight: Tensor, style: Tensor, gain: Tensor) -> Tensor:
-    """Weights for each image, which bring features of unit variance to ones of a standard deviation of `gain`.
+    """Modulated and demodulated weights for each image, [N, O, I, k, k].
 
-    weight: [O, I, k, k], style: [N, I]. Returns [N, O, I, k, k].
+    They map features of unit variance to features with standard deviation `gain`. weight: [O, I, k, k]. style: [N, I].
     """
     energy = style.square() @ weight.square().sum(dim=(2, 3)).T  # [N, O]
-    # No 0 / 0 where a style or a feature is dead.
+    # Avoids 0 / 0 for a style or a feature of zeros.
     scale = energy.clamp_min(torch.finfo(weight.dtype).tiny).rsqrt() * gain
     return weight * (scale[:, :, None] * style[:, None, :])[:, :, :, None, None]
 
 
 def convolved(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Each image with its own weights, the edges such that nothing is lost.
+    """Convolution with separate weights for each image, and full padding.
 
-    x: [N, I, H, W], weight: [N, O, I, k, k], bias: [O]. Returns [N, O, H + k - 1, W + k - 1].
+    x: [N, I, H, W]. weight: [N, O, I, k, k]. bias: [O]. Returns [N, O, H + k - 1, W + k - 1].
     """
     count, outputs, _, kernel, _ = weight.shape
     planes = functional.conv2d(

@@ -1,6 +1,6 @@
-"""The signals that StyleGAN3 computes with: bands, low-pass filters, and the leaky ReLU between two of those.
+"""Signal processing of StyleGAN3: bands, low-pass filters, and the filtered leaky ReLU.
 
-Figures and sections are those of Karras et al. 2021.
+Figures and sections refer to Karras et al. 2021.
 """
 
 import math
@@ -13,45 +13,45 @@ from torch import Tensor
 from torch.nn import functional
 
 MARGIN = 10
-"""Samples that a grid goes on beyond the picture on each side, so that what lies outside is no mere zero."""
+"""Samples of a grid beyond the image on each side, so that the surroundings of the image are not zero."""
 
 FIRST_CUTOFF, FIRST_STOPBAND, LAST_STOPBAND = 2.0, 2**2.1, 2**0.3
-"""Where the first layer's band ends and where its filter is to have stopped everything, in cycles per width of the
-picture; and the latter of the last layer, in half the side of the picture (sec. 3.2)."""
+"""Cutoff and stopband of the first layer, in cycles per image width, and the stopband of the last layer relative to
+half the image's side (sec. 3.2)."""
 
 CRITICAL_LAYERS = 2
-"""At the end, whose bands are as wide as the grid permits: sharpness matters more than aliasing there."""
+"""Number of last layers with critical sampling, where sharpness matters more than aliasing."""
 
 CLAMP = 256.0
-"""Features are kept within plus and minus this, for half precision's sake."""
+"""Bound of the features' absolute values, for half precision."""
 
-STRIP, LONGEST_STRIP = 32, 96
-"""Rows of a result that are made at a time. Few, as a filter costs the more the longer its strip; but up to the latter,
-cutting costs more than it saves."""
+STRIP, MAX_STRIP = 32, 96
+"""Rows of a result that are computed at a time. The cost of a filter grows with the length of its strip, but up to
+MAX_STRIP splitting costs more than it saves."""
 
 SAMPLES_PER_CORE, SAMPLES_ELSEWHERE = 2**21, 2**26
-"""Of fine grids that are worked on at a time: on a CPU few enough for its caches, elsewhere for the memory."""
+"""Samples of fine grids processed at a time, limited by the caches of a CPU, or by the memory of other devices."""
 
 
 @dataclass(frozen=True)
 class Band:
-    """The signal that a layer's features are samples of. Frequencies are in cycles per width of the picture."""
+    """Band of a layer's features as a sampled signal. Frequencies are in cycles per image width."""
 
     cutoff: float
-    """Where the band ends."""
+    """Cutoff frequency."""
     half_width: float
-    """From there to where a filter is to have stopped everything."""
+    """Width of the transition from cutoff to stopband."""
     rate: int
-    """Samples per width of the picture."""
+    """Samples per image width."""
     size: int
-    """Samples along each side of the grid, the margins included."""
+    """Samples along each side of the grid, including the margins."""
 
 
 def bands(side: int, layers: int) -> list[Band]:
-    """The bands of all layers, the last one included, which makes the image (Karras et al. 2021, sec. 3.2).
+    """Bands of all layers, including the output layer (Karras et al. 2021, sec. 3.2).
 
-    Cutoff and stopband grow geometrically until the critically sampled layers; the rate is the least power of two that
-    holds the stopband.
+    Cutoff and stopband grow geometrically up to the critically sampled layers; the rate is the smallest power of two
+    for the stopband.
     """
     found = []
     for layer in range(layers + 1):
@@ -65,15 +65,14 @@ def bands(side: int, layers: int) -> list[Band]:
 
 
 def low_pass(taps: int, band: Band, rate: int) -> Tensor:
-    """A low-pass filter for a grid of that rate: a sinc in Kaiser's window, its sum 1. Returns [taps]."""
+    """Low-pass filter [taps] for a grid of a rate: a sinc in a Kaiser window, with sum 1."""
     places = (np.arange(taps) - (taps - 1) / 2) / rate
     values = np.sinc(2 * band.cutoff * places) * kaiser(taps, band, rate)
     return torch.from_numpy(values / values.sum()).float()
 
 
 def radial_low_pass(taps: int, band: Band, rate: int) -> Tensor:
-    """The same in every direction: a jinc, which is to a disc of frequencies what a sinc is to an interval (app. C).
-    Returns [taps, taps]."""
+    """Radially symmetric low-pass filter [taps, taps]: a jinc, the inverse transform of a disc (app. C)."""
     places = (np.arange(taps) - (taps - 1) / 2) / rate
     radius = np.hypot(places, places[:, None])
     jinc = torch.special.bessel_j1(torch.from_numpy(2 * math.pi * band.cutoff * radius)).numpy() / radius
@@ -83,7 +82,7 @@ def radial_low_pass(taps: int, band: Band, rate: int) -> Tensor:
 
 
 def kaiser(taps: int, band: Band, rate: int) -> np.ndarray:
-    """Kaiser's window of that length, as wide as the band's transition permits (Oppenheim & Schafer, sec. 7.6)."""
+    """Kaiser window of a length, for the transition width of a band (Oppenheim & Schafer, sec. 7.6)."""
     attenuation = 2.285 * (taps - 1) * math.pi * (2 * band.half_width) / (rate / 2) + 7.95
     if attenuation > 50:
         beta = 0.1102 * (attenuation - 8.7)
@@ -95,21 +94,21 @@ def kaiser(taps: int, band: Band, rate: int) -> np.ndarray:
 
 
 def filtered_leaky_relu(x: Tensor, up_filter: Tensor, down_filter: Tensor, up: int, size: int) -> Tensor:
-    """A leaky ReLU on a grid `up` times as fine, between two low-pass filters (Karras et al. 2021, fig. 4b).
+    """Leaky ReLU on a grid finer by a factor `up`, between two low-pass filters (Karras et al. 2021, fig. 4b).
 
-    x: planes [P, H, H]. up_filter: [taps]. down_filter: [taps], or [taps, taps] where it is not separable. Returns
-    [P, size, size]: every second sample of the fine grid each way, around its middle.
+    x: planes [P, H, H]. up_filter: [taps]. down_filter: [taps], or [taps, taps] if it is not separable. Returns
+    [P, size, size]: every second sample of the fine grid in both directions, around its centre.
 
-    A filter along one side is a banded matrix. Products of matrices are what computers do fastest, by so much that
-    blocks of the band, most of them zeros, outrun convolutions of single planes.
+    A filter along one side is a banded matrix. Matrix products are so fast that blocks of the band, most of them zeros,
+    are faster than convolutions of single planes.
     """
-    strip = size if size <= LONGEST_STRIP else max(STRIP, up // 2)
+    strip = size if size <= MAX_STRIP else max(STRIP, up // 2)
     strips = math.ceil(size / strip)
     up_taps, down_taps = len(up_filter), len(down_filter)
     fine = 2 * (size - 1) + down_taps  # samples of the fine grid along a side
-    before = (fine - up * x.shape[1] + up_taps - 1 + up) // 2  # of them before the first of x, so that middles meet
+    before = (fine - up * x.shape[1] + up_taps - 1 + up) // 2  # before the first of x, to align the centres
 
-    # The rows that a strip depends on: of the fine grid, and of x. The next strip begins `step` rows of x further on.
+    # Rows of the fine grid and of x on which a strip depends. The next strip starts `step` rows of x further on.
     strip_fine = 2 * (strip - 1) + down_taps
     first = -(before // up)
     reach = (strip_fine - 1 + up_taps - 1 - before) // up - first + 1
@@ -118,11 +117,11 @@ def filtered_leaky_relu(x: Tensor, up_filter: Tensor, down_filter: Tensor, up: i
     rise = banded(up_filter.flip(0) * up, strip_fine, reach, 1, up, before + first * up)
     across = rise if strips == 1 else rise[: 2 * strip]
     narrowed = _separable(down_filter, strip) if down_filter.ndim == 1 else _radial(down_filter)
-    blocks = strips if strips == 1 else strips + 1  # across, where blocks follow on one another without an overlap
+    blocks = strips if strips == 1 else strips + 1  # horizontally, where blocks do not overlap
     after = (blocks - 1) * step + reach - x.shape[1] + first
     edges = (-first, after, -first, after)
     at_once = SAMPLES_PER_CORE * torch.get_num_threads() if x.device.type == "cpu" else SAMPLES_ELSEWHERE
-    # A convolution of single planes takes 16 of them in one go.
+    # A depthwise convolution processes 16 planes at a time.
     planes_at_once = max(1 if down_filter.ndim == 1 else 16, at_once // fine**2)
 
     results = []
@@ -131,7 +130,7 @@ def filtered_leaky_relu(x: Tensor, up_filter: Tensor, down_filter: Tensor, up: i
         rows = []
         for row in range(0, strips * step, step):
             samples = rise @ wide[:, row : row + reach]
-            # In place, and bounded first: a gradient needs what comes out of the leaky ReLU to stay as it is.
+            # In place, and clamped first: the gradient needs the output of the leaky ReLU unchanged.
             samples = functional.leaky_relu_(samples.clamp_(-CLAMP / 0.2, CLAMP), 0.2)
             rows.append(narrowed(samples))
         results.append(torch.cat(rows, dim=1)[:, :size, :size])
@@ -155,7 +154,7 @@ def _radial(down_filter: Tensor) -> Callable[[Tensor], Tensor]:
 
 
 def banded(taps: Tensor, rows: int, columns: int, row_step: int, column_step: int, start: int) -> Tensor:
-    """A filter as a matrix [rows, columns]: taps[start + column * column_step - row * row_step], or 0 where none is."""
+    """Filter as a banded matrix [rows, columns]: taps[start + column * column_step - row * row_step], else 0."""
     row, column = (torch.arange(count, device=taps.device) for count in (rows, columns))
     tap = start + column * column_step - row[:, None] * row_step
     inside = (tap >= 0) & (tap < len(taps))
@@ -163,11 +162,11 @@ def banded(taps: Tensor, rows: int, columns: int, row_step: int, column_step: in
 
 
 def along_rows(x: Tensor, block: Tensor, step: int) -> Tensor:
-    """A banded matrix, of which one block is given, times every row of x.
+    """Multiplies every row of x by a banded matrix of repeated blocks.
 
-    x: [P, H, W]. block: [outputs, inputs]; the next one begins `step` inputs further on. Returns [P, H, blocks *
+    x: [P, H, W]. block: [outputs, inputs]; the next one starts `step` inputs further on. Returns [P, H, blocks *
     outputs].
     """
     windows = x.unfold(2, block.shape[1], step)  # [P, H, blocks, inputs]
-    # One large product: left to itself, torch would make many small ones.
+    # One large product instead of many small ones.
     return (windows.reshape(-1, block.shape[1]) @ block.T).view(*x.shape[:2], -1)
