@@ -46,7 +46,7 @@ class FindLatentDirections(io.ComfyNode):
                     "samples",
                     default=4096,
                     min=2,
-                    max=steering.MOST_SAMPLES,
+                    max=steering.MAX_SAMPLES,
                     optional=True,
                     advanced=True,
                     tooltip="For pca: how many random styles are looked at.",

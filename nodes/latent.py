@@ -3,8 +3,9 @@
 from comfy_api.latest import io
 
 from ..gan_core import sample_noise
-from ..gan_core.latents import parse_seeds, to_styles
-from ..gan_core.sampling.mixing import drawn_towards, mix_grid, mix_styles
+from ..gan_core.latents import to_styles
+from ..gan_core.sampling.mixing import mix_grid, mix_styles, truncate
+from ..gan_core.sampling.seeds import parse_seeds
 from ..gan_core.sampling.walks import INTERPOLATIONS, walk
 from .host.errors import refusal, says_errors
 from .optional import LABEL, OptionalInt, OptionalLayers
@@ -228,7 +229,7 @@ class TruncateLatent(io.ComfyNode):
     def execute(cls, generator, latent, truncation, target=None, cutoff=None) -> io.NodeOutput:
         points = from_comfy(generator, latent)
         goal = None if target is None else from_comfy(generator, target)
-        return io.NodeOutput(to_comfy(drawn_towards(generator, points, truncation, CUTOFF.read(cutoff), goal)))
+        return io.NodeOutput(to_comfy(truncate(generator, points, truncation, CUTOFF.read(cutoff), goal)))
 
 
 NODES = [MapLatent, GANLatentWalk, MixGANStyles, TruncateLatent]

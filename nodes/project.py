@@ -8,7 +8,7 @@ from ..gan_core import Generator, InputError
 from ..gan_core.latents import LAST_SEED
 from ..gan_core.media.image_files import FITS
 from ..gan_core.sampling.encoding import images_for
-from ..gan_core.sampling.projection import MOST_CANDIDATES, MOST_STEPS, ProjectionConfig, projecting
+from ..gan_core.sampling.projection import MAX_CANDIDATES, MAX_STEPS, ProjectionConfig, projecting
 from .host import device
 from .host.errors import says_errors
 from .host.progress import NodeProgress
@@ -38,13 +38,13 @@ class ProjectImageToLatent(io.ComfyNode):
                 ),
                 io.Image.Input("images", tooltip="The picture looked for; of a batch, one after another."),
                 io.Int.Input(
-                    "steps", default=300, min=0, max=MOST_STEPS, tooltip="For each picture; more come a little nearer."
+                    "steps", default=300, min=0, max=MAX_STEPS, tooltip="For each picture; more come a little nearer."
                 ),
                 io.Int.Input(
                     "seed",
                     default=0,
                     min=0,
-                    max=LAST_SEED + 1 - MOST_CANDIDATES,
+                    max=LAST_SEED + 1 - MAX_CANDIDATES,
                     control_after_generate=True,
                     tooltip="Where it starts: the same seed finds the same latent.",
                 ),
@@ -52,7 +52,7 @@ class ProjectImageToLatent(io.ComfyNode):
                     "tuning_steps",
                     default=0,
                     min=0,
-                    max=MOST_STEPS,
+                    max=MAX_STEPS,
                     tooltip="Afterwards, tune a copy of the generator to what is still missing (pivotal tuning): some "
                     "hundred steps. 0: leave it.",
                 ),
@@ -69,7 +69,7 @@ class ProjectImageToLatent(io.ComfyNode):
                     "candidates",
                     default=256,
                     min=1,
-                    max=MOST_CANDIDATES,
+                    max=MAX_CANDIDATES,
                     optional=True,
                     advanced=True,
                     tooltip="The start is the best of so many random latents.",

@@ -6,9 +6,9 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..gan_core import InputError, Latent, sample_noise
-from ..gan_core.latents import parse_seeds
 from ..gan_core.media import image as media
 from ..gan_core.sampling import directions as steering
+from ..gan_core.sampling.seeds import parse_seeds
 from .directions import CATEGORY as DIRECTIONS_CATEGORY
 from .directions import say_whose
 from .host import device, previews

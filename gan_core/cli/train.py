@@ -84,7 +84,9 @@ RECIPE_SETTINGS = {**settings_of(AdversarialRecipe), **settings_of(VariationalRe
 
 @click.command("train")
 @click.argument("data", type=Place())
-@click.option("--out", type=Place(new=True), required=True, help="Folder of the run, for the generator and its checkpoints.")
+@click.option(
+    "--out", type=Place(new=True), required=True, help="Folder of the run and of its generator."
+)
 @click.option(
     "--preset",
     type=click.Choice([*PRESETS, AUTO]),

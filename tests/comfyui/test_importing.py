@@ -292,10 +292,10 @@ def test_a_mixture_goes_through_cores_batch_nodes(comfy: Comfy, cats: Generator)
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"label": "7:1"}, '"7:1" does not weigh the classes of cats'),
-        ({"label": -1}, "cats has classes 0 to 2, and no class -1."),
-        ({"label": "lion"}, 'cats has classes 0 to 2, and no class "lion".'),
-        ({"cutoff": 60}, "cats has 6 styles; a cutoff after 60 is none."),
+        ({"label": "7:1"}, '"7:1" are not class weights of cats'),
+        ({"label": -1}, "cats has classes 0 to 2, but no class -1."),
+        ({"label": "lion"}, 'cats has classes 0 to 2, but no class "lion".'),
+        ({"cutoff": 60}, "cats has 6 styles: cutoff must be 0 to 6 (got 60)."),
     ],
 )
 def test_what_cannot_be_sampled_is_said(comfy: Comfy, cats: Generator, changes: dict, sentence: str) -> None:
@@ -311,8 +311,8 @@ def test_what_cannot_be_sampled_is_said(comfy: Comfy, cats: Generator, changes: 
 @pytest.mark.parametrize(
     ("build", "sentence"),
     [
-        (lambda graph, digits: ("MapLatent", {"truncation": 0.5, "cutoff": "all"}), "it has no space w of styles"),
-        (lambda graph, digits: ("Decode", {"noise": "none"}), "which has no noise maps"),
+        (lambda graph, digits: ("MapLatent", {"truncation": 0.5, "cutoff": "all"}), "and has no style space w"),
+        (lambda graph, digits: ("Decode", {"noise": "none"}), "and has no noise maps: leave noise at const"),
         (
             lambda graph, digits: (
                 "Decode",
@@ -322,7 +322,7 @@ def test_what_cannot_be_sampled_is_said(comfy: Comfy, cats: Generator, changes: 
                     )
                 },
             ),
-            "only StyleGAN3's can",
+            "only images of StyleGAN3 can be translated or rotated",
         ),
     ],
 )

@@ -17,7 +17,7 @@ from gan_core.architectures.stylegan2 import StyleGAN2Config
 from gan_core.examples import FOLDER as EXAMPLES
 from gan_core.latents import to_styles
 from gan_core.sampling import directions as steering
-from gan_core.sampling.mixing import drawn_towards, mix_grid, mix_styles
+from gan_core.sampling.mixing import mix_grid, mix_styles, truncate
 from gan_core.sampling.walks import walk
 
 CONDITIONAL = StyleGAN2Config(**{**vars(SMALL), "classes": 3})
@@ -136,7 +136,7 @@ def test_latents_are_drawn_towards_a_character(comfy: Comfy, digits: Generator, 
     run = comfy.run(graph)
     for place, generator in enumerate((digits, styled)):
         noise, character = sample_noise(generator, range(4)), sample_noise(generator, [9])
-        expected = [drawn_towards(generator, noise, 0.4), drawn_towards(generator, noise, 0.4, target=character)]
+        expected = [truncate(generator, noise, 0.4), truncate(generator, noise, 0.4, target=character)]
         for node, latent in zip(shown[2 * place :], expected, strict=False):
             assert not differ(pictures(comfy, run, node), drawn(generator, latent))
 
@@ -160,14 +160,14 @@ def test_a_seed_grid_shows_and_gives_the_seeds_that_are_written(comfy: Comfy, di
     [
         (EXAMPLE_GENERATOR, "GANLatentWalk", {"seeds": "7"}, "A walk needs at least two stops"),
         (EXAMPLE_GENERATOR, "GANLatentWalk", {"seeds": "a"}, "Seeds are written like"),
-        (EXAMPLE_GENERATOR, "GANLatentWalk", {"space": "w"}, "has no space w of styles"),
-        (EXAMPLE_GENERATOR, "MixGANStyles", {}, "no layers of styles to choose from"),
-        (STYLED, "MixGANStyles", {"layers": "50-last"}, "has the layers 0 to 5"),
-        (EXAMPLE_GENERATOR, "TruncateLatent", {"cutoff": 2}, "no styles, and so no cutoff"),
+        (EXAMPLE_GENERATOR, "GANLatentWalk", {"space": "w"}, "has no style space w"),
+        (EXAMPLE_GENERATOR, "MixGANStyles", {}, "has no style layers: walk or blend"),
+        (STYLED, "MixGANStyles", {"layers": "50-last"}, "has style layers 0 to 5"),
+        (EXAMPLE_GENERATOR, "TruncateLatent", {"cutoff": 2}, "without styles: leave cutoff out"),
         (EXAMPLE_GENERATOR, "GANSeedGrid", {"seeds": "0-2000"}, "at most 1024 images"),
-        (EXAMPLE_GENERATOR, "FindLatentDirections", {"method": "pca"}, "it has no styles w"),
+        (EXAMPLE_GENERATOR, "FindLatentDirections", {"method": "pca"}, "and has no styles w"),
         (EXAMPLE_GENERATOR, "FindLatentDirections", {"method": "boundary"}, "A boundary needs latents"),
-        (EXAMPLE_GENERATOR, "ProjectImageToLatent", {"space": "w"}, "in z, as it has no styles"),
+        (EXAMPLE_GENERATOR, "ProjectImageToLatent", {"space": "w"}, "set space to z"),
     ],
 )
 def test_what_a_generator_cannot_do_is_a_sentence(
@@ -439,7 +439,7 @@ def test_core_nodes_work_in_every_space(
     kept = None
     if labels and space == "z":
         kept = {"LatentFromBatch": a.labels[1:3], "RepeatLatentBatch": torch.cat([a.labels] * 2)}.get(node, a.labels)
-    expected = drawn_towards(core, Latent(compute(a.samples, b.samples), a.space, kept), 0.8)
+    expected = truncate(core, Latent(compute(a.samples, b.samples), a.space, kept), 0.8)
     assert not differ(pictures(comfy, comfy.run(graph), shown), drawn(core, expected))
 
 

@@ -27,9 +27,10 @@ from gan_core import InputError, sample_noise
 from gan_core.architectures import stylegan3, taesd_vae
 from gan_core.cli import main
 from gan_core.examples import FOLDER as EXAMPLES
-from gan_core.latents import LAST_SEED, parse_seeds
+from gan_core.latents import LAST_SEED
 from gan_core.metrics import Extractor, measure
 from gan_core.metrics.likelihood import elbo, importance_weighted
+from gan_core.sampling.seeds import parse_seeds
 from gan_core.training import PRESETS, TrainConfig, checkpoint
 
 SMALL = ["--preset", "dcgan_small", "--size", "16", "--batch", "4", "--device", "cpu"]
@@ -598,17 +599,11 @@ def test_more_pictures_than_can_be_meant_are_refused_at_once(text):
     ("command", "told"),
     [
         (["train", "{photos}/nowhere", "--out", "{tmp}/run"], "There is no folder"),
-        (["train", "{photos}", "--out", "{tmp}/run", "--size", "25"], "as with 24x24"),
-        (["train", "{photos}", "--out", "{tmp}/run", "--size", "16x9"], "as with 16x8"),
-<<<<<<< HEAD
+        (["train", "{photos}", "--out", "{tmp}/run", "--size", "25"], "use 24x24, for example"),
+        (["train", "{photos}", "--out", "{tmp}/run", "--size", "16x9"], "use 16x8, for example"),
         (["train", "{photos}", "--out", "{tmp}/run", "--preset", "dcgan"], "12 images, fewer than a batch of 64"),
-        (["train", "{photos}", "--out", "{tmp}/run", "--labels"], "With labels from sub-folders"),
-        (["train", "{photos}", "--out", "{photos}/00.png", *SMALL], "00.png is a file: --out is the folder"),
-=======
-        (["train", "{photos}", "--out", "{tmp}/run"], "12 images, fewer than a batch of 64"),
         (["train", "{photos}", "--out", "{tmp}/run", "--labels"], "Labels come from sub-folders, but"),
         (["train", "{photos}", "--out", "{photos}/00.png", *SMALL], "00.png is a file: --out must be the folder"),
->>>>>>> 0142eff (Help of the command line by verbs and in the field's words)
         (["train", "{photos}", "--out", "{tmp}/run", *SMALL, "--device", "toaster"], "toaster"),
         (["train", "{photos}", "--out", "{tmp}/run", "--kimg", "0"], "kimg must be a number greater than 0"),
         (["train", "{photos}", "--out", "{tmp}/run", "--minutes", "nan"], "minutes must be a number greater than 0"),
@@ -688,7 +683,7 @@ def test_results_in_the_folder_of_the_data_are_no_data_and_classes_are_told_befo
         assert output.index("2 classes, by the folders: cats (6), dogs (6).") < output.index("generator.safetensors")
     assert "not those that this run has learned from" not in output
     assert "belongs to a training" in refused("train", animals / "run", "--out", animals / "other", *SMALL)
-    assert "is where results are to be kept" in refused("train", animals, "--out", animals, *SMALL)
+    assert "is the folder for results" in refused("train", animals, "--out", animals, *SMALL)
 
 
 def test_a_zip_archive_is_data(animals, tmp_path):

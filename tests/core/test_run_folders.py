@@ -236,11 +236,7 @@ def test_what_asks_a_training_to_stop_ends_it_after_a_whole_step(photos, tmp_pat
     result = CliRunner().invoke(main, list(map(str, command)))
     assert result.exit_code == 130, result.output
     said = result.stderr.splitlines()[-1]
-<<<<<<< HEAD
-    assert said == f"Stopped; what was learned is kept in {tmp_path / 'run'}, and --resume continues from there."
-=======
     assert said == f"Stopped; the progress is saved in {tmp_path / 'run'}, and --resume continues from there."
->>>>>>> 0142eff (Help of the command line by verbs and in the field's words)
     assert steps_kept(tmp_path / "run") == 3
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == sorted(
         ["checkpoint.safetensors", "generator.safetensors", "history.csv", "loss.png", "samples"]

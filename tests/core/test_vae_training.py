@@ -324,7 +324,7 @@ def test_the_mixture_lies_where_the_images_are(tmp_path):
             "taesd_vae generates colours, not Bernoulli probabilities: choose another reconstruction, such as "
             "multiscale.",
         ),
-        ({"preset": "taesd_vae", "latent_channels": 65}, "1 to 64 latent channels, not 65"),
+        ({"preset": "taesd_vae", "latent_channels": 65}, r"must be 1 to 64 \(got 65\)"),
         (
             {"preset": "finetune_decoder"},
             "The preset finetune_decoder fine-tunes an existing VAE: connect one to start.",
@@ -354,7 +354,7 @@ def test_a_gan_has_no_decoder_to_be_tuned(colours, tmp_path):
 
 
 def test_grey_images_are_refused_by_a_network_of_colours(noise_images, tmp_path):
-    with pytest.raises(InputError, match="RGB pictures only"):
+    with pytest.raises(InputError, match="channels of taesd_vae must be 3, RGB"):
         finish(noise_images, config_for(tmp_path, "taesd_vae"))
 
 
