@@ -324,7 +324,7 @@ def test_the_mixture_lies_where_the_images_are(tmp_path):
             "taesd_vae generates colours, not Bernoulli probabilities: choose another reconstruction, such as "
             "multiscale.",
         ),
-        ({"preset": "taesd_vae", "latent_channels": 65}, r"must be 1 to 64 \(got 65\)"),
+        ({"preset": "taesd_vae", "latent_channels": 65}, "must be 1 to 64 (got 65)"),
         (
             {"preset": "finetune_decoder"},
             "The preset finetune_decoder fine-tunes an existing VAE: connect one to start.",
