@@ -34,20 +34,24 @@ def load_folder(graph: Graph, folder: Any, **changes: Any) -> Output:
 
 
 def train(graph: Graph, dataset: Output, run_name: str, **changes: Any) -> Output:
-    """Train GAN with a budget for a test: the smallest preset, ten steps of eight images."""
-    settings = {
-        "preset": "dcgan_small",
-        "kimg": 0.08,
-        "minutes": 10.0,
-        "batch_size": 8,
-        "learning_rate": 0.0,
-        "objective": "preset",
-        "seed": 0,
-        "run_name": run_name,
-        "resume": False,
-        **changes,
-    }
-    return graph("TrainGAN", dataset=dataset, **settings)
+    """Train GAN with a budget for a test: the smallest preset, ten steps of eight images. What its own inputs are not
+    is set by GAN Settings."""
+    return trained(graph, "GAN", dataset, {"preset": "dcgan_small", "run_name": run_name, **changes})
+
+
+def train_vae(graph: Graph, dataset: Output, run_name: str, **changes: Any) -> Output:
+    """Train VAE with such a budget, and VAE Settings."""
+    return trained(graph, "VAE", dataset, {"preset": "conv_vae", "run_name": run_name, **changes})
+
+
+OF_THE_RUN = ("preset", "minutes", "kimg", "run_name", "resume", "seed", "on_trouble", "start")
+"""Inputs of the nodes that train. All others are settings."""
+
+
+def trained(graph: Graph, kind: str, dataset: Output, changes: dict[str, Any]) -> Output:
+    inputs = {"kimg": "0.08", "minutes": "10", "batch_size": "8", "seed": 0, "resume": False, **changes}
+    settings = {name: inputs.pop(name) for name in list(inputs) if name not in OF_THE_RUN}
+    return graph(f"Train{kind}", dataset=dataset, settings=graph(f"{kind}Settings", **settings), **inputs)
 
 
 def sample(graph: Graph, generator: Output, seed: int = 0, batch_size: int = 4, **changes: Any) -> Output:

@@ -103,7 +103,7 @@ def test_a_folder_among_comfyuis_datasets_is_found(comfy: Comfy) -> None:
     assert comfy.texts(comfy.run(graph), dataset)[-1] == "train: 8 images 16x16x1"
 
 
-def test_see_through_pictures_are_learned_as_rgba(comfy: Comfy) -> None:
+def test_transparent_images_are_learned_as_rgba(comfy: Comfy) -> None:
     graph = Graph()
     image = graph("EmptyImage", width=16, height=16, batch_size=8, color=0x8040C0)
     joined = graph("JoinImageWithAlpha", image=image, alpha=graph("SolidMask", value=0.5, width=16, height=16))
@@ -132,7 +132,7 @@ def long_training(comfy: Comfy, run_name: str, **changes: object) -> tuple[Graph
     """A training that ends only when it is stopped."""
     graph = Graph()
     dataset = load_folder(graph, EXAMPLE_FOLDER)
-    return graph, train(graph, dataset, run_name, kimg=100_000.0, minutes=0.0, batch_size=16, **changes)
+    return graph, train(graph, dataset, run_name, kimg=100_000.0, minutes="no limit", batch_size=16, **changes)
 
 
 def test_progress_pictures_and_text_come_while_it_learns(comfy: Comfy) -> None:
@@ -196,7 +196,7 @@ def test_run_again_with_resume_goes_on_again(comfy: Comfy) -> None:
     """The prompt is the same as before, and yet not done: it asks for some more minutes every time."""
     graph = Graph()
     dataset = load_folder(graph, folder_of_pictures(comfy, "more"))
-    train(graph, dataset, "more", kimg=0.0, minutes=0.01, resume=True)
+    train(graph, dataset, "more", kimg="no limit", minutes=0.01, resume=True)
     comfy.run(graph)
     before = images_seen(comfy, "more")[-1]
     comfy.run(graph)

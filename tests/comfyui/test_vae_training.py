@@ -1,7 +1,5 @@
 """Train VAE and what is made of it: reconstructions, samples, latents between pictures."""
 
-from typing import Any
-
 import numpy as np
 import torch
 from comfyui_graphs import (
@@ -15,31 +13,13 @@ from comfyui_graphs import (
     pictures,
     sample,
     train,
+    train_vae,
 )
 from comfyui_server import Comfy, Graph, Output
 
 import gan_core
 
 VAE = "example/vae-digits.safetensors"
-
-
-def train_vae(graph: Graph, dataset: Output, run_name: str, **changes: Any) -> Output:
-    """Train VAE with a budget for a test: ten steps of eight images."""
-    settings = {
-        "preset": "conv_vae",
-        "kimg": 0.08,
-        "minutes": 10.0,
-        "batch_size": 8,
-        "learning_rate": 0.0,
-        "reconstruction": "preset",
-        "beta": -1.0,
-        "latent_channels": 0,
-        "seed": 0,
-        "run_name": run_name,
-        "resume": False,
-        **changes,
-    }
-    return graph("TrainVAE", dataset=dataset, **settings)
 
 
 def digits(graph: Graph, count: int = 4, seed: int = 0) -> Output:
@@ -166,7 +146,7 @@ def test_a_decoder_is_tuned_and_its_latents_stay(comfy: Comfy) -> None:
 def test_a_stopped_training_goes_on(comfy: Comfy) -> None:
     graph = Graph()
     dataset = load_folder(graph, EXAMPLE_FOLDER)
-    trained = train_vae(graph, dataset, "stopped vae", kimg=100_000.0, minutes=0.0, batch_size=16)
+    trained = train_vae(graph, dataset, "stopped vae", kimg=100_000.0, minutes="no limit", batch_size=16)
     run = comfy.submit(graph)
     comfy.follow(run, lambda run: len(comfy.texts(run, trained)) >= 2)
     comfy.interrupt()
@@ -207,8 +187,8 @@ def test_what_cannot_be_trained_is_said_in_a_sentence(comfy: Comfy) -> None:
 
 def test_a_budget_of_nothing_is_refused_before_anything_is_written(comfy: Comfy) -> None:
     graph = Graph()
-    train_vae(graph, load_folder(graph, EXAMPLE_FOLDER), "endless", kimg=0.0, minutes=0.0)
-    assert comfy.error_of(graph).startswith("Training needs an end")
+    train_vae(graph, load_folder(graph, EXAMPLE_FOLDER), "endless", kimg="no limit", minutes="no limit")
+    assert comfy.error_of(graph).startswith("Set a budget: kimg (thousands of images), minutes, or both.")
     assert not (comfy.output / "gan" / "runs" / "endless").exists()
 
 
