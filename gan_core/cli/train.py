@@ -84,9 +84,7 @@ RECIPE_SETTINGS = {**settings_of(AdversarialRecipe), **settings_of(VariationalRe
 
 @click.command("train")
 @click.argument("data", type=Place())
-@click.option(
-    "--out", type=Place(new=True), required=True, help="Folder of the run and of its generator."
-)
+@click.option("--out", type=Place(new=True), required=True, help="Folder of the run and of its generator.")
 @click.option(
     "--preset",
     type=click.Choice([*PRESETS, AUTO]),

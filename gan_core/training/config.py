@@ -31,7 +31,7 @@ class TrainConfig:
         minimum=0,
         above=True,
         maximum=1e6,
-        unit="thousand images",
+        unit="thousands of images",
     )
     minutes: float | None = setting(
         None,

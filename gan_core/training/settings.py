@@ -34,6 +34,7 @@ class Setting:
     choices: tuple[str, ...] = ()
     """What a text can be."""
     unit: str = ""
+    """Unit of a number, in the plural."""
     option: str = ""
     """Name of the command line's option, where it is not that of the field."""
     kind: type = float
@@ -70,7 +71,7 @@ class Setting:
         lowest = f" greater than {self.minimum:g}" if self.above else f" of at least {self.minimum:g}"
         lowest = "" if math.isinf(self.minimum) else lowest
         highest = "" if math.isinf(self.maximum) else f"{' and' if lowest else ' of'} at most {self.maximum:.10g}"
-        return number + lowest + highest + (f" {self.unit}" if self.unit else "")
+        return number + lowest + highest + (f", in {self.unit}" if self.unit else "")
 
 
 def setting(default: Any, help: str, **known: Any) -> Any:
@@ -113,7 +114,7 @@ class Recipe:
     )
     betas: tuple[float | Schedule, float | Schedule] = (0.5, 0.999)
     """Adam's decay rates of the first and second moments."""
-    batch_size: int = setting(64, "Number of images per step.", minimum=2, maximum=4096, unit="images", option="batch")
+    batch_size: int = setting(64, "Number of images per step.", minimum=2, maximum=4096, option="batch")
     ema_kimg: float | Schedule = 10.0
     """Half-life of the EMA of the weights, in thousands of images."""
     cpu_threads: int | None = None
@@ -184,7 +185,7 @@ class AdversarialRecipe(Recipe):
         "Thousands of images between two measurements of KID. By default they take 1 % of the time.",
         minimum=0,
         above=True,
-        unit="thousand images",
+        unit="thousands of images",
     )
     patience_kimg: float | None = setting(
         None,
@@ -192,7 +193,7 @@ class AdversarialRecipe(Recipe):
         "images.",
         minimum=0,
         above=True,
-        unit="thousand images",
+        unit="thousands of images",
     )
     compiled: bool = setting(
         False,
@@ -279,7 +280,7 @@ class VariationalRecipe(Recipe):
         "Thousands of images after which a patch discriminator also judges the reconstructions. It sharpens them; "
         "too early, it ruins them.",
         minimum=0,
-        unit="thousand images",
+        unit="thousands of images",
     )
     adversarial_weight: float = 0.5
     """Weight of that loss, relative to equal gradient norms at the decoder's last layer (Esser et al. 2021, eq. 7)."""

@@ -249,8 +249,8 @@ def test_a_checkpoint_that_names_no_preset_is_chosen_for_anew(noise_images, tmp_
             "objective must be one of log, hinge, relativistic, wgan (got 'wasserstein').",
         ),
         ({"kimg": None}, "Set a budget: kimg (thousands of images), minutes, or both."),
-        ({"kimg": -1.0}, "kimg must be a number greater than 0 and at most 1000000 thousand images (got -1.0)."),
-        ({"batch_size": 1}, "batch_size must be a whole number of at least 2 and at most 4096 images (got 1)."),
+        ({"kimg": -1.0}, "kimg must be a number greater than 0 and at most 1000000, in thousands of images (got -1.0)."),
+        ({"batch_size": 1}, "batch_size must be a whole number of at least 2 and at most 4096 (got 1)."),
         (
             {"preset": "automatic"},
             f'There is no preset "automatic": choose one of {", ".join([*PRESETS, AUTO])}.',

@@ -647,13 +647,13 @@ def test_kid_measured_by_the_clock_costs_little_of_the_time(many):
     ("changes", "told"),
     [
         ({"on_trouble": "panic"}, "on_trouble must be one of stop, rollback, ignore (got 'panic')."),
-        ({"measure_kimg": 0}, "measure_kimg must be a number greater than 0 thousand images (got 0)."),
-        ({"patience_kimg": -1}, "patience_kimg must be a number greater than 0 thousand images (got -1)."),
+        ({"measure_kimg": 0}, "measure_kimg must be a number greater than 0, in thousands of images (got 0)."),
+        ({"patience_kimg": -1}, "patience_kimg must be a number greater than 0, in thousands of images (got -1)."),
         (
             {"patience_kimg": 5, "preset": "conv_vae"},
             "conv_vae trains a VAE, which has no setting patience_kimg: leave it unset.",
         ),
-        ({"patience_kimg": float("nan")}, "patience_kimg must be a number greater than 0 thousand images (got nan)."),
+        ({"patience_kimg": float("nan")}, "patience_kimg must be a number greater than 0, in thousands of images (got nan)."),
     ],
     ids=str,
 )
