@@ -21,6 +21,8 @@ GROUPS = {
 }
 """Groups of pages of the node menu, as (English, Chinese)."""
 
+NODE = re.compile(r'node_id="(\w+)".*?category=(\w+)', re.DOTALL)
+
 WIDGETS = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
 
 HEAD = """# Nodes
@@ -47,12 +49,17 @@ SAYS_ZH = "| | 每个节点都有中英文帮助页；潜变量就是 ComfyUI �
 
 
 def categories() -> dict[str, str]:
-    """Each node's page of the menu, in the order of the menu."""
+    """Each node's page of the menu."""
+    texts = {path.stem: path.read_text(encoding="utf-8") for path in sorted((ROOT / "nodes").glob("*.py"))}
+    own = {name: dict(re.findall(r'^(\w+) = "GAN/(\w+)"$', text, re.MULTILINE)) for name, text in texts.items()}
     found = {}
-    for path in sorted((ROOT / "nodes").rglob("*.py")):
-        text = path.read_text(encoding="utf-8")
-        page = re.search(r'^CATEGORY = f?".*/(\w+)"', text, re.MULTILINE)
-        found |= dict.fromkeys(re.findall(r'node_id="(\w+)"', text), page[1]) if page else {}
+    for name, text in texts.items():
+        names = dict(own[name])
+        for module, imported in re.findall(r"^from \.(\w+) import (.+)$", text, re.MULTILINE):
+            for original, _, alias in (part.strip().partition(" as ") for part in imported.split(",")):
+                if original in own.get(module, {}):
+                    names[alias or original] = own[module][original]
+        found |= {node: names[page] for node, page in NODE.findall(text)}
     return found
 
 
@@ -64,8 +71,10 @@ def first_sentence(text: str, stop: str) -> str:
     return re.split(rf"(?<={stop})\s*(?=\S)", text, maxsplit=1)[0].strip()
 
 
-def sockets(schema: dict, names: dict[str, str]) -> str:
-    """What a node takes by a line, and what it gives."""
+def sockets(schema: dict | None, names: dict[str, str]) -> str:
+    """What a node takes by a line, and what it gives; nothing for a node whose schema is not written yet."""
+    if schema is None:
+        return ""
     takes = [socket["type"] for socket in schema["inputs"] if socket["type"] not in WIDGETS]
     gives = [socket["type"] for socket in schema["outputs"]]
     return " → ".join(
@@ -84,7 +93,7 @@ def page(language: str) -> str:
     own, other = read(f"locales/{language}/nodeDefs.json"), read(f"locales/{'en' if chinese else 'zh'}/nodeDefs.json")
     schemas = read("tests/comfyui/schemas.json")
     kinds = read(f"locales/{language}/main.json").get("dataTypes", {})
-    lines = [(HEAD_ZH if chinese else HEAD).format(count=len(schemas))]
+    lines = [(HEAD_ZH if chinese else HEAD).format(count=len(own))]
     for names, nodes in grouped().items():
         lines += [f"## {names[chinese]}", ""]
         lines += [
@@ -94,7 +103,7 @@ def page(language: str) -> str:
         for node in nodes:
             says = first_sentence(own[node]["description"], "。" if chinese else r"\.").replace("|", "\\|")
             link = f"[{own[node]['display_name']}](../web/docs/{node}/{language}.md)"
-            lines.append(f"| {link} | {other[node]['display_name']} | {says} | {sockets(schemas[node], kinds)} |")
+            lines.append(f"| {link} | {other[node]['display_name']} | {says} | {sockets(schemas.get(node), kinds)} |")
         lines.append("")
     return "\n".join(lines)
 

@@ -82,6 +82,13 @@ def test_every_image_is_shown_and_its_origin_told():
     assert [path.name for path in images if not any(path.match(origin) for origin in origins)] == []
 
 
+def test_contributors_are_shown_files_that_are_there():
+    folders = r"gan_core|nodes|tests|docs|web|workflows|locales|\.ci|\.github"
+    named = re.findall(rf"`((?:{folders})/[^`<>\s]*)`", text("CONTRIBUTING.md"))
+    assert len(named) > 20
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
 def test_the_readme_moves():
     from PIL import Image
 
