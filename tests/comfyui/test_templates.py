@@ -81,7 +81,7 @@ def _inputs(node: dict[str, Any], info: dict[str, Any], sources: dict[int, list[
     definitions = _in_order(info["input"])
     while definitions:
         name, (type_, options) = definitions.pop(0)
-        if isinstance(type_, list) or type_ in WIDGETS:
+        if isinstance(type_, list) or WIDGETS.issuperset(type_.split(",")):
             inputs[name] = values.pop(0)  # an input that is linked instead keeps its widget's slot
             if options.get("control_after_generate"):
                 assert values.pop(0) in ("fixed", "increment", "decrement", "randomize")
