@@ -1,11 +1,10 @@
-"""Augmentation within the game: the discriminator sees every image, real or made, only after a random change of it, and
-so cannot learn a few images by heart. The generator learns through the same changes, and does not learn to make them.
+"""Augmentation of what the discriminator sees, real and generated images alike, so that it cannot memorise a small data
+set. It is differentiable: the generator learns through it, and it does not leak into the samples.
 
-Every function takes images [N, C, H, W] in [-1, 1], 1 grey, 3 RGB or 4 RGBA channels, and gives back as many of the
-same size and type (values may leave that range). Colours change alike over an image and never in its alpha channel;
-what moves, moves all channels. All is made of operations that can be differentiated twice, as gradient penalties need.
-What is drawn, is drawn for each image of its own from the numpy stream that is handed in: always the same numbers for
-as many images, whatever becomes of them.
+Every function takes images [N, C, H, W] in [-1, 1] with 1 grey, 3 RGB or 4 RGBA channels, and returns images of that
+shape and type, whose values may leave that range. Colours change alike over an image and never in its alpha channel;
+geometry changes all channels. Every operation can be differentiated twice, as gradient penalties need. Each image has
+random numbers of its own from the numpy stream that is passed in, always as many, whatever is done with them.
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ from torch.nn.functional import grid_sample
 from ..platforms import full_precision, known
 
 AUGMENTS = ("none", "diffaugment", "ada")
-"""What a recipe may name."""
+"""Choices of augmentation."""
 
 TRANSLATION, CUTOUT = 1 / 8, 1 / 2
-"""In heights and widths of the image: how far it moves by whole pixels at most, and what DiffAugment cuts out."""
+"""In heights and widths of the image: maximum translation by whole pixels, and the cutout of DiffAugment."""
 
 TARGET = 0.6
-"""The r_t that ADA keeps (Karras et al. 2020, sec. 3)."""
+"""Target of r_t for ADA (Karras et al. 2020, sec. 3)."""
 
 INTERVAL = 4
 """Batches between two changes of ADA's p."""
@@ -38,8 +37,8 @@ INTERVAL = 4
 RAMP_IMAGES = 500_000
 """Images in which p can go from 0 to 1."""
 
-MOST = 0.8
-"""Up to this p, changes are unlikely to leak into what the generator makes (Karras et al. 2020, sec. 2.2)."""
+MAX_P = 0.8
+"""Maximum of p: up to this, augmentations are unlikely to leak into the samples (Karras et al. 2020, sec. 2.2)."""
 
 
 def diffaugment(images: Tensor, random: np.random.Generator) -> Tensor:
@@ -72,14 +71,13 @@ def diffaugment(images: Tensor, random: np.random.Generator) -> Tensor:
 
 
 def ada(images: Tensor, p: float, random: np.random.Generator) -> Tensor:
-    """The changes of ADA (Karras et al. 2020, appendix B): each is made of each image with probability p.
+    """ADA (Karras et al. 2020, appendix B): each augmentation is applied to each image with probability p.
 
-    Pixel blitting: reversed left-right, turned by quarters (by halves where the image is no square, as a quarter
-    would not fit), moved by whole pixels (up to an eighth of a side).
-    Geometry: resized, turned by any angle, resized in one direction, moved. Colour: brightness, contrast, luma
-    reversed, hue and saturation. At p = 0 the images themselves are returned, and at any p those that nothing is drawn
-    for come out as they were, bit for bit. What comes in from outside is mirrored at the edge; pixels are resampled
-    once, bilinearly.
+    Pixel blitting: horizontal flip, rotation by 90 degrees (by 180 for non-square images, which would not fit
+    otherwise), translation by whole pixels (up to an eighth of a side). Geometry: isotropic scaling, rotation by any
+    angle, anisotropic scaling, translation. Colour: brightness, contrast, luma flip, hue and saturation. At p = 0 the
+    images themselves are returned, and at any p those with no augmentation are unchanged, bit for bit. Pixels from
+    outside are mirrored at the edge; pixels are resampled once, bilinearly.
 
     p: from 0 to 1.
     """
@@ -105,10 +103,10 @@ def ada(images: Tensor, p: float, random: np.random.Generator) -> Tensor:
 
 @dataclass
 class Adaptive:
-    """ADA's p, which follows how surely the discriminator knows the training images (Karras et al. 2020, sec. 3)."""
+    """ADA's p, which follows the overfitting of the discriminator (Karras et al. 2020, sec. 3)."""
 
     p: float = 0.0
-    """0 to MOST."""
+    """0 to MAX_P."""
     signs: list[Tensor | float] = field(default_factory=list)
     """r_t of each batch since p was last changed. They stay on their device till then, as a GPU waits for a reading."""
 
@@ -116,7 +114,7 @@ class Adaptive:
     def of(cls, state: Mapping[str, Any]) -> Adaptive:
         """The inverse of `state`. Raises KeyError, TypeError or ValueError for what is none."""
         p, signs = float(state["p"]), [float(sign) for sign in state["signs"]]
-        if not 0 <= p <= MOST or len(signs) >= INTERVAL:
+        if not 0 <= p <= MAX_P or len(signs) >= INTERVAL:
             raise ValueError
         return cls(p, [*signs])
 
@@ -133,7 +131,7 @@ class Adaptive:
         self.signs.append(sign)
         if len(self.signs) == INTERVAL:
             direction = float(np.sign(sum(float(sign) for sign in self.signs) / INTERVAL - TARGET))
-            self.p = min(MOST, max(0.0, self.p + direction * INTERVAL * batch_size / RAMP_IMAGES))
+            self.p = min(MAX_P, max(0.0, self.p + direction * INTERVAL * batch_size / RAMP_IMAGES))
             self.signs.clear()
 
 
@@ -160,7 +158,7 @@ def _moves(random: np.random.Generator, count: int, shape: tuple[int, int], p: f
     sides, aspect = np.array([[width], [height]]), width / height
     turns = 4 if height == width else 2
     chances, uniform, normal = random.random((8, count)), random.random((6, count)), random.standard_normal((4, count))
-    # Two turns of any angle, before and after the stretching; with probability p at least one of them is made.
+    # Two rotations by any angle, before and after anisotropic scaling; with probability p at least one is applied.
     turned = 1 - math.sqrt(1 - p)
     pixels = np.round((2 * uniform[2:4] - 1) * TRANSLATION * sides)
     size, stretch = 2 ** (0.2 * normal[0]), 2 ** (0.2 * normal[1])

@@ -1,7 +1,7 @@
 """A run on disk: everything that the next step depends on, in one safetensors file.
 
-Noise and the order of the images are functions of the seed and the step (see loop.py), so no generator's state has to
-be kept; both networks, the average, Adam's moments and the counters are.
+Noise and the order of the images are functions of the seed and the step (see streams.py), so no random state is kept;
+the networks, their EMA, Adam's moments and the counters are.
 """
 
 import json

@@ -30,7 +30,7 @@ class TrainConfig:
         "photographs several thousand.",
         minimum=0,
         above=True,
-        maximum=1e6,
+        maximum=1e9,
         unit="thousands of images",
     )
     minutes: float | None = setting(
@@ -38,7 +38,7 @@ class TrainConfig:
         "End this many minutes after this start, or when kimg is spent.",
         minimum=0,
         above=True,
-        maximum=1e5,
+        maximum=1e6,
         unit="minutes",
     )
     seed: int = setting(

@@ -13,12 +13,12 @@ from torch import Tensor
 from ..files import replacing
 
 Charts = Mapping[str, Mapping[str, str]]
-"""What each chart of a run shows: the title of its axis -> the values in it, by name, and what to call each."""
+"""Charts of a run: title of the axis -> names of the values in it, and their labels."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """Where a run stood."""
+    """Losses and measurements of a run at one moment."""
 
     images: int
     """Real images shown so far."""

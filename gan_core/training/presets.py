@@ -33,7 +33,7 @@ GAN_PRESETS = {
         ema_kimg=Schedule(0, 5, kimg=80),
         cpu_threads=1,
         objective="relativistic",
-        # Ten times the paper's for 32x32 and more: its batches are 16 times as large, and average the noise away.
+        # Ten times the paper's for 32x32 and more: its batches are 16 times as large, with less noise.
         gamma=Schedule(4.0, 0.5, kimg=80),
     ),
     "r3gan": AdversarialRecipe(

@@ -1,4 +1,4 @@
-"""A look at a data set before training, and the preset that it asks for."""
+"""Inspection of a data set before training, and the preset that suits it."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from .config import TrainConfig
 from .design import design
 from .presets import AUTO, GAN_PRESETS
 
-MOST_LOOKED_AT = 5000
-"""Images that are compared with one another; of a larger set so many are drawn. It takes a second or two."""
+MAX_COMPARED = 5000
+"""Maximum number of images compared with one another, drawn from a larger set. It takes a second or two."""
 
 THUMBNAIL = 8
-"""Side of what they are reduced to for that."""
+"""Side of the thumbnails that are compared, in pixels."""
 
 ALIKE = 2.0
-"""Two images are the same, or nearly, where their thumbnails differ by less than so many of 255 levels (root mean
-square). Measured: emoji that were enlarged and reduced again differ by 0.4, as JPEG files of 64x64 pixels by 2 (digits
-by 0.4), and of 5,000 of MNIST's digits no two by less than 2.7."""
+"""Maximum root mean square difference of the thumbnails of (near-)duplicates, in levels of 255. Measured: emoji that
+were enlarged and reduced again differ by 0.4, as JPEG files of 64x64 pixels by 2 (digits by 0.4), and of 5,000 MNIST
+digits no two by less than 2.7."""
 
 WORTH_TELLING = 0.01
-"""From this share of duplicates on, they are spoken of."""
+"""Share of duplicates from which a remark mentions them."""
 
 AT_ONCE = 256
-"""Images that are read, or compared with all others, in one go."""
+"""Images that are read, or compared with all others, at a time."""
 
 FEW_HUNDRED, FEW_THOUSAND, MANY = 500, 2000, 10_000
-"""Different images: below the first, a discriminator knows them by heart within minutes, below the second also one of a
-small network, and below the third that of a large one (Karras et al. 2020, fig. 1: without augmentation FID gets worse
+"""Different images: below the first, a discriminator overfits within minutes; below the second, that of a small network
+does too, and below the third that of a large one (Karras et al. 2020, fig. 1: without augmentation FID gets worse
 again early with 10,000 images and fewer)."""
 
 SMALL_SIDE, LARGE_SIDE = 32, 128
@@ -46,7 +46,7 @@ SMALL_SIDE, LARGE_SIDE = 32, 128
 
 @dataclass(frozen=True)
 class Probe:
-    """What there is to learn from."""
+    """Facts about a data set."""
 
     count: int
     """Images."""
@@ -73,15 +73,15 @@ class Probe:
         if self.duplicates < max(1, WORTH_TELLING * self.looked_at):
             return None
         return (
-            f"{self.duplicates:,} of {self.looked_at:,} images that were looked at are the same as another, or nearly: "
-            "what is there often is learned by heart first. Where they are copies, keep one of each."
+            f"{self.duplicates:,} of {self.looked_at:,} images that were compared are (near-)duplicates: the generator "
+            "memorises them first. Where they are copies, keep one of each."
         )
 
 
 def probe(dataset: ImageDataset) -> Probe:
-    """Looks at a data set: at all of its images, or at MOST_LOOKED_AT that are drawn always alike."""
+    """Inspects a data set: all of its images, or MAX_COMPARED that are always the same."""
     count = len(dataset)
-    chosen = np.sort(np.random.RandomState(0).permutation(count)[:MOST_LOOKED_AT])
+    chosen = np.sort(np.random.RandomState(0).permutation(count)[:MAX_COMPARED])
     thumbnails = torch.cat([_thumbnails(dataset.batch(chosen[part])) for part in _parts(len(chosen))])
     return Probe(
         count,
@@ -167,20 +167,23 @@ def _wanted(found: Probe, gpu: bool) -> tuple[list[str], str]:
     different = found.different
     if gpu:
         if different < FEW_HUNDRED and shorter >= SMALL_SIDE:
-            why = "its discriminator has to paint real images too, and so does not learn so few by heart"
+            why = "its discriminator also learns to reconstruct real images, which holds off overfitting to so few"
             return ["fastgan", "few"], why
         if different < MANY and shorter >= SMALL_SIDE:
-            return ["stylegan2", "few"], "so many are soon known by heart, which its adaptive augmentation holds off"
+            return [
+                "stylegan2",
+                "few",
+            ], "a discriminator soon overfits to so many, which adaptive augmentation holds off"
         if different < FEW_THOUSAND:
-            return ["few"], "so few are soon known by heart, which its adaptive augmentation holds off"
+            return ["few"], "a discriminator soon overfits to so few, which adaptive augmentation holds off"
         if shorter >= SMALL_SIDE:
             return ["r3gan", "dcgan"], "they are enough for a large network"
         return ["dcgan"], "for small images a plain network is enough"
     if different < FEW_THOUSAND:
         if longer > LARGE_SIDE:
-            why = "its discriminator has to paint real images too, and so does not learn so few by heart"
+            why = "its discriminator also learns to reconstruct real images, which holds off overfitting to so few"
             return ["fastgan_small", "fastgan"], why
-        return ["few"], "so few are soon known by heart, which its adaptive augmentation holds off"
+        return ["few"], "a discriminator soon overfits to so few, which adaptive augmentation holds off"
     if longer > LARGE_SIDE:
         return ["r3gan_small", "fastgan_small", "fastgan"], "it is the smallest network for images so large"
     if found.channels == 1 and longer <= SMALL_SIDE:

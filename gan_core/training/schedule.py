@@ -16,12 +16,12 @@ SHAPES: Mapping[str, Callable[[float], float]] = {
 
 @dataclass(frozen=True)
 class Schedule:
-    """A number that goes from one value to another, and then stays there."""
+    """A number that changes from one value to another, and stays there."""
 
     start: float
     end: float
     kimg: float
-    """Images, in thousands, after which it has arrived."""
+    """Thousands of images over which it changes."""
     shape: str = "cosine"
     """One of SHAPES."""
 
@@ -30,7 +30,7 @@ class Schedule:
 
 
 def at(value: float | Schedule, images: int) -> float:
-    """What a setting is when so many images have been shown. A plain number is always itself."""
+    """Value of a setting after that many images. A plain number is constant."""
     if not isinstance(value, Schedule):
         return value
     done = min(1.0, images / (1000 * value.kimg))

@@ -8,6 +8,7 @@ import math
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from numbers import Integral, Real
 from typing import Any, ClassVar, Union, get_args, get_origin, get_type_hints
 
 from .. import architectures
@@ -49,8 +50,8 @@ class Setting:
         elif self.kind is str:
             fits = isinstance(value, str)
         else:
-            number = isinstance(value, int) or (self.kind is float and isinstance(value, float))
-            fits = number and not isinstance(value, bool) and self._within(value)
+            number = isinstance(value, Integral if self.kind is int else Real) and not isinstance(value, bool)
+            fits = number and self._within(value)
         if not fits:
             raise InputError(f"{name} must be {self.allowed} (got {value!r}).")
 

@@ -19,7 +19,7 @@ from gan_core import ImageDataset, InputError, TrainConfig, load
 from gan_core.examples import digits
 from gan_core.training import checkpoint
 from gan_core.training.presets import AUTO, GAN_PRESETS, PRESETS
-from gan_core.training.probe import AT_ONCE, MOST_LOOKED_AT, Probe, _wanted, choose, duplicates, probe, settled
+from gan_core.training.probe import AT_ONCE, MAX_COMPARED, Probe, _wanted, choose, duplicates, probe, settled
 from gan_core.training.settings import AdversarialRecipe
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
@@ -91,7 +91,7 @@ def test_of_a_large_set_some_thousand_images_are_looked_at_always_the_same():
     pixels = np.repeat(noise(50, 8, 8, 1), 200, axis=0)
     dataset = ImageDataset(pixels, "many", "0" * 64)
     found = probe(dataset)
-    assert (found.count, found.looked_at, found.duplicates) == (10_000, MOST_LOOKED_AT, MOST_LOOKED_AT - 50)
+    assert (found.count, found.looked_at, found.duplicates) == (10_000, MAX_COMPARED, MAX_COMPARED - 50)
     assert found.different == 100
     assert probe(dataset) == found
 
@@ -117,7 +117,7 @@ def test_duplicates_are_spoken_of_where_they_matter(duplicates, told):
 def test_whatever_the_data_the_preset_is_a_gan_that_can_learn_them_and_the_sentence_names_both(
     count, size, channels, classes, duplicates, device
 ):
-    looked = min(count, MOST_LOOKED_AT)
+    looked = min(count, MAX_COMPARED)
     found = Probe(count, *size, channels, classes, looked, int(duplicates * looked))
     name, reason = choose(found, device)
     assert name in GAN_PRESETS
@@ -249,7 +249,10 @@ def test_a_checkpoint_that_names_no_preset_is_chosen_for_anew(noise_images, tmp_
             "objective must be one of log, hinge, relativistic, wgan (got 'wasserstein').",
         ),
         ({"kimg": None}, "Set a budget: kimg (thousands of images), minutes, or both."),
-        ({"kimg": -1.0}, "kimg must be a number greater than 0 and at most 1000000, in thousands of images (got -1.0)."),
+        (
+            {"kimg": -1.0},
+            "kimg must be a number greater than 0 and at most 1000000000, in thousands of images (got -1.0).",
+        ),
         ({"batch_size": 1}, "batch_size must be a whole number of at least 2 and at most 4096 (got 1)."),
         (
             {"preset": "automatic"},

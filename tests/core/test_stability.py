@@ -653,7 +653,10 @@ def test_kid_measured_by_the_clock_costs_little_of_the_time(many):
             {"patience_kimg": 5, "preset": "conv_vae"},
             "conv_vae trains a VAE, which has no setting patience_kimg: leave it unset.",
         ),
-        ({"patience_kimg": float("nan")}, "patience_kimg must be a number greater than 0, in thousands of images (got nan)."),
+        (
+            {"patience_kimg": float("nan")},
+            "patience_kimg must be a number greater than 0, in thousands of images (got nan).",
+        ),
     ],
     ids=str,
 )

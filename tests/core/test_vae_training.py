@@ -318,7 +318,10 @@ def test_the_mixture_lies_where_the_images_are(tmp_path):
         ({"beta": -1.0}, "beta must be a number of at least 0 and at most 1000000 (got -1.0)."),
         ({"beta": float("nan")}, "beta must be a number of at least 0 and at most 1000000 (got nan)."),
         ({"free_bits": -0.5}, "free_bits must be a number of at least 0 and at most 1000, in nats (got -0.5)."),
-        ({"adversarial_kimg": -1.0}, "adversarial_kimg must be a number of at least 0, in thousands of images (got -1.0)."),
+        (
+            {"adversarial_kimg": -1.0},
+            "adversarial_kimg must be a number of at least 0, in thousands of images (got -1.0).",
+        ),
         (
             {"preset": "taesd_vae", "reconstruction": "bernoulli"},
             "taesd_vae generates colours, not Bernoulli probabilities: choose another reconstruction, such as "

@@ -139,9 +139,9 @@ class Adversarial:
         for batch, context in batches:
             is_last = context.substep == self.batches_per_step - 1
             z = context.noise(len(batch), self.config.latent_size)
-            with self.autocast(), torch.set_grad_enabled(is_last):  # G learns from the last fake images alone
-                fake_images = self.generate(z, batch.labels, context)
             with all_digits_of_float32() if self.by_differences else nullcontext():
+                with self.autocast(), torch.set_grad_enabled(is_last):  # G learns from the last fake images alone
+                    fake_images = self.generate(z, batch.labels, context)
                 values, real_logits = self.discriminator_step(batch, fake_images, context)
             if self.adapts:
                 self.adaptive.observe(context.world.mean(values["real_sign"]), self.recipe.batch_size)

@@ -55,7 +55,7 @@ def diagnose(
     return values
 
 
-def likeness(made: Tensor, real: Tensor) -> Likeness | None:
+def likeness(generated: Tensor, real: Tensor) -> Likeness | None:
     """Compares features of generated images, [N, D], with those of real ones, [M, D], N and M at least 2.
 
     None where all real ones are the same, as nothing can be said of diversity then.
@@ -63,38 +63,38 @@ def likeness(made: Tensor, real: Tensor) -> Likeness | None:
     within_real = _mean_distance(real)
     if within_real < 1e-6:
         return None
-    within_made = _mean_distance(made)
-    between = float(torch.cdist(made, real).mean())
-    return Likeness(within_made / within_real, (2 * between - within_made - within_real) / within_real)
+    within_generated = _mean_distance(generated)
+    between = float(torch.cdist(generated, real).mean())
+    return Likeness(within_generated / within_real, (2 * between - within_generated - within_real) / within_real)
 
 
 def features(images: Tensor) -> Tensor:
-    """images: [N, C, H, W] in [-1, 1], see-through ones are laid on white. Returns [N, D] in float32."""
+    """Colours at SIDE x SIDE pixels, float32 [N, D], of images [N, C, H, W] in [-1, 1]; transparent ones on white."""
     pixels = on_white(images.float().clamp(-1, 1) * 127.5 + 127.5) / 255
     return average_pooled(pixels, SIDE).flatten(1)
 
 
-def overfitting(shown: Tensor, held_out: Tensor, made: Tensor) -> float | None:
-    """How far the discriminator takes unseen real images for generated ones: r_v of Karras et al. 2020, eq. 1.
+def overfitting(shown: Tensor, held_out: Tensor, generated: Tensor) -> float | None:
+    """Overfitting of the discriminator: r_v of Karras et al. 2020, eq. 1.
 
-    shown, held_out, made: logits [N] of images that it learned from, of real ones that it did not, and of generated
-    ones. Returns about 0 where it tells images by their kind, 1 where it knows those that it was shown by heart; None
-    where it hardly tells those from generated ones, so that nothing can be said.
+    shown, held_out, generated: logits [N] of training images, of held-out real ones, and of samples. Returns about 0
+    without overfitting, 1 if held-out images are judged as samples are; None where training images are hardly told from
+    samples, so that the ratio means nothing.
     """
-    apart = float(shown.mean() - made.mean())
+    apart = float(shown.mean() - generated.mean())
     return float(shown.mean() - held_out.mean()) / apart if apart > float(shown.std()) else None
 
 
 def gradient_norm(module: nn.Module) -> float:
-    """The length of the gradient that the module was last moved against; 0 where there was none."""
+    """Norm of the gradient of the module's last update; 0 where there was none."""
     gradients = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
     return float(torch.stack(torch._foreach_norm(gradients)).norm()) if gradients else 0.0
 
 
 @contextmanager
 def unmoved(module: nn.Module) -> Iterator[None]:
-    """Lets a network in training look at images, and gives it back as it was: batch norm's statistics and the vectors
-    of spectral norm move whenever it does."""
+    """Evaluates a network in training mode without a trace: batch norm's statistics and the vectors of spectral norm,
+    which move with every batch, are restored."""
     before = [buffer.clone() for buffer in module.buffers()]
     with torch.no_grad():
         yield

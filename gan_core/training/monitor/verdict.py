@@ -15,50 +15,50 @@ from dataclasses import dataclass
 from ..history import Record
 
 FIRST_IMAGES = 20_000
-"""Till then nothing is judged: any generator begins with one blur, and any discriminator with being sure of it."""
+"""Images before which nothing is judged: every run begins with identical samples and a certain discriminator."""
 
 LOOKS = 3
-"""So many looks at the samples in a row are judged by their median."""
+"""Diagnoses in a row that are judged by their median."""
 
 FALLEN, ALIKE = 0.5, 0.5
-"""A generator has collapsed whose diversity is below this share of what it had reached, and below this one itself."""
+"""Mode collapse: diversity below this share of the greatest so far, and below this value."""
 
 STUCK, GROWN = 0.3, 1.2
-"""One whose diversity never passed the first has collapsed where twice the images no longer bring it this many times
-as much of it."""
+"""Mode collapse from the start: diversity that never passed the first value, and that twice the images do not multiply
+by the second."""
 
 FAR, PARTED = 0.35, 3.0
-"""A generator has diverged whose distance from the real images is above the first, and this many times what it was."""
+"""Divergence: distance from the real images above the first value, and this many times the least so far."""
 
 LOST = 0.6
-"""So is one that never came nearer than this, and that twice the images bring no nearer by a tenth."""
+"""Divergence from the start: distance that was never below this, and that twice the images do not lower by a tenth."""
 
 OVERFIT_R_T, OVERFIT_R_V = 0.8, 0.5
 """The discriminator overfits from this r_t on; where images are held out, from this r_v."""
 
 PASSES = 10
-"""Through the images, before it can."""
+"""Epochs before a discriminator is judged to overfit."""
 
 MARGIN = 0.5
-"""And only if real images score this much more than generated ones: the logits of hinge may all drift to one side."""
+"""Minimum difference of mean logits, real minus generated, of overfitting by r_t: with hinge, all logits may drift."""
 
 WON = 1e-3
-"""A discriminator whose loss is below this has won, and has nothing to teach any more."""
+"""Discriminator loss below which the generator has no gradient to learn from: divergence."""
 
 CERTAIN, APART = 15.0, 0.1
-"""So has one whose scores of real and of generated images lie this far apart while the samples lie at that distance or
-more. A Wasserstein critic, whose scores may be of any size, is known by its loss below 0."""
+"""The same for mean logits that are this far apart while the samples are at that distance or more. A Wasserstein
+critic, whose logits have no scale, is recognised by its loss below 0 and left out."""
 
 LATELY = 12_000
-"""Images over whose mean what every step says is judged, as it is coarse in one record."""
+"""Images over which the values of steps are averaged, as a single record is noisy."""
 
 WORSE_LOOKS, WORSE, ERRORS = 3, 1.3, 2
-"""KID has become worse where so many measurements in a row are all this many times the best before, and above it by so
+"""KID has become worse if this many measurements in a row are all this many times the best before, and above it by this
 many standard errors of the difference."""
 
 AS_VARIED, AS_NEAR, NEAR = 0.8, 1.5, FAR / 2
-"""A sound state has this share of the greatest diversity that the run had, and lies at most at so many times the least
-distance, or at the last one."""
+"""A healthy state has at least this share of the greatest diversity so far, and at most this many times the least
+distance, or that distance."""
 
 
 @dataclass(frozen=True)
