@@ -10,6 +10,7 @@ generator.save("photos.safetensors")
 images = generator.decode(gan_core.sample_noise(generator, seeds=range(16)))
 """
 
+from .card import Card
 from .data.images import ImageDataset
 from .errors import InputError, TrainingDiverged
 from .foreign.import_generator import importing
@@ -21,6 +22,7 @@ from .training import Progress, TrainConfig, Training, train
 __version__ = "0.1.0"
 
 __all__ = [
+    "Card",
     "Generator",
     "ImageDataset",
     "InputError",

@@ -14,6 +14,7 @@ from torch import Tensor
 from . import architectures, weights
 from .architectures import Architecture, Shapes
 from .architectures.layers.mixture import GaussianMixture
+from .card import Card
 from .errors import InputError, shown, some
 from .latents import LAST_SEED, Latent, noise_maps
 from .platforms import placed
@@ -35,8 +36,8 @@ class Generator:
     """Config dataclass of the architecture."""
     module: Any
     """Network, an nn.Module of the architecture, with EMA weights, in evaluation mode."""
-    card: Mapping[str, Any] = field(default_factory=dict)
-    """Facts about it: title, data, training. All values can be written as JSON."""
+    card: Card = field(default_factory=Card)
+    """Facts for people: title, data, training and so on."""
 
     def __repr__(self) -> str:
         return f"Generator({self.summary})"
@@ -61,13 +62,13 @@ class Generator:
     @property
     def title(self) -> str:
         """Name of the generator for a sentence."""
-        return shown(self.card.get("title") or f"this {self.architecture.name} generator")
+        return shown(self.card.title or f"this {self.architecture.name} generator")
 
     @property
     def origin(self) -> list[str]:
         """Where it was imported from, as lines of text; empty if it was trained here."""
-        imported = self.card.get("imported")
-        return [shown(imported.get("from"))] if isinstance(imported, dict) else []
+        source = self.card.imported and self.card.imported.source
+        return [shown(source)] if source else []
 
     @property
     def classes(self) -> int:
@@ -77,9 +78,8 @@ class Generator:
     @property
     def class_names(self) -> tuple[str, ...]:
         """Names of its classes, label 0 first; their numbers if the file has no names."""
-        names = self.card.get("class_names")
-        named = isinstance(names, (list, tuple)) and len(names) == self.classes
-        return tuple(map(str, names if named and names else range(self.classes)))
+        names = self.card.class_names or ()
+        return names if len(names) == self.classes else tuple(map(str, range(self.classes)))
 
     @property
     def classes_in_words(self) -> str:
@@ -315,7 +315,7 @@ class Generator:
             tensors,
             architecture=self.architecture.name,
             config=asdict(self.config),
-            card=dict(self.card),
+            card=self.card.to_json(),
             resolution=self.size_in_words,
         )
         return path
@@ -330,8 +330,9 @@ def load(path: str | Path) -> Generator:
     """
     path = Path(path)
     with weights.opened(path) as file:
-        architecture, config, card = _described(path, file)
-        return assembled(path.name, architecture, config, file.shapes, file.tensors, {"title": path.stem, **card})
+        architecture, config, said = _described(path, file)
+        card = Card.from_json({"title": path.stem, **said})
+        return assembled(path.name, architecture, config, file.shapes, file.tensors, card)
 
 
 def architecture_of(path: str | Path) -> Architecture | None:
@@ -361,7 +362,7 @@ def assembled(
     config: Any,
     shapes: Shapes,
     tensors: Callable[[], dict[str, Tensor]],
-    card: Mapping[str, Any],
+    card: Card,
 ) -> Generator:
     """Builds a generator from the tensors of a file, which are read only after their names and shapes are checked.
 

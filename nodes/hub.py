@@ -65,7 +65,7 @@ class LoadGeneratorFromHub(io.ComfyNode):
                 bar.receiving(step.done, step.total, "fetched")
         generator = step.generator
         assert generator, "the last step has it"
-        origin = "{id}@{commit}".format(**generator.card["hub"])
+        origin = f"{generator.card.hub.id}@{generator.card.hub.commit}"
         bar.say("\n".join(filter(None, [origin, step.remark, generator.summary, *generator.origin])))
         return io.NodeOutput(generator)
 

@@ -133,6 +133,6 @@ def info(weights: Path) -> None:
         "latent_shape": list(generator.latent_shape),
         "parameters": sum(parameter.numel() for parameter in generator.module.parameters()),
         "bytes": weights.stat().st_size,
-        "card": dict(generator.card),
+        "card": generator.card.to_json(),
     }
     say_json(facts)

@@ -33,11 +33,11 @@ def fetch(name: str, out: Path | None) -> None:
     with closing(hub.fetching(name)) as steps:
         *_, last = steps
     generator = last.generator
-    assert generator is not None
+    assert generator is not None and generator.card.hub is not None
     for line in (
         generator.summary,
         *generator.origin,
-        f"{hub_id.repo}@{generator.card['hub']['commit']}",
+        f"{hub_id.repo}@{generator.card.hub.commit}",
         *filter(None, [last.remark]),
     ):
         say(line)

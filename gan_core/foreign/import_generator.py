@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .. import weights
 from ..architectures import Architecture
+from ..card import Card, Imported
 from ..errors import InputError
 from ..generator import Generator, architecture_of, assembled, load
 from .layouts import LAYOUTS, Layout, layout_of, stranger
@@ -138,7 +139,7 @@ def _converted(path: Path, layout: Layout, tensors: dict[str, Tensor], attribute
         config = layout.config(layout.architecture.config_from(shapes), attributes)
     except InputError as error:
         raise InputError(f"{path.name} looks like {layout.name}, but cannot be opened: {error}") from None
-    card = {"title": path.stem, "imported": {"file": path.name, "from": f"{layout.name}, in {kind}"}}
+    card = Card(title=path.stem, imported=Imported(path.name, f"{layout.name}, in {kind}"))
     return assembled(path.name, layout.architecture, config, shapes, lambda: ours, card)
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
+from ..card import HubOrigin, Metric
 from ..architectures import ARCHITECTURES
 from ..errors import InputError
 from ..foreign.layouts import LAYOUTS
@@ -55,7 +56,7 @@ def public(generator: Generator, title: str, class_names: bool) -> tuple[dict[st
     It contains no names of local files or folders, from which the names of the data, the classes and the generator
     come. title: the public title. class_names: whether the names of the classes are published.
     """
-    card, left = generator.card, []
+    card, left = generator.card.to_json(), []  # as JSON, whose every key is published or left out
     facts: dict[str, Any] = {"title": title}
     own = card.get("title")
     if own and own != title:
@@ -79,7 +80,7 @@ def public(generator: Generator, title: str, class_names: bool) -> tuple[dict[st
         layout = _layout(imported)
         facts |= {"imported": {"from": layout}} if layout else {}
         left += [f"imported, {name}: {value}" for name, value in imported.items() if value != layout]
-    metrics = stripped(metrics_of(generator))
+    metrics = stripped([metric.to_json() for metric in metrics_of(generator)])
     if metrics:
         facts["metrics"] = metrics
     rest = card.keys() - facts.keys() - _FACTS.keys() - {"hub", "imported", "created", "metrics"}
@@ -104,22 +105,23 @@ def network_shape(generator: Generator) -> tuple[int, ...]:
     return generator.latent_shape if generator.architecture.spatial else generator.latent_shape[:1]
 
 
-def metrics_of(generator: Generator) -> list[dict[str, Any]]:
+def metrics_of(generator: Generator) -> list[Metric]:
     """Metrics in the card of a generator, each with name, value, extractor, resolution and n.
 
     Raises InputError if one of these is missing: a value without its extractor, resolution and number of images has no
     meaning.
     """
-    metrics = generator.card.get("metrics", [])
-    needed: dict[str, Any] = {"name": str, "value": (int, float), "extractor": str, "resolution": int, "n": int}
-    for metric in metrics if isinstance(metrics, list) else [None]:
-        if not isinstance(metric, Mapping) or not all(isinstance(metric.get(key), of) for key, of in needed.items()):
-            raise InputError(
-                f"The metrics in the card of {generator.title} cannot be published: each needs {', '.join(needed)}."
-            )
-        if not math.isfinite(metric["value"]):
-            raise InputError(f"The metric {metric['name']} of {generator.title} is not finite: measure it again.")
-    return [{key: metric[key] for key in needed} for metric in metrics]
+    card = generator.card
+    metrics = [replace(metric, other={}) for metric in card.metrics or ()]
+    if "metrics" in card.other or any(metric.missing for metric in metrics):
+        raise InputError(
+            f"The metrics in the card of {generator.title} cannot be published: each needs name, value, extractor, "
+            "resolution, n."
+        )
+    for metric in metrics:
+        if not math.isfinite(metric.value or 0):
+            raise InputError(f"The metric {metric.name} of {generator.title} is not finite: measure it again.")
+    return metrics
 
 
 def written(
@@ -129,12 +131,12 @@ def written(
     title: str,
     description: str,
     singles: Sequence[int],
-    origin: Any,
+    origin: HubOrigin | None,
     has_workflow: bool,
 ) -> str:
     """Text of README.md: metadata for the Hub between lines of dashes, then the page.
 
-    singles: seeds with an image of their own. origin: entry `hub` of the card, if the generator came from there.
+    singles: seeds with an image of their own. origin: where on the Hub the generator came from.
     """
     sections = [
         f"# {title}",
@@ -150,7 +152,9 @@ def written(
     return f"---\n{head}\n---\n\n" + "\n\n".join(filter(None, sections)) + "\n"
 
 
-def _head(generator: Generator, repo: str, license: str, title: str, singles: Sequence[int], origin: Any) -> str:
+def _head(
+    generator: Generator, repo: str, license: str, title: str, singles: Sequence[int], origin: HubOrigin | None
+) -> str:
     from huggingface_hub import EvalResult, ModelCardData
 
     name, kind = generator.architecture.name, "vae" if generator.architecture.encodes else "gan"
@@ -161,8 +165,8 @@ def _head(generator: Generator, repo: str, license: str, title: str, singles: Se
         "tags": [kind, name, "comfyui", "model_hub_mixin", "pytorch_model_hub_mixin"],
         "widget": [{"text": f"seed {seed}", "output": {"url": SINGLE.format(seed)}} for seed in singles],
     }
-    if isinstance(origin, Mapping) and origin.get("id") != repo:
-        data["base_model"] = HubId.parse(str(origin.get("id"))).repo
+    if origin and origin.id and origin.id != repo:
+        data["base_model"] = HubId.parse(origin.id).repo
     metrics = metrics_of(generator)
     if metrics:
         data["model_name"] = title
@@ -171,9 +175,9 @@ def _head(generator: Generator, repo: str, license: str, title: str, singles: Se
                 task_type="unconditional-image-generation",
                 dataset_type="images",
                 dataset_name="unnamed",  # its own name is that of a local folder
-                metric_type=metric["name"],
-                metric_name=f"{metric['name']} ({metric['extractor']} at {metric['resolution']}, n = {metric['n']})",
-                metric_value=metric["value"],
+                metric_type=str(metric.name),
+                metric_name=f"{metric.name} ({metric.extractor} at {metric.resolution}, n = {metric.n})",
+                metric_value=metric.value,
             )
             for metric in metrics
         ]
@@ -191,19 +195,19 @@ def _facts(generator: Generator) -> str:
         ("latent", f"{' x '.join(map(str, network_shape(generator)))} numbers"),
     ]
     if generator.classes:
-        names = [str(name) for name in card.get("class_names") or []]
+        names = card.class_names or ()
         rows.append(("classes", f"{generator.classes}" + (f": {', '.join(names[:20])}" if names else "")))
     rows += [("made by", line) for line in generator.origin]
-    rows += [(f"data: {key}", value) for key, value in _entries(card.get("data"))]
-    rows += [(f"training: {key.replace('_', ' ')}", value) for key, value in _entries(card.get("training"))]
-    if "created" in card:
-        rows.append(("created", str(card["created"])))
+    rows += [(f"data: {key}", value) for key, value in _entries(card.data.to_json() if card.data else {})]
+    rows += [(f"training: {key.replace('_', ' ')}", value) for key, value in _entries(card.training or {})]
+    if card.created:
+        rows.append(("created", card.created))
     rows.append(("config", ", ".join(f"{key} {value}" for key, value in config.items())))
     return "## What it is\n\n| | |\n|---|---|\n" + "\n".join(f"| {key} | {_cell(value)} |" for key, value in rows)
 
 
-def _entries(part: Any) -> list[tuple[str, str]]:
-    return [(str(key), str(value)) for key, value in part.items()] if isinstance(part, Mapping) else []
+def _entries(part: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return sorted((key, str(value)) for key, value in part.items())
 
 
 def _cell(text: str) -> str:
@@ -211,11 +215,11 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
 
 
-def _measured(metrics: Sequence[Mapping[str, Any]]) -> str:
+def _measured(metrics: Sequence[Metric]) -> str:
     if not metrics:
         return ""
     rows = [
-        (_cell(each["name"]), f"{each['value']:.6g}", _cell(each["extractor"]), each["resolution"], each["n"])
+        (_cell(str(each.name)), f"{each.value:.6g}", _cell(str(each.extractor)), each.resolution, each.n)
         for each in metrics
     ]
     table = "\n".join(f"| {' | '.join(map(str, row))} |" for row in rows)

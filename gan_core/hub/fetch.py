@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from ..card import HubOrigin
 from ..architectures import by_name
 from ..errors import InputError
 from ..foreign.import_generator import ENDINGS, importing
@@ -353,9 +354,9 @@ def _opened(hub_id: HubId, path: Path, file: str) -> Generator[Fetching, None, I
         raise InputError(f"{hub_id} cannot be opened: {error}") from None
     opened = last.generator
     assert opened is not None
-    card = {**opened.card, "hub": {"id": hub_id.repo, "commit": _commit(path, file), "file": file}}
-    if card.get("title") == path.stem:  # the title was only the name of its file
-        card["title"] = hub_id.repo.partition("/")[2]
+    card = replace(opened.card, hub=HubOrigin(hub_id.repo, _commit(path, file), file))
+    if card.title == path.stem:  # the title was only the name of its file
+        card = replace(card, title=hub_id.repo.partition("/")[2])
     return replace(opened, card=card)
 
 

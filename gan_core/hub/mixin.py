@@ -16,6 +16,7 @@ from huggingface_hub import PyTorchModelHubMixin, hf_hub_download
 from torch import Tensor, nn
 
 from ..architectures import by_name
+from ..card import Card
 from ..errors import InputError
 from ..generator import Generator, load
 from ..weights.native import FORMAT_VERSION
@@ -61,9 +62,8 @@ class HubGenerator(nn.Module, PyTorchModelHubMixin, library_name=LIBRARY, repo_u
     def _save_pretrained(self, save_directory: Path) -> None:
         # push_to_hub uploads this, so that nothing in it may be named after local files.
         facts, _ = public(self.generator, "", class_names=False)
-        replace(self.generator, card={name: fact for name, fact in facts.items() if fact != ""}).save(
-            save_directory / OURS
-        )
+        card = Card.from_json({name: fact for name, fact in facts.items() if fact != ""})
+        replace(self.generator, card=card).save(save_directory / OURS)
         (save_directory / CONFIG).write_text(json.dumps(config_of(self.generator), indent=2), encoding="utf-8")
 
     @classmethod

@@ -14,6 +14,7 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
+from ..card import Card
 from .. import weights
 from ..data.images import default_cache
 from ..errors import InputError
@@ -122,12 +123,12 @@ def prepared(
     # The user's own texts stay as they are, except for a token pasted by mistake.
     title = " ".join(without_tokens(title).split()) or hub_id.repo.partition("/")[2]
     description = without_tokens(description).strip()
-    origin = generator.card.get("hub")
+    origin = generator.card.hub
     facts, left_out = public(generator, title, class_names)
     removed: list[str] = []
     public_workflow = _json(stripped_workflow(workflow, [hub_id.repo], removed)) if workflow else ""
     with _prepared_folder() as folder:
-        replace(generator, card=facts).save(folder / OURS)
+        replace(generator, card=Card.from_json(facts)).save(folder / OURS)
         # Loaded again as others will load it: the given one may have another memory format, and then rounds otherwise.
         sent = load(folder / OURS)
         _write(folder / CONFIG, _json(config_of(sent)))

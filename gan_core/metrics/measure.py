@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..card import Metric
 from ..data.images import ImageDataset
 from ..errors import InputError
 from ..generator import Generator
@@ -64,7 +65,7 @@ class Report:
     data: str
     """Name of the data set."""
 
-    def as_metrics(self) -> list[dict[str, Any]]:
+    def as_metrics(self) -> tuple[Metric, ...]:
         """Metrics in the form of a generator's card, under "metrics", and of its page on the Hub."""
         values = {
             "kid": self.kid,
@@ -75,12 +76,11 @@ class Report:
             "recall": self.recall,
             f"fd_{self.backbone}": self.frechet,
         }
-        how = {"extractor": self.backbone, "resolution": self.side, "n": self.fake}
-        return [{"name": name, "value": value, **how} for name, value in values.items()]
+        return tuple(Metric(name, value, self.backbone, self.side, self.fake) for name, value in values.items())
 
     def on(self, generator: Generator) -> Generator:
         """The generator with these metrics in its card, in place of any earlier ones."""
-        return replace(generator, card={**generator.card, "metrics": self.as_metrics()})
+        return replace(generator, card=replace(generator.card, metrics=self.as_metrics()))
 
     def __str__(self) -> str:
         return (
@@ -209,7 +209,7 @@ def _numbers_of_classes(generator: Generator, dataset: ImageDataset) -> np.ndarr
     names = list(generator.class_names)
     if set(dataset.class_names) <= set(names):
         return np.array([names.index(name) for name in dataset.class_names], np.int64)
-    unnamed = not generator.card.get("class_names")
+    unnamed = not generator.card.class_names
     return np.arange(dataset.classes) if unnamed and generator.classes == dataset.classes else None
 
 

@@ -191,7 +191,7 @@ def class_boundaries(generator: Generator, latent: Latent) -> Directions:
     found = sorted(set(labels.tolist()))
     if len(found) < 2:
         raise InputError("All latents have the same class: a boundary needs at least two classes.")
-    names = generator.card.get("class_names") or []
+    names = generator.card.class_names or ()
     known = {label: str(names[label]) if label < len(names) else str(label) for label in found}
     return _boundaries(
         generator, [(_name(f"class {known[label]}"), w[labels == label], w[labels != label]) for label in found]

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..card import Tuned
 from ..errors import InputError
 from ..generator import MAX_DECODED_AT_ONCE, PIXELS_DECODED_AT_ONCE, Generator
 from ..latents import LAST_SEED, Latent, sample_noise, to_styles
@@ -329,6 +330,6 @@ def _tuning(given: Generator, work: Generator, step: Projecting, config: Project
         yield replace(step, done=step.done + i + 1, images=images.clone())
     module.requires_grad_(False)
     images = work.decode(latent).cpu()
-    card = {**given.card, "title": f"{given.title} (tuned)", "tuned": {"pictures": len(targets), "steps": i + 1}}
+    card = replace(given.card, title=f"{given.title} (tuned)", tuned=Tuned(len(targets), i + 1))
     tuned = replace(given, module=module.to(given.device), card=card)
     yield replace(step, done=step.total, images=images, generator=tuned)

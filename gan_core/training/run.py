@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..card import Card, DataFacts
 from ..data.dataset import Batch
 from ..data.images import ImageDataset
 from ..errors import InputError, TrainingDiverged
@@ -244,20 +245,20 @@ class Run:
 
     def _current(self) -> Generator:
         method = self.method
-        return Generator(method.architecture, method.config, self.ema[method.averaged[0]], {"title": self.title})
+        return Generator(method.architecture, method.config, self.ema[method.averaged[0]], Card(title=self.title))
 
     def _sample_latents(self) -> Latent:
         if self.latents is None:
             self.latents = sample_noise(self._current(), range(SAMPLES), labels=self.sample_labels)
         return self.latents
 
-    def _card(self) -> dict[str, Any]:
-        return {
-            "title": self.title,
-            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "class_names": list(self.dataset.class_names) if self.method.config.classes else [],
-            "data": facts_of(self.dataset),
-            "training": {
+    def _card(self) -> Card:
+        return Card(
+            title=self.title,
+            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            class_names=tuple(self.dataset.class_names) if self.method.config.classes else (),
+            data=DataFacts.from_json(facts_of(self.dataset)),
+            training={
                 "preset": self.config.preset,
                 **self.method.describe(),
                 "batch_size": self.recipe.batch_size,
@@ -265,7 +266,7 @@ class Run:
                 "kimg": round(self.images / 1000, 3),
                 "seed": self.seed,
             },
-        }
+        )
 
     # What is kept.
 

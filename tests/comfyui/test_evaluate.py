@@ -84,9 +84,9 @@ def test_the_figures_are_those_of_gan_core(comfy: Comfy, expected: tuple[Report,
     assert sum(any(not differ(pair, other) for other in wanted) for pair in found) >= columns - 2
 
     (saved,) = (comfy.output / "gan").glob("measured_*.safetensors")
-    metrics = gan_core.load(saved).card["metrics"]
-    assert [metric["name"] for metric in metrics] == [metric["name"] for metric in expected[0].as_metrics()]
-    assert metrics[0]["value"] == pytest.approx(float(shown[kid]))
+    metrics = gan_core.load(saved).card.metrics
+    assert [metric.name for metric in metrics] == [metric.name for metric in expected[0].as_metrics()]
+    assert metrics[0].value == pytest.approx(float(shown[kid]))
 
 
 @pytest.mark.usefixtures("network")

@@ -196,7 +196,7 @@ def test_a_label_chooses_the_class(comfy: Comfy, conditional: str) -> None:
     shown = [decode(graph, generator, sample(graph, generator, label=label)) for label in range(len(CLASSES))]
     run = comfy.run(graph)
     path = comfy.output / "gan" / conditional
-    assert tuple(gan_core.load(path).card["class_names"]) == CLASSES
+    assert tuple(gan_core.load(path).card.class_names) == CLASSES
     noise = gan_core.sample_noise(gan_core.load(path), range(4), labels=0).samples
     for label, node in enumerate(shown):
         assert not differ(pictures(comfy, run, node), drawn(path, noise, torch.full((4,), label)))

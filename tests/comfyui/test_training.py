@@ -61,7 +61,7 @@ def test_a_folder_of_pictures_becomes_a_generator(comfy: Comfy) -> None:
     assert "skipped битая 破損.png" in comfy.server.log
     assert run.outputs[saved.node]["text"] == ["output/gan/unicode/写真_00001_.safetensors"]
     generator = gan_core.load(comfy.output / "gan" / "unicode" / "写真_00001_.safetensors")
-    assert generator.card["data"]["images"] == 16
+    assert generator.card.data.images == 16
     assert generator.decode(gan_core.sample_noise(generator, [0])).shape == (1, 3, 16, 16)
 
 
@@ -90,7 +90,7 @@ def test_augmentation_is_the_one_chosen_or_that_of_the_preset(comfy: Comfy, chos
     train(graph, load_folder(graph, folder_of_pictures(comfy, "few")), f"few {chosen}", preset="few", augment=chosen)
     comfy.run(graph)
     generator = gan_core.load(run_folder(comfy, f"few {chosen}") / "generator.safetensors")
-    assert generator.card["training"]["augment"] == used
+    assert generator.card.training["augment"] == used
 
 
 def test_a_folder_among_comfyuis_datasets_is_found(comfy: Comfy) -> None:
@@ -183,7 +183,7 @@ def test_a_stop_keeps_what_was_learned_and_resume_goes_on(comfy: Comfy) -> None:
     seen = images_seen(comfy, "stopped")
     assert (kept / "checkpoint.safetensors").is_file() and any((kept / "samples").iterdir())
     assert seen[-1] >= 16
-    assert gan_core.load(kept / "generator.safetensors").card["training"]["kimg"] == round(seen[-1] / 1000, 3)
+    assert gan_core.load(kept / "generator.safetensors").card.training["kimg"] == round(seen[-1] / 1000, 3)
 
     graph.prompt[trained.node]["inputs"] |= {"resume": True, "kimg": (seen[-1] + 160) / 1000}
     comfy.run(graph)
@@ -209,8 +209,8 @@ def test_a_new_run_of_a_taken_name_gets_a_number(comfy: Comfy) -> None:
         graph = Graph()
         train(graph, load_folder(graph, folder), "twice", seed=seed)
         comfy.run(graph)
-    assert gan_core.load(run_folder(comfy, "twice") / "generator.safetensors").card["training"]["seed"] == 0
-    assert gan_core.load(run_folder(comfy, "twice_2") / "generator.safetensors").card["training"]["seed"] == 1
+    assert gan_core.load(run_folder(comfy, "twice") / "generator.safetensors").card.training["seed"] == 0
+    assert gan_core.load(run_folder(comfy, "twice_2") / "generator.safetensors").card.training["seed"] == 1
 
 
 def test_resume_goes_on_with_exactly_the_run_that_was_named(comfy: Comfy) -> None:

@@ -153,11 +153,11 @@ def test_a_stopped_training_goes_on(comfy: Comfy) -> None:
     comfy.finish(run)
     assert run.state == "interrupted"
     kept = gan_core.load(comfy.output / "gan" / "runs" / "stopped vae" / "generator.safetensors")
-    seen = round(1000 * kept.card["training"]["kimg"])
+    seen = round(1000 * kept.card.training["kimg"])
     graph.prompt[trained.node]["inputs"] |= {"resume": True, "kimg": (seen + 160) / 1000}
     comfy.run(graph)
     kept = gan_core.load(comfy.output / "gan" / "runs" / "stopped vae" / "generator.safetensors")
-    assert round(1000 * kept.card["training"]["kimg"]) == seen + 160
+    assert round(1000 * kept.card.training["kimg"]) == seen + 160
 
 
 # What cannot be.

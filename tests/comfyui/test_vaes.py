@@ -425,7 +425,7 @@ def test_a_tuned_decoder_opens_in_core_and_keeps_its_latents(comfy: Comfy) -> No
     path = comfy.output.parent / comfy.run(training).outputs[written.node]["text"][0]
     shutil.copy(path, comfy.models / "vae" / "after.safetensors")
     generator = gan_core.load(path)
-    assert generator.card["title"] == "tuned"
+    assert generator.card.title == "tuned"
     graph = Graph()
     vae = graph("VAELoader", vae_name="after.safetensors")
     loaded, pixels = picture(graph, comfy, (48, 64))

@@ -13,7 +13,7 @@ from hub_server import Hub
 from hypothesis import settings
 from PIL import Image
 
-from gan_core import Generator, ImageDataset
+from gan_core import Card, Generator, ImageDataset
 from gan_core.architectures import by_name
 
 # The same examples at every run: a red test then means a change of ours.
@@ -53,7 +53,9 @@ def new_generator() -> Callable[..., Generator]:
             for tensor in module.state_dict().values():  # fresh weights make nothing but grey
                 if tensor.is_floating_point():
                     tensor.add_(torch.rand_like(tensor) / 2)
-        return Generator(architecture, settings_of_network, module.requires_grad_(False).eval(), card or {})
+        return Generator(
+            architecture, settings_of_network, module.requires_grad_(False).eval(), Card.from_json(card or {})
+        )
 
     return make
 

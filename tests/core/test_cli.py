@@ -138,7 +138,7 @@ def test_a_folder_becomes_a_generator(photos, tmp_path):
     result = done("train", photos, "--out", tmp_path / "run", "--kimg", "0.008", *SMALL)
     generator = gan_core.load(tmp_path / "run" / "generator.safetensors")
     assert (generator.config.side, generator.config.channels) == (16, 3)
-    assert generator.card["training"]["kimg"] == 0.008
+    assert generator.card.training["kimg"] == 0.008
     assert str(tmp_path / "run" / "generator.safetensors") in result.stdout
     with Image.open(tmp_path / "run" / "loss.png") as chart:
         assert chart.width > 300
@@ -156,9 +156,9 @@ def test_every_option_of_train_reaches_the_training(photos, tmp_path):
     done("train", photos, "--out", tmp_path / "run", "--kimg", "0.004", *SMALL, *options.split(), "--precision", "fp32")
     generator = gan_core.load(tmp_path / "run" / "generator.safetensors")
     assert (generator.config.channels, generator.classes) == (1, 2)
-    assert generator.card["class_names"] == ["a", "b"]
-    assert generator.card["data"]["mirror"] is True
-    assert generator.card["training"] == {
+    assert generator.card.class_names == ("a", "b")
+    assert generator.card.data.mirror is True
+    assert generator.card.training == {
         "preset": "dcgan_small",
         "objective": "relativistic",
         "augment": "ada",
@@ -474,8 +474,8 @@ def test_figures_are_printed_and_with_save_kept_in_the_card(photos, weights, tmp
     assert measured.read_bytes() == before
     done("measure", measured, photos, "--count", "20", "--seed", "3", "--save")
     card = gan_core.load(measured).card
-    assert {metric["name"]: metric["value"] for metric in card["metrics"]}["kid"] == figures["kid"]
-    assert card["title"] == "猫"
+    assert {metric.name: metric.value for metric in card.metrics}["kid"] == figures["kid"]
+    assert card.title == "猫"
     done("sample", measured, "--out", tmp_path / "still.png")
 
 
@@ -692,4 +692,4 @@ def test_a_zip_archive_is_data(animals, tmp_path):
         "train", tmp_path / "packed.zip", "--labels", "--out", tmp_path / "run", "--kimg", "0.004", *SMALL
     ).output
     assert "packed: 12 images 16x16x3, 2 classes" in output
-    assert gan_core.load(tmp_path / "run" / "generator.safetensors").card["class_names"] == ["cats", "dogs"]
+    assert gan_core.load(tmp_path / "run" / "generator.safetensors").card.class_names == ("cats", "dogs")

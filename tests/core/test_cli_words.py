@@ -190,7 +190,7 @@ def titled(tmp_path: Path, new_generator) -> Path:
 def test_what_a_title_commands_does_not_reach_the_terminal(titled, nowhere):
     told = run("info", titled)
     assert all(line == cleaned(line) for line in told.output.split("\n"))
-    assert json.loads(told.stdout)["card"]["title"] == gan_core.load(titled).card["title"], "and JSON says what it is"
+    assert json.loads(told.stdout)["card"]["title"] == gan_core.load(titled).card.title, "and JSON says what it is"
     refusal = run("sample", titled, "--out", nowhere / "a.png", "--label", "1")
     assert refusal.exit_code == 2 and "猫" in refusal.stderr
     assert refusal.stderr.strip() == cleaned(refusal.stderr.strip())

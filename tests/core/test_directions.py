@@ -10,7 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from stylegan2_networks import SMALL, generator_of
 
-from gan_core import Generator, InputError, Latent, architectures, sample_noise
+from gan_core import Card, Generator, InputError, Latent, architectures, sample_noise
 from gan_core.architectures.dcgan import DCGANConfig
 from gan_core.architectures.fastgan import FastGANConfig
 from gan_core.architectures.lightweight_gan import LightweightGANConfig
@@ -258,7 +258,7 @@ def test_a_boundary_without_points_on_a_side_is_refused(new_generator):
 
 
 def test_each_classs_boundary_leads_from_all_the_others_to_it(conditional):
-    named = replace(conditional, card={"class_names": ["cat", "dog"]})  # and the third has no name
+    named = replace(conditional, card=Card(class_names=("cat", "dog")))  # and the third has no name
     noise = sample_noise(named, range(60))
     found = of.class_boundaries(named, noise)
     assert found.names == ("class cat", "class dog", "class 2")

@@ -217,7 +217,7 @@ def test_the_generator_that_ships_with_the_project_opens():
 @pytest.mark.parametrize("name", ["stylegan2-digits", "stylegan3-digits"])
 def test_the_stylegans_that_ship_with_the_project_draw_each_class_alike(name):
     generator = gan_core.load(examples.FOLDER / f"{name}.safetensors")
-    assert generator.classes == 10 and generator.card["class_names"] == list("0123456789")
+    assert generator.classes == 10 and generator.card.class_names == tuple("0123456789")
     labels = [label for label in range(10) for _ in range(4)]
     images = generator.decode(gan_core.sample_noise(generator, range(40), 0.5, labels))
     means = images.unflatten(0, (10, 4)).mean(1)

@@ -155,4 +155,4 @@ def test_a_checkpoint_that_a_run_resumes_from_is_looked_at(tmp_path: Path) -> No
 def test_a_card_may_have_them(new_generator, tmp_path: Path) -> None:
     """They are facts for people, such as the loss of a run that went wrong, and no weights."""
     path = new_generator({"loss": math.nan}).save(tmp_path / "cats.safetensors")
-    assert json.dumps(gan_core.load(path).card["loss"]) == "NaN"
+    assert json.dumps(gan_core.load(path).card.other["loss"]) == "NaN"

@@ -19,6 +19,7 @@ from safetensors.torch import save
 
 from gan_core import Generator, InputError, load, sample_noise
 from gan_core.architectures import autoencoder_kl, taesd_vae
+from gan_core.card import HubOrigin
 from gan_core.examples import FOLDER as EXAMPLES
 from gan_core.hub import Fetching, HubId, fetching, newest_commit
 
@@ -69,7 +70,7 @@ def test_a_generator_comes_as_it_was_sent_and_says_from_where(hub: Hub, cache: P
     commit = hub.add("anna/digits", {"model.safetensors": DIGITS, "config.json": b'{"architecture": "dcgan"}'})
     generator = generator_of("anna/digits")
     assert [blob.read_bytes() for blob in blobs(cache)] == [DIGITS]
-    assert generator.card["hub"] == {"id": "anna/digits", "commit": commit, "file": "model.safetensors"}
+    assert generator.card.hub == HubOrigin("anna/digits", commit, "model.safetensors")
     assert generator.title == "digits"
     assert sample_noise(generator, [0]).samples.isfinite().all()
 
@@ -110,8 +111,8 @@ def test_tags_and_pull_requests_are_revisions(hub: Hub) -> None:
     repository.names["v1.0"] = tagged
     proposed = hub.add("anna/tagged", {"model.safetensors": STYLEGAN})
     repository.names |= {"refs/pr/1": proposed, "main": tagged}
-    assert generator_of("anna/tagged@v1.0").card["hub"]["commit"] == tagged
-    assert generator_of("anna/tagged@refs/pr/1").card["hub"]["commit"] == proposed
+    assert generator_of("anna/tagged@v1.0").card.hub.commit == tagged
+    assert generator_of("anna/tagged@refs/pr/1").card.hub.commit == proposed
 
 
 def test_the_newest_commit_is_asked_for(hub: Hub) -> None:
@@ -145,7 +146,7 @@ def test_ours_comes_before_others_and_nothing_else_is_downloaded(hub: Hub, cache
 def test_a_lone_safetensors_file_of_any_name_opens(hub: Hub) -> None:
     hub.add("anna/lone", {"weights/faces.safetensors": STYLEGAN, "old.pkl": b"N."})
     generator = generator_of("anna/lone")
-    assert generator.card["hub"]["file"] == "weights/faces.safetensors"
+    assert generator.card.hub.file == "weights/faces.safetensors"
 
 
 def test_a_pickle_is_read_as_data(hub: Hub, tmp_path: Path) -> None:
@@ -403,7 +404,7 @@ def test_the_command_writes_one_file(hub: Hub, tmp_path: Path, monkeypatch: pyte
     done = run("fetch", "anna/digits")
     assert done.exit_code == 0 and f"anna/digits@{commit}" in done.output
     generator = load(tmp_path / "digits.safetensors")
-    assert generator.card["hub"]["commit"] == commit
+    assert generator.card.hub.commit == commit
     noise = sample_noise(generator, range(4))
     assert torch.equal(generator.decode(noise), load(EXAMPLES / "digits.safetensors").decode(noise))
     done = run("fetch", "anna/digits")

@@ -11,6 +11,7 @@ from hub_server import WRITER, Hub
 from PIL import Image
 
 from gan_core import Generator, InputError, sample_noise
+from gan_core.card import Metric
 from gan_core.hub import LICENSES, HubId, prepared, publishing
 from gan_core.hub.card import metrics_of
 from gan_core.hub.publish import _single
@@ -184,7 +185,7 @@ def test_a_metric_needs_all_of_its_parts(new_generator: Callable[..., Generator]
 
 def test_a_metric_has_its_parts_and_no_others(new_generator: Callable[..., Generator]) -> None:
     assert metrics_of(new_generator()) == []
-    assert metrics_of(new_generator({"metrics": [{**METRIC, "folder": "/home/anna"}]})) == [METRIC]
+    assert metrics_of(new_generator({"metrics": [{**METRIC, "folder": "/home/anna"}]})) == [Metric(**METRIC)]
     for value in (math.inf, -math.inf, math.nan):
         with pytest.raises(InputError, match="is not finite: measure it again"):
             metrics_of(new_generator({"metrics": [{**METRIC, "value": value}]}))

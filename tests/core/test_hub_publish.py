@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from PIL import Image
 
 from gan_core import Generator, InputError, load, sample_noise
 from gan_core.architectures import taesd_vae
+from gan_core.card import Card, HubOrigin, Metric
 from gan_core.examples import FOLDER as EXAMPLES
 from gan_core.hub import LICENSES, Publishing, fetching, prepared, publishing
 from gan_core.hub.card import public
@@ -85,7 +87,7 @@ def test_what_is_published_comes_back_bit_for_bit(hub: Hub, client: Path, exampl
     again = last.generator
     assert again is not None
     expected, _ = public(generator, "cats", class_names=False)
-    assert again.card == {
+    assert again.card.to_json() == {
         **expected,
         "hub": {"id": "anna/cats", "commit": done.commit, "file": "model.safetensors"},
     }
@@ -126,7 +128,7 @@ def test_publishing_the_same_again_makes_no_commit(hub: Hub, cats: Generator) ->
 
 @pytest.mark.usefixtures("login")
 def test_a_change_sends_what_has_changed_and_takes_away_what_is_no_longer_true(hub: Hub, cats: Generator) -> None:
-    measured = Generator(cats.architecture, cats.config, cats.module, {**cats.card, "metrics": [METRIC]})
+    measured = replace(cats, card=replace(cats.card, metrics=(Metric.from_json(METRIC),)))
     published(measured, workflow={"nodes": []})
     assert hub.files("anna/cats").keys() >= {"metrics.json", "workflow.json"}
     before = hub.files("anna/cats")
@@ -143,7 +145,7 @@ def test_a_pull_request_leaves_the_branch_alone(hub: Hub, cats: Generator) -> No
     assert done.url.endswith("/berta/dogs/discussions/1")
     assert hub.repositories["berta/dogs"].names["main"] == first
     *_, last = fetching("berta/dogs@refs/pr/1")
-    assert last.generator is not None and last.generator.card["hub"]["commit"] == done.commit
+    assert last.generator is not None and last.generator.card.hub.commit == done.commit
 
 
 # The card.
@@ -163,7 +165,7 @@ def test_the_card_says_what_the_hub_asks_for(cats: Generator) -> None:
 
 
 def test_metrics_are_in_the_index_with_all_that_they_mean(cats: Generator) -> None:
-    measured = Generator(cats.architecture, cats.config, cats.module, {**cats.card, "metrics": [METRIC]})
+    measured = replace(cats, card=replace(cats.card, metrics=(Metric.from_json(METRIC),)))
     head, text = card_of(measured)
     (index,) = head["model-index"]
     (metric,) = index["results"][0]["metrics"]
@@ -183,13 +185,13 @@ def test_a_number_without_its_meaning_is_not_published(cats: Generator, metrics:
 
 def test_where_it_came_from_is_said(cats: Generator) -> None:
     origin = {"id": "berta/dogs", "commit": "0" * 40, "file": "model.safetensors"}
-    fetched = Generator(cats.architecture, cats.config, cats.module, {**cats.card, "hub": origin})
+    fetched = replace(cats, card=replace(cats.card, hub=HubOrigin.from_json(origin)))
     assert card_of(fetched)[0]["base_model"] == "berta/dogs"
 
 
 def test_a_card_cannot_be_broken_by_what_is_in_it(cats: Generator) -> None:
     card = {"title": "a|b\n---\n<script>", "data": {"name": "x|y\n\n# z<b>"}, "training": ["odd"], "class_names": 3}
-    head, text = card_of(Generator(cats.architecture, cats.config, cats.module, card), title=": [x\n---\n y")
+    head, text = card_of(replace(cats, card=Card.from_json(card)), title=": [x\n---\n y")
     assert head["license"] == "cc-by-4.0"
     assert "<script>" not in text and "x\\|y" not in text
     assert "# : [x --- y\n" in text
@@ -368,8 +370,12 @@ def test_leaving_before_the_end_publishes_nothing(hub: Hub, cats: Generator) -> 
 @pytest.mark.usefixtures("login")
 def test_nothing_private_is_in_what_is_sent(hub: Hub, cats: Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("getpass.getuser", lambda: "zacharias")
-    card = {**cats.card, "data": {"name": "/home/zacharias/photos"}, "imported": {"from": f"a file of {WRITER}"}}
-    generator = Generator(cats.architecture, cats.config, cats.module, card)
+    card = {
+        **cats.card.to_json(),
+        "data": {"name": "/home/zacharias/photos"},
+        "imported": {"from": f"a file of {WRITER}"},
+    }
+    generator = replace(cats, card=Card.from_json(card))
     workflow = {"nodes": [{"id": 1, "type": "X", "widgets_values": [WRITER, "C:\\Users\\zacharias", "me.png"]}]}
     published(generator, workflow=workflow, title=f"cats {WRITER}", description=f"{WRITER} was my key")
     sent = b"".join(hub.files("anna/cats").values())
@@ -444,7 +450,7 @@ def test_what_the_person_types_goes_out(hub: Hub, marked: Generator) -> None:
     assert f"# my {CANARY}\n" in page and f"Made of {CANARY}." in page and f"| classes | 2: {CANARY}, b |" in page
     *_, last = fetching("anna/cats")
     assert last.generator is not None
-    assert last.generator.card["class_names"] == [CANARY, "b"] and last.generator.title == f"my {CANARY}"
+    assert last.generator.card.class_names == [CANARY, "b"] and last.generator.title == f"my {CANARY}"
 
 
 @pytest.mark.usefixtures("login")

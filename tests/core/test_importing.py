@@ -31,7 +31,7 @@ from stylegan2_networks import SMALL, generator_of, original
 from torch import Tensor
 
 import gan_core
-from gan_core import Generator, InputError, sample_noise
+from gan_core import Card, Generator, InputError, sample_noise
 from gan_core.architectures import stylegan3
 from gan_core.foreign.import_generator import importing
 from gan_core.foreign.layouts import fastgan, lightweight_gan, r3gan
@@ -72,8 +72,8 @@ def test_a_stylegan2_is_the_same_out_of_every_wrapping(tmp_path: Path, ending: s
     assert generator.config == config and generator.architecture.name == "stylegan2"
     noise = sample_noise(expected, range(2), 0.7)
     assert torch.equal(generator.decode(noise), expected.decode(noise))
-    assert generator.card["title"] == "cats" and generator.card["imported"]["file"] == path.name
-    assert json.dumps(dict(generator.card))
+    assert generator.card.title == "cats" and generator.card.imported.file == path.name
+    assert json.dumps(generator.card.to_json())
 
 
 def test_a_safetensors_file_of_somebody_elses_is_imported(tmp_path: Path) -> None:
@@ -86,14 +86,14 @@ def test_a_safetensors_file_of_somebody_elses_is_imported(tmp_path: Path) -> Non
 
 def test_a_generator_of_ours_is_opened_as_it_is(tmp_path: Path) -> None:
     generator = generator_of(SMALL)
-    path = replace(generator, card={"title": "cats of mine"}).save(tmp_path / "cats.safetensors")
-    assert imported(path).card == {"title": "cats of mine"}
+    path = replace(generator, card=Card(title="cats of mine")).save(tmp_path / "cats.safetensors")
+    assert imported(path).card == Card(title="cats of mine")
 
 
 def test_a_state_dict_with_our_own_names_is_imported(tmp_path: Path) -> None:
     generator = generator_of(SMALL)
     found = imported(file_with(tmp_path, saved(generator.module.state_dict()), "cats.pt"))
-    assert found.config == SMALL and found.card["imported"]["from"] == "a stylegan2, in a state dict"
+    assert found.config == SMALL and found.card.imported.source == "a stylegan2, in a state dict"
 
 
 def test_weights_in_half_precision_become_single(tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_an_r3gan_comes_out_of_its_authors_pickle(tmp_path: Path) -> None:
     generator = imported(file_with(tmp_path, r3gan_pickle(tensors, **facts)))
     expected = r3gan.LAYOUT.convert(tensors)
     assert all(torch.equal(expected[name], each) for name, each in generator.module.state_dict().items())
-    assert "class R3GAN.Networks.Generator" in generator.card["imported"]["from"]
+    assert "class R3GAN.Networks.Generator" in generator.card.imported.source
     wrong = file_with(tmp_path, r3gan_pickle(tensors, **{**facts, "c_dim": 0}), "wrong.pkl")
     with pytest.raises(InputError, match="its c_dim is 0"):
         imported(wrong)

@@ -40,7 +40,7 @@ LEARNED = ("G", "g", "netG", "generator", "gen", "params", "state_dict", "model"
 def test_weights_are_found_under_their_usual_names(tmp_path: Path, states: list[dict[str, Tensor]], key: str) -> None:
     found = imported(tmp_path, saved({"step": 3, "optimizer": {"lr": 0.1}, key: states[1]}))
     assert is_of(found, states[1])
-    assert f'under "{key}"' in found.card["imported"]["from"]
+    assert f'under "{key}"' in found.card.imported.source
     assert is_of(imported(tmp_path, saved({"x": 1, "checkpoint": 2, key: {key: states[2]}})), states[2])
 
 
@@ -64,7 +64,7 @@ def test_names_that_all_begin_alike_are_understood(
     tensors = {**others, **{f"{prefix}{name}": tensor for name, tensor in states[1].items()}}
     found = imported(tmp_path, saved(tensors))
     assert is_of(found, states[1])
-    assert f'names beginning with "{prefix}"' in found.card["imported"]["from"]
+    assert f'names beginning with "{prefix}"' in found.card.imported.source
 
 
 @pytest.mark.parametrize(

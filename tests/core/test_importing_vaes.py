@@ -78,7 +78,7 @@ def test_a_vae_is_the_same_out_of_every_file(tmp_path: Path, layout: str, ending
     networks = "taesd_" if expected is TAESD else ""
     ours, theirs = weights(generator, networks), weights(expected, networks)
     assert ours.keys() == theirs.keys() and all(torch.equal(ours[key], theirs[key]) for key in ours)
-    assert generator.card["title"] == "mine" and generator.card["imported"]["from"].startswith(f"{name}, in a ")
+    assert generator.card.title == "mine" and generator.card.imported.source.startswith(f"{name}, in a ")
     again = gan_core.load(generator.save(tmp_path / "again.safetensors"))
     assert again.card == generator.card and again.config == expected.config
 

@@ -17,6 +17,7 @@ from torch.nn import functional
 import gan_core
 from gan_core import Generator, ImageDataset, InputError, sample_noise
 from gan_core.architectures import by_name
+from gan_core.card import Metric
 from gan_core.examples import FOLDER, digits
 from gan_core.media.image import to_pixels
 from gan_core.metrics import Extractor, Report, measuring
@@ -412,7 +413,7 @@ def test_a_report_is_read_in_four_lines():
         "recall 0.646, precision 0.735",
         "5,678 generated, 1,234 real of cats; efflite0@64",
     ]
-    values = {metric["name"]: metric["value"] for metric in report.as_metrics()}
+    values = {metric.name: metric.value for metric in report.as_metrics()}
     assert values == {
         "kid": 0.01234,
         "kid_standard_error": 0.00456,
@@ -422,9 +423,7 @@ def test_a_report_is_read_in_four_lines():
         "recall": 0.64567,
         "fd_efflite0": 12.345,
     }
-    assert {(each["extractor"], each["resolution"], each["n"]) for each in report.as_metrics()} == {
-        ("efflite0", 64, 5678)
-    }
+    assert {(each.extractor, each.resolution, each.n) for each in report.as_metrics()} == {("efflite0", 64, 5678)}
 
 
 @pytest.mark.parametrize(
@@ -557,14 +556,14 @@ def test_a_card_keeps_the_figures(new_generator, noise_images, tmp_path):
     report = measured(generator, noise_images)[-1].report
     path = report.on(generator).save(tmp_path / "measured.safetensors")
     card = gan_core.load(path).card
-    assert (card["title"], card["metrics"]) == ("noise", report.as_metrics())
-    assert generator.card["metrics"] == [{"name": "old"}]
-    names = [metric["name"] for metric in card["metrics"]]
+    assert (card.title, card.metrics) == ("noise", report.as_metrics())
+    assert generator.card.metrics == (Metric("old"),)
+    names = [metric.name for metric in card.metrics]
     assert names == ["kid", "kid_standard_error", "density", "coverage", "precision", "recall", "fd_pixels"]
-    for metric in card["metrics"]:
-        assert {"extractor": "pixels", "resolution": 16, "n": 20}.items() <= metric.items()
-        assert isinstance(metric["value"], float)
-    json.dumps(card["metrics"], allow_nan=False)
+    for metric in card.metrics:
+        assert (metric.extractor, metric.resolution, metric.n) == ("pixels", 16, 20)
+        assert isinstance(metric.value, float)
+    json.dumps(card.to_json()["metrics"], allow_nan=False)
 
 
 @pytest.mark.parametrize(

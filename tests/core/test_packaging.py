@@ -270,6 +270,7 @@ def test_every_public_name_is_explained():
 
 def test_public_names_are_those_of_the_documentation():
     assert set(gan_core.__all__) == {
+        "Card",
         "Generator",
         "ImageDataset",
         "InputError",

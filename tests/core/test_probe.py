@@ -180,7 +180,7 @@ def test_a_run_with_auto_says_what_it_chose_and_warns_of_copies(tmp_path):
     assert len(last.remarks) == 2
     assert last.remarks[0].startswith("The preset is few, for 11 different images of 16x16x3 on a CPU: ")
     assert last.remarks[1].startswith("1 of 12 images that were looked at are the same as another")
-    assert load(tmp_path / "run" / "generator.safetensors").card["training"]["preset"] == "few"
+    assert load(tmp_path / "run" / "generator.safetensors").card.training["preset"] == "few"
 
 
 def test_auto_learns_the_same_weights_as_the_preset_that_it_chooses(noise_images, tmp_path):

@@ -10,6 +10,7 @@ import torch
 from stylegan2_networks import SMALL, generator_of
 
 from gan_core import InputError, load, sample_noise
+from gan_core.card import Tuned
 from gan_core.examples import FOLDER
 from gan_core.sampling.encoding import images_for
 from gan_core.sampling.projection import ProjectionConfig, _loss, projecting, psnr
@@ -315,7 +316,7 @@ def test_a_tuning_goes_as_it_is_described(styled, new_generator, kind, steps, ca
         if "num_batches" not in name:
             torch.testing.assert_close(tensor, expected[name], rtol=0, atol=2e-5, msg=name)
     assert [step.done for step in found[-steps - 1 :]] == [*range(1, steps + 1), steps]
-    assert found[-1].generator.card["tuned"] == {"pictures": 2, "steps": steps}
+    assert found[-1].generator.card.tuned == Tuned(pictures=2, steps=steps)
     assert torch.equal(found[-1].latent.samples, untuned.latent.samples)
 
 
@@ -341,7 +342,7 @@ def test_tuning_comes_nearer_and_leaves_the_given_generator_as_it_was(styled, ne
     assert untuned.generator is generator
     assert tuned.psnr > untuned.psnr
     torch.testing.assert_close(tuned.generator.decode(tuned.latent), tuned.images)
-    assert tuned.generator.title.endswith("(tuned)") and tuned.generator.card["tuned"]["pictures"] == 2
+    assert tuned.generator.title.endswith("(tuned)") and tuned.generator.card.tuned.pictures == 2
     for name, tensor in generator.module.state_dict().items():
         assert torch.equal(tensor, before[name])
     if styles:  # the same seeds have the same styles, and directions still fit

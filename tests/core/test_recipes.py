@@ -494,7 +494,7 @@ def test_weights_that_cannot_be_are_sentences(noise_images, tmp_path, use, chang
 def test_the_card_says_how_steep_the_discriminator_might_be(noise_images, tmp_path, use):
     use(replace(KINDS["R3GAN"], lecam=0.1))
     stopped_after(noise_images, config_for(tmp_path), 1)
-    training = gan_core.load(tmp_path / "run" / "generator.safetensors").card["training"]
+    training = gan_core.load(tmp_path / "run" / "generator.safetensors").card.training
     assert training["penalty"] == "r1_r2"
     assert (training["gamma"], training["learning_rate"], training["lecam"]) == (2.0, 2e-3, 0.1)
 

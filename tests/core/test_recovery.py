@@ -13,6 +13,7 @@ from training_runs import begun, finish, steps_of
 import gan_core
 from gan_core import Generator, ImageDataset, TrainConfig, train
 from gan_core.architectures import by_name
+from gan_core.card import Metric
 from gan_core.metrics.features import Extractor
 from gan_core.metrics.kid import KID
 from gan_core.training import checkpoint, presets
@@ -405,7 +406,7 @@ def test_what_is_measured_are_the_generators_pictures_against_the_chosen_images(
 
     torch.testing.assert_close(real, features(noise_images.images[chosen]).to(real), rtol=0, atol=1e-3)
     torch.testing.assert_close(made, features(pictures).to(made), rtol=0, atol=1e-3)
-    assert measured.as_metrics(KID(0.5, 0.25)) == [
-        {"name": "kid", "value": 0.5, "extractor": "pixels", "resolution": 16, "n": 8},
-        {"name": "kid_standard_error", "value": 0.25, "extractor": "pixels", "resolution": 16, "n": 8},
-    ]
+    assert measured.as_metrics(KID(0.5, 0.25)) == (
+        Metric("kid", 0.5, "pixels", 16, 8),
+        Metric("kid_standard_error", 0.25, "pixels", 16, 8),
+    )

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from training_runs import begun, finish, steps_of
 
 import gan_core
+from gan_core.card import Metric
 from gan_core import Generator, ImageDataset, InputError, TrainConfig, TrainingDiverged, train
 from gan_core.metrics.features import Extractor
 from gan_core.metrics.kid import KID
@@ -541,7 +542,7 @@ def test_the_best_generator_by_kid_is_kept_beside_the_last(noise_images, looks, 
     kept = generators_of(noise_images, config_for(tmp_path, measure_kimg=0.02))
     best = gan_core.load(tmp_path / "run" / "best.safetensors")
     assert_same(best.module.state_dict(), kept[40].module.state_dict())
-    assert best.card["metrics"][0] == {"name": "kid", "value": 0.1, "extractor": "pixels", "resolution": 16, "n": 8}
+    assert best.card.metrics[0] == Metric("kid", 0.1, "pixels", 16, 8)
     last = gan_core.load(tmp_path / "run" / "generator.safetensors")
     assert_same(last.module.state_dict(), kept[60].module.state_dict())
     rows = list(csv.DictReader((tmp_path / "run" / "history.csv").open()))

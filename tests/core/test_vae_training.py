@@ -285,9 +285,9 @@ def test_its_file_opens_with_the_mixture_that_seeds_are_drawn_from(colours, tmp_
     assert not torch.equal(drawn.samples, sample_noise(opened, range(3), prior="normal").samples)
     torch.testing.assert_close(opened.decode(drawn), made.decode(sample_noise(made, range(3))))
     assert torch.equal(sample_noise(opened, [2]).samples[0], drawn.samples[2]), "a seed is an image in every batch"
-    assert (opened.card["training"]["preset"], opened.card["training"]["beta"]) == (
+    assert (opened.card.training["preset"], opened.card.training["beta"]) == (
         preset,
-        made.card["training"]["beta"],
+        made.card.training["beta"],
     )
 
 

@@ -76,7 +76,7 @@ class Monitor:
         counts = record in verdicts.counted([*run.history, record])
         if counts and (best is None or verdicts.better(values, best)):
             with self.files.remarking(BEST, "The best generator before it stays"):
-                card = {**generator.card, "metrics": quality.as_metrics(kid)}
+                card = replace(generator.card, metrics=quality.as_metrics(kid))
                 replace(generator, card=card).save(run.folder / BEST)
                 run.standing.best = {"images": run.images, **values}
         return values

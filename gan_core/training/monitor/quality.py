@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...card import Metric
 from ...data.images import ImageDataset
 from ...generator import Generator
 from ...latents import sample_noise
@@ -91,18 +92,11 @@ class Quality:
         self.cost = self.ended - start
         return found
 
-    def as_metrics(self, found: KID) -> list[dict[str, Any]]:
+    def as_metrics(self, found: KID) -> tuple[Metric, ...]:
         """The entries of a generator's card for that KID."""
         assert self.extractor
-        how = {
-            "extractor": self.extractor.name,
-            "resolution": self.extractor.side_for(max(self.dataset.size)),
-            "n": GENERATED,
-        }
-        return [
-            {"name": "kid", "value": found.value, **how},
-            {"name": "kid_standard_error", "value": found.standard_error, **how},
-        ]
+        how = self.extractor.name, self.extractor.side_for(max(self.dataset.size)), GENERATED
+        return Metric("kid", found.value, *how), Metric("kid_standard_error", found.standard_error, *how)
 
     @property
     def against(self) -> str:
