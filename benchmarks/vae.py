@@ -195,7 +195,9 @@ def _generator(weights: dict[str, Tensor]) -> gan_core.Generator:
     config = conv_vae.ARCHITECTURE.config_from({name: tuple(value.shape) for name, value in weights.items()})
     module = conv_vae.ConvVAE(config)
     module.load_state_dict(weights)
-    return gan_core.Generator(conv_vae.ARCHITECTURE, config, module.eval().requires_grad_(False), {"title": "digits"})
+    return gan_core.Generator(
+        conv_vae.ARCHITECTURE, config, module.eval().requires_grad_(False), gan_core.Card(title="digits")
+    )
 
 
 class _WithoutWarmUp(gan_core.TrainConfig):

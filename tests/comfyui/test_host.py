@@ -858,9 +858,10 @@ def test_a_class_is_known_to_nodes_by_its_name(inside: Inside) -> None:
     value = inside(
         """
         generator = core.load(core.examples.FOLDER / "stylegan2-digits.safetensors")
-        named = {"tens": [str(10 * i) for i in range(10)], "words": [f"kind {i}" for i in range(10)]}
-        named = {key: core.Generator(generator.architecture, generator.config, generator.module, {"class_names": names})
-            for key, names in named.items()}
+        cards = {"tens": core.Card(class_names=tuple(str(10 * i) for i in range(10))),
+            "words": core.Card(class_names=tuple(f"kind {i}" for i in range(10)))}
+        named = {key: core.Generator(generator.architecture, generator.config, generator.module, card)
+            for key, card in cards.items()}
         def labels(key, label, mixed=False):
             inputs = dict(generator=named[key], seed=0, batch_size=1, truncation=1.0)
             found = call("SampleNoise", label=label, **inputs)[0]["labels"]

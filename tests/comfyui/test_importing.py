@@ -13,7 +13,7 @@ from foreign_files import nvidia_pickle
 from stylegan2_networks import SMALL, generator_of, original
 from torch import Tensor
 
-from gan_core import Generator, Transform, sample_noise
+from gan_core import Card, Generator, Transform, sample_noise
 from gan_core.architectures import stylegan3
 
 NAME = "old/cats.pkl"
@@ -231,7 +231,7 @@ def dogs(comfy: Comfy, cats: Generator) -> Generator:
     config = stylegan3.StyleGAN3Config(16, 3, stylegan3.widths(16, 64, 6), latent_size=5, w_dim=6)
     module = stylegan3.StyleGAN3Generator(config).eval().requires_grad_(False)
     module.synthesis.L14_16_3.weight.mul_(20)
-    generator = Generator(stylegan3.ARCHITECTURE, config, module, {"title": "dogs"})
+    generator = Generator(stylegan3.ARCHITECTURE, config, module, Card(title="dogs"))
     generator.save(comfy.models / "gan" / "old" / "dogs.safetensors")
     return generator
 

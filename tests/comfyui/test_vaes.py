@@ -16,7 +16,7 @@ from torch import Tensor
 from vae_layouts import in_latent_diffusion
 
 import gan_core
-from gan_core import Generator, Latent
+from gan_core import Card, Generator, Latent
 from gan_core.architectures import autoencoder_kl, conv_vae, dcgan, taesd_vae
 from gan_core.sampling.encoding import images_for
 
@@ -34,7 +34,7 @@ def tiny(architecture: gan_core.generator.Architecture, **settings: object) -> G
     for name, last in {"taesd_vae": "taesd_decoder.19", "dcgan": "to_image"}.items():
         if architecture.name == name:
             module.get_submodule(last).weight.mul_(20)  # they begin as a plain grey
-    return Generator(architecture, config, module, {"title": "it"})
+    return Generator(architecture, config, module, Card(title="it"))
 
 
 SPATIAL = tiny(taesd_vae.ARCHITECTURE, side=28)

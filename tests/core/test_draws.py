@@ -36,7 +36,7 @@ def vae() -> Generator:
     mixture.means.copy_(torch.tensor([[-10.0, -20.0], [10.0, 20.0]]))
     mixture.factors.copy_(torch.tensor([[[2.0, 0.0], [1.0, 3.0]], [[0.5, 0.0], [-1.0, 0.25]]]))
     mixture.residual.fill_(0.1)
-    return Generator(family, config, module, {})
+    return Generator(family, config, module)
 
 
 # A mixture.

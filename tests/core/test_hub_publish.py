@@ -179,7 +179,7 @@ def test_metrics_are_in_the_index_with_all_that_they_mean(cats: Generator) -> No
     "metrics", [3, [3], [{**METRIC, "n": "many"}], [{"name": "fid", "value": 3}], [{**METRIC, "value": float("nan")}]]
 )
 def test_a_number_without_its_meaning_is_not_published(cats: Generator, metrics: Any) -> None:
-    measured = Generator(cats.architecture, cats.config, cats.module, {"title": "cats", "metrics": metrics})
+    measured = replace(cats, card=Card.from_json({"title": "cats", "metrics": metrics}))
     assert "metric" in sentence_of(measured)
 
 
@@ -215,7 +215,7 @@ def test_the_code_on_the_card_runs(hub: Hub, client: Path, cats: Generator, kind
     if kind != "a GAN":
         config = taesd_vae.ARCHITECTURE.config(16)
         module = taesd_vae.ARCHITECTURE.generator(config).eval().requires_grad_(False)
-        cats = Generator(taesd_vae.ARCHITECTURE, config, module, {"title": "cats"})
+        cats = Generator(taesd_vae.ARCHITECTURE, config, module, Card(title="cats"))
     published(cats)
     text = hub.files("anna/cats")["README.md"].decode()
     examples = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
@@ -450,14 +450,12 @@ def test_what_the_person_types_goes_out(hub: Hub, marked: Generator) -> None:
     assert f"# my {CANARY}\n" in page and f"Made of {CANARY}." in page and f"| classes | 2: {CANARY}, b |" in page
     *_, last = fetching("anna/cats")
     assert last.generator is not None
-    assert last.generator.card.class_names == [CANARY, "b"] and last.generator.title == f"my {CANARY}"
+    assert last.generator.card.class_names == (CANARY, "b") and last.generator.title == f"my {CANARY}"
 
 
 @pytest.mark.usefixtures("login")
 def test_without_a_title_it_is_called_as_its_repository(hub: Hub, cats: Generator) -> None:
-    head, text = card_of(
-        Generator(cats.architecture, cats.config, cats.module, {"title": "my_photos", "metrics": [METRIC]})
-    )
+    head, text = card_of(replace(cats, card=Card.from_json({"title": "my_photos", "metrics": [METRIC]})))
     assert head["model-index"][0]["name"] == "cats" and "# cats\n" in text
     assert head["model-index"][0]["results"][0]["dataset"]["name"] == "unnamed"
 

@@ -365,7 +365,7 @@ def test_a_measurement_by_images_falls_due_where_a_multiple_is_passed(noise_imag
 def generator_of(channels: int, classes: int = 0) -> Generator:
     family = by_name("dcgan")
     config = family.config(16, channels, classes=classes, latent_size=2, width=2)
-    return Generator(family, config, family.generator(config).eval(), {})
+    return Generator(family, config, family.generator(config).eval())
 
 
 def test_pictures_that_are_measured_have_the_classes_of_the_real_ones(labelled_images, clock, monkeypatch):

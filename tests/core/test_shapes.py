@@ -9,7 +9,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from training_runs import finish, steps_of
 
-from gan_core import Generator, ImageDataset, InputError, TrainConfig, load, sample_noise
+from gan_core import Card, Generator, ImageDataset, InputError, TrainConfig, load, sample_noise
 from gan_core.architectures import by_name
 from gan_core.metrics import measuring
 from gan_core.metrics.features import Extractor
@@ -119,7 +119,7 @@ def wide(tmp_path: Path) -> Generator:
     torch.manual_seed(0)
     family = by_name("conv_vae")
     config = family.config(side=12, start=(3, 5), channels=3, latent_size=3, width=2)
-    return Generator(family, config, family.generator(config).eval().requires_grad_(False), {"title": "wide"})
+    return Generator(family, config, family.generator(config).eval().requires_grad_(False), Card(title="wide"))
 
 
 def test_pictures_are_fitted_to_its_size_and_encoded(wide):

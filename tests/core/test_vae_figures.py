@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from training_runs import begun as session_of
 
-from gan_core import Generator, ImageDataset, TrainConfig
+from gan_core import Card, Generator, ImageDataset, TrainConfig
 from gan_core.architectures import by_name
 from gan_core.metrics.likelihood import elbo
 from gan_core.training import presets
@@ -42,7 +42,7 @@ def begun(tmp_path, monkeypatch):
 
 
 def averaged(run: Run) -> Generator:
-    return Generator(run.method.architecture, run.method.config, run.ema["generator"], {})
+    return Generator(run.method.architecture, run.method.config, run.ema["generator"])
 
 
 # Measurements.
@@ -85,7 +85,7 @@ def test_the_figures_are_the_bound_on_the_images_that_are_held_out(begun, recons
 def spatial() -> Generator:
     family = by_name("taesd_vae")
     config = family.config(8)
-    return Generator(family, config, family.generator(config).eval().requires_grad_(False), {"title": "a VAE"})
+    return Generator(family, config, family.generator(config).eval().requires_grad_(False), Card(title="a VAE"))
 
 
 def test_of_a_decoder_that_is_tuned_only_the_reconstruction_is_measured(begun):
