@@ -17,8 +17,8 @@ from safetensors.torch import load_file
 from training_runs import begun, finish, steps_of
 
 import gan_core
-from gan_core.card import Metric
 from gan_core import Generator, ImageDataset, InputError, TrainConfig, TrainingDiverged, train
+from gan_core.card import Metric
 from gan_core.metrics.features import Extractor
 from gan_core.metrics.kid import KID
 from gan_core.training import checkpoint
