@@ -9,8 +9,8 @@ from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
-from ..card import HubOrigin, Metric
 from ..architectures import ARCHITECTURES
+from ..card import HubOrigin, Metric
 from ..errors import InputError
 from ..foreign.layouts import LAYOUTS
 from ..generator import Generator

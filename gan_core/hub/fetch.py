@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ..card import HubOrigin
 from ..architectures import by_name
+from ..card import HubOrigin
 from ..errors import InputError
 from ..foreign.import_generator import ENDINGS, importing
 from ..generator import Generator as ImageGenerator

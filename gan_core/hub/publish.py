@@ -14,8 +14,8 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
-from ..card import Card
 from .. import weights
+from ..card import Card
 from ..data.images import default_cache
 from ..errors import InputError
 from ..files import replacing, temporary_folder
