@@ -114,7 +114,10 @@ def test_a_prefix_that_names_no_file_is_not_queued(comfy: Comfy, prefix: str) ->
         ({"kimg": "no limit", "minutes": ""}, "Set a budget: kimg (thousands of images), minutes, or both."),
         ({"kimg": "nan"}, 'kimg must be no limit or a number from 0 to 1e+09 (got "nan").'),
         ({"kimg": -1.0}, 'kimg must be no limit or a number from 0 to 1e+09 (got "-1.0").'),
-        ({"kimg": "0"}, "kimg must be a number greater than 0 and at most 1000000000, in thousands of images (got 0.0)."),
+        (
+            {"kimg": "0"},
+            "kimg must be a number greater than 0 and at most 1000000000, in thousands of images (got 0.0).",
+        ),
         ({"minutes": "inf"}, 'minutes must be no limit or a number from 0 to 1e+06 (got "inf").'),
         ({"minutes": "soon"}, 'minutes must be no limit or a number from 0 to 1e+06 (got "soon").'),
         ({"batch_size": 1_000_000}, 'batch_size must be preset or a whole number from 2 to 4096 (got "1000000").'),
