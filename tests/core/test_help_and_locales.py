@@ -304,6 +304,63 @@ def test_notes_speak_both_languages(template: str) -> None:
     assert is_chinese(chinese[0]) and not is_chinese(english)
 
 
+def _misplaced(text: str, inputs_here: set[str]) -> list[str]:
+    """Bold names of inputs and outputs that neither the nodes here nor those in the same line have."""
+    names = {node.id: {*node.inputs, *node.outputs} for node in NODES.values()}
+    wrong = []
+    for line in text.splitlines():
+        known = inputs_here.union(*(names[node.id] for node in NODES.values() if node.display_name in line))
+        said = set(re.findall(r"\*\*(\w+)\*\*", line)) & set().union(*names.values())
+        wrong += said - known - {"preset"}  # which is also a word for a value
+    return wrong
+
+
+@of_every_node
+def test_bold_names_of_inputs_are_those_of_the_node_that_is_spoken_of(node: Node) -> None:
+    assert _misplaced(page(node, "en"), {*node.inputs, *node.outputs}) == []
+
+
+@of_every_note
+def test_bold_names_of_inputs_in_notes_are_those_of_the_nodes_around_them(template: str) -> None:
+    note, around = NOTES[template]
+    inputs = {name for node in around & set(NODES) for name in (*NODES[node].inputs, *NODES[node].outputs)}
+    assert _misplaced(note.split("\n\n### ")[0], inputs) == []
+
+
+OF_OTHERS = {
+    "Value not in list: folder", "Value not in list: license", "The size of tensor a", "must match",
+    "float division by zero",
+}  # fmt: skip
+"""What ComfyUI and torch say."""
+
+
+def test_sentences_that_pages_quote_are_said_by_the_code() -> None:
+    """A page quotes a sentence in parts, with … between them; each part is in one text of the code."""
+    code = [path for folder in ("gan_core", "nodes") for path in (ROOT / folder).rglob("*.py")]
+    said = "\n".join(text for path in code for text in _texts_in(path))
+    quotes = [
+        (f"{node.id}/{language}.md", part.strip(" ,.").removeprefix("is "))
+        for node in NODES.values()
+        for language in LANGUAGES
+        for row in page(node, language).splitlines()
+        if row.startswith("| ")
+        for quote in re.findall(r"(?<!\*)\*([A-Za-z…][^*]+)\*(?!\*)", row.split(" | ")[0])
+        for part in quote.split("…")
+        if " " in part.strip(" ,.").removeprefix("is ")
+    ]
+    assert len(quotes) > 100
+    assert [quote for quote in quotes if quote[1] not in said and quote[1] not in OF_OTHERS] == []
+
+
+def _texts_in(path: Path) -> Iterator[str]:
+    """Every text in a program; an f-string with a line break for each value in it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.JoinedStr):
+            yield "".join(part.value if isinstance(part, ast.Constant) else "\n" for part in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
 NOT_CHINESE = re.compile(
     "背下来|死记硬背|免费比特|附加组件|模式坍塌|后验坍|训练目标|左右镜像|自带的|画(出|得|成|图|的)|说出|告诉|看过|这么多千张|拉向|白用"
 )
