@@ -1,4 +1,4 @@
-"""A generator as what core's nodes take for a VAE."""
+"""Adapter from a generator to the VAE interface of core's nodes."""
 
 from typing import Any
 
@@ -15,30 +15,30 @@ from .types import from_comfy, to_image
 
 DECODE_BYTES_OF_A_PIXEL = 4 * 2178
 ENCODE_BYTES_OF_A_PIXEL = 4 * 1767
-"""What ComfyUI reckons with for the VAE of Stable Diffusion; TAESD's layout takes less."""
+"""ComfyUI's estimates for the VAE of Stable Diffusion; TAESD's layout needs less."""
 
-FEWEST_PLACES = 4
-"""Of a tile's side. Tiles of half of it are made too."""
+MIN_PLACES = 4
+"""Minimum side of a tile, in latent positions. Tiles of half of it are used too."""
 
 
 class GeneratorAsVAE:
-    """What core's nodes use of comfy.sd.VAE, under its names, made of a generator.
+    """Generator with the part of the interface of comfy.sd.VAE that core's nodes use.
 
-    `samples` are latents [B, C, h, w], `pixels` an IMAGE [B, H, W, C] in [0, 1], as core has them. Latents of a
-    style-based generator's style_shape are styles, others z.
+    `samples` are latents [B, C, h, w], `pixels` an IMAGE [B, H, W, C] in [0, 1], as in core. Latents with the
+    style_shape of a style-based generator are styles, others are z.
 
-    A spatial VAE takes pictures of any size, and repeats their last rows and columns until latents have whole places.
-    To the others a picture is cut and resized, and tiles are no tiles: one place is a whole picture.
+    A spatial VAE takes images of any size, padded to a multiple of its stride. For others images are cropped and
+    resized, and tiling has no effect, because one latent position is a whole image.
     """
 
     latent_dim = 2
 
     def __init__(self, generator: Generator, label: int | Tensor | None = None):
-        """label: the class of all that is decoded, or weights of several, for a generator that has classes."""
+        """label: class of all decoded images, or weights of several, for a generator with classes."""
         self.generator, self.label = generator, label
         self.latent_channels, self.output_channels = generator.latent_shape[0], generator.config.channels
         self.upscale_ratio = _pixels_of_a_place(generator)
-        # Core cuts pictures to a multiple of it, of which nothing would be left of those smaller than a vector's.
+        # Core crops images to a multiple of it, which would leave nothing of smaller images than the generator's.
         self.downscale_ratio = self.upscale_ratio if generator.architecture.spatial else 1
 
     def __getattr__(self, name: str) -> Any:
@@ -53,20 +53,20 @@ class GeneratorAsVAE:
         return self.downscale_ratio
 
     def temporal_compression_decode(self) -> None:
-        """It is none of videos."""
+        """Not defined: it is not a VAE of videos."""
 
     def memory_used_decode(self, shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> int:
-        """Bytes, of one latent [B, C, h, w]. It computes in float32, whatever the type."""
+        """Bytes needed to decode a latent [B, C, h, w], in float32 for any dtype."""
         if not self.generator.architecture.spatial:
             return device.DECODE_BYTES
         return DECODE_BYTES_OF_A_PIXEL * shape[2] * shape[3] * self.upscale_ratio**2
 
     def memory_used_encode(self, shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> int:
-        """Bytes, of one picture [B, C, H, W]."""
+        """Bytes needed to encode an image [B, C, H, W]."""
         return ENCODE_BYTES_OF_A_PIXEL * shape[2] * shape[3]
 
     def get_sd(self) -> dict[str, Tensor]:
-        """Its weights, which Load Generator knows by their names and shapes."""
+        """State dict, which Load Generator recognises by names and shapes."""
         return self.generator.module.state_dict()
 
     def decode(self, samples: Tensor) -> Tensor:
@@ -89,11 +89,11 @@ class GeneratorAsVAE:
         tile_t: int | None = None,
         overlap_t: int | None = None,
     ) -> Tensor:
-        """tile_x, tile_y, overlap: in places of the latent. tile_t, overlap_t: of videos."""
+        """Decodes in tiles. tile_x, tile_y, overlap: in latent positions. tile_t, overlap_t: only for videos."""
         if not self.generator.architecture.spatial:
             return self.decode(samples)
         self.generator.check(self._latent(samples))
-        sides = max(FEWEST_PLACES, tile_x), max(FEWEST_PLACES, tile_y)
+        sides = max(MIN_PLACES, tile_x), max(MIN_PLACES, tile_y)
         with device.on_device(self.generator, self.memory_used_decode((1, self.latent_channels, *sides))):
             images = device.in_tiles(self._tile, samples, sides, overlap, self.upscale_ratio, self.output_channels)
         if tuple(samples.shape[1:]) == self.generator.latent_shape:
@@ -102,10 +102,10 @@ class GeneratorAsVAE:
         return _shown(images)
 
     def encode(self, pixels: Tensor) -> Tensor:
-        pictures = images_for(self.generator, pixels)
-        with device.on_device(self.generator, self.memory_used_encode(pictures.shape)):
+        prepared = images_for(self.generator, pixels)
+        with device.on_device(self.generator, self.memory_used_encode(prepared.shape)):
             try:
-                return device.to_intermediate(self.generator.encode(pictures).samples)
+                return device.to_intermediate(self.generator.encode(prepared).samples)
             except Exception as error:
                 if not self.generator.architecture.spatial or not device.is_out_of_memory(error):
                     raise
@@ -120,17 +120,17 @@ class GeneratorAsVAE:
         tile_t: int | None = None,
         overlap_t: int | None = None,
     ) -> Tensor:
-        """tile_x, tile_y, overlap: in pixels. tile_t, overlap_t: of videos."""
+        """Encodes in tiles. tile_x, tile_y, overlap: in pixels. tile_t, overlap_t: only for videos."""
         if not self.generator.architecture.spatial:
             return self.encode(pixels)
         place = self.downscale_ratio
-        sides = max(FEWEST_PLACES, tile_x // place), max(FEWEST_PLACES, tile_y // place)
-        pictures = padded(images_for(self.generator, pixels), place)
+        sides = max(MIN_PLACES, tile_x // place), max(MIN_PLACES, tile_y // place)
+        prepared = padded(images_for(self.generator, pixels), place)
         tile = (1, self.output_channels, *(place * side for side in sides))
         with device.on_device(self.generator, self.memory_used_encode(tile)):
             samples = device.in_tiles(
                 lambda part: self.generator.encode(part).samples,
-                pictures, sides, overlap // place, 1 / place, self.latent_channels, place,
+                prepared, sides, overlap // place, 1 / place, self.latent_channels, place,
             )  # fmt: skip
         return device.to_intermediate(samples)
 
@@ -144,19 +144,19 @@ class GeneratorAsVAE:
         return latent
 
     def _tile(self, z: Tensor) -> Tensor:
-        """Latents [1, C, h, w], a part of others -> images [1, C, H, W], with all pixels of every place."""
+        """Decodes a tile of latents [1, C, h, w] to images [1, C, H, W], with all pixels of every latent position."""
         height, width = (size * self.upscale_ratio for size in z.shape[2:])
         if tuple(z.shape[1:]) == self.generator.latent_shape:
-            # Taken for a whole picture, it would lose what is padding there.
+            # As a whole image it would lose its padding.
             z = functional.pad(z, (0, 1, 0, 0), mode="replicate")
         return self.generator.decode(z)[..., :height, :width]
 
 
 def _pixels_of_a_place(generator: Generator) -> int:
-    """The side in pixels of what one place of a latent becomes."""
+    """Side in pixels of the image part of one latent position."""
     if not generator.architecture.spatial:
         return generator.config.side
-    # Asked of the network itself. Two places are no square, and so never a picture of its own side with padding.
+    # Measured with the network itself. Two positions are not square, and never a padded image of its own size.
     return generator.decode(torch.zeros(1, generator.latent_shape[0], 1, 2)).shape[2]
 
 

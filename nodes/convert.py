@@ -1,4 +1,4 @@
-"""GAN / convert: generators that other programs made, and generators as core's VAEs."""
+"""GAN / convert: generators of other programs, and generators as core's VAEs."""
 
 from pathlib import Path
 
@@ -23,9 +23,9 @@ class ImportGenerator(io.ComfyNode):
             node_id="ImportGenerator",
             display_name="Import Generator",
             category=CATEGORY,
-            description="Opens a generator that another program made: pickles of StyleGAN2-ADA, StyleGAN3 and R3GAN, "
-            "and PyTorch files of FastGAN, Projected GAN, lightweight-gan and DCGAN. They are read as data: nothing "
-            "in them is run, and no compiler or CUDA is needed.",
+            description="Open a generator of another program: pickles of StyleGAN2-ADA, StyleGAN3 and R3GAN, and "
+            "PyTorch files of FastGAN, Projected GAN, lightweight-gan and DCGAN. They are read as data: nothing in "
+            "them is executed, and no compiler or CUDA is needed.",
             search_aliases=["StyleGAN", "pickle", "pkl", "open StyleGAN", "convert GAN", "load pkl", "NVIDIA GAN"],
             inputs=[
                 io.Combo.Input(
@@ -36,11 +36,11 @@ class ImportGenerator(io.ComfyNode):
                 io.Boolean.Input(
                     "save",
                     default=False,
-                    tooltip="Also write it as safetensors beside the file, for Load Generator. A file of that name "
-                    "is left as it is.",
+                    tooltip="Also save it as safetensors beside the file, for Load Generator. An existing file of "
+                    "that name is not changed.",
                 ),
             ],
-            outputs=[GENERATOR.Output(display_name="generator", tooltip="Ready for Sample Noise and Decode.")],
+            outputs=[GENERATOR.Output(display_name="generator", tooltip="For Sample Noise and Decode.")],
             hidden=[io.Hidden.unique_id],
         )
 
@@ -50,7 +50,7 @@ class ImportGenerator(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, name=None, save=False) -> str:
-        """Reads again when the file was replaced."""
+        """Reads the file again after it was replaced."""
         return paths.fingerprint(paths.resolve_foreign, name)
 
     @classmethod
@@ -71,9 +71,9 @@ class VAEToGenerator(io.ComfyNode):
             node_id="VAEToGenerator",
             display_name="VAE to Generator",
             category=CATEGORY,
-            description="Opens a VAE of image models as a generator: TAESD, and the VAEs of Stable Diffusion 1 to 3 "
-            "and Flux. Train VAE tunes its decoder, and Encode with Generator, Decode and all that works on latents "
-            "take it. The file is read as data: nothing in it is run.",
+            description="Open a VAE of image models as a generator: TAESD, and the VAEs of Stable Diffusion 1 to 3 "
+            "and Flux. Train VAE tunes its decoder; Encode with Generator, Decode and all latent nodes take it. The "
+            "file is read as data: nothing in it is executed.",
             search_aliases=["load VAE", "fine-tune VAE", "AutoencoderKL", "TAESD", "import VAE", "Stable Diffusion"],
             inputs=[
                 io.Combo.Input(
@@ -86,7 +86,7 @@ class VAEToGenerator(io.ComfyNode):
             outputs=[
                 GENERATOR.Output(
                     display_name="generator",
-                    tooltip="For Train VAE's start, Encode with Generator, Decode, and others.",
+                    tooltip="For start of Train VAE, Encode with Generator, Decode, and others.",
                 )
             ],
             hidden=[io.Hidden.unique_id],
@@ -98,7 +98,7 @@ class VAEToGenerator(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, name=None) -> str:
-        """Reads again when the file was replaced."""
+        """Reads the file again after it was replaced."""
         return paths.fingerprint(paths.resolve_vae, name)
 
     @classmethod
@@ -117,14 +117,14 @@ class GeneratorToVAE(io.ComfyNode):
             node_id="GeneratorToVAE",
             display_name="Generator to VAE",
             category=CATEGORY,
-            description="Makes a generator a VAE for ComfyUI's own nodes: VAE Decode and VAE Encode, tiled too, VAE "
-            "Encode (for Inpainting), Save VAE and others. A GAN can only be decoded, as it has no encoder.",
+            description="Use a generator as a VAE in ComfyUI's own nodes: VAE Decode and VAE Encode, tiled too, VAE "
+            "Encode (for Inpainting), Save VAE and others. A GAN can only be decoded, because it has no encoder.",
             search_aliases=["VAE", "adapter", "VAE decode", "VAE encode", "tiled decode", "use as VAE"],
             inputs=[
                 GENERATOR.Input("generator", tooltip="A VAE that was trained here, or any other generator."),
                 LABEL.input(
-                    tooltip="For a generator with classes: the class of all that is decoded, by name or number, as "
-                    "core's nodes do not pass on a latent's own.",
+                    tooltip="Class of all decoded images, by name or number, for a generator with classes: core's "
+                    "nodes do not pass on the labels of a latent.",
                 ),
             ],
             outputs=[io.Vae.Output(display_name="vae", tooltip="For core's nodes that take a VAE.")],
@@ -137,7 +137,7 @@ class GeneratorToVAE(io.ComfyNode):
 
 
 def _read(path: Path, bar: NodeProgress) -> Generator:
-    """Opens a file, which is where the bar moves and the stop button works."""
+    """Opens a file, with a progress bar and a working stop button."""
     for step in importing(path):
         bar.receiving(step.done, step.total, f"of {path.name} read")
     assert step.generator, "the last step has it"

@@ -1,4 +1,4 @@
-"""GAN / data: images to learn from."""
+"""GAN / data: training images."""
 
 from comfy_api.latest import io
 
@@ -32,13 +32,13 @@ def _shape_inputs() -> list[io.Input]:
             "fit",
             options=list(FITS),
             default="crop",
-            tooltip="How an image of other proportions is fitted: crop its middle, pad it with white (with transparent "
-            "pixels, for RGBA), or stretch it.",
+            tooltip="How images of another aspect ratio are fitted: crop the middle, pad with white (with "
+            "transparent pixels, for RGBA), or stretch.",
         ),
         io.Boolean.Input(
             "mirror",
             default=False,
-            tooltip="Learn from every image horizontally flipped too. Right for faces and landscapes, wrong for text.",
+            tooltip="Also train on horizontally flipped images. Good for faces and landscapes, wrong for text.",
         ),
     ]
 
@@ -52,7 +52,7 @@ def _further_inputs() -> list[io.Input]:
             default="auto",
             optional=True,
             advanced=True,
-            tooltip="Colours to learn. auto: RGBA where images are transparent somewhere, grey where all are grey, "
+            tooltip="Colours of the images. auto: RGBA if any image has transparency, grey if all images are grey, "
             "else RGB.",
         ),
         WIDTH.input(
@@ -68,28 +68,28 @@ class LoadGANImageFolder(io.ComfyNode):
             node_id="LoadGANImageFolder",
             display_name="Load GAN Image Folder",
             category=CATEGORY,
-            description="Reads a folder of images, and the folders in it, for training. Images are decoded once and "
-            "kept in a cache, so that a folder of any size needs little memory and is there at once the next time.",
+            description="Read a folder of images and its sub-folders, for training. Images are decoded once and "
+            "cached, so that a folder of any size needs little memory and opens at once the next time.",
             search_aliases=["dataset", "training images", "image directory", "load images from folder", "MNIST"],
             inputs=[
                 io.Combo.Input(
                     "folder",
                     options=[*image_folders.image_folders(), *image_folders.image_archives()],
                     default=next(iter(image_folders.EXAMPLE_FOLDERS)),
-                    tooltip="A folder or a .zip file in ComfyUI's input or datasets folder; put yours there and press "
-                    "R. example/digits is 10,000 handwritten digits that come with the pack, and example/portraits "
-                    "273 small drawings.",
+                    tooltip="A folder or a .zip file in ComfyUI's input or datasets folder; put yours there and "
+                    "press R. example/digits has 10,000 handwritten digits that come with the pack, "
+                    "example/portraits 273 small drawings.",
                 ),
                 *_shape_inputs(),
                 io.Boolean.Input(
                     "labels",
                     default=False,
-                    tooltip="Learn classes, so that the generator can be asked for one of them: those of a "
-                    "dataset.json, else the sub-folders.",
+                    tooltip="Use class labels, to generate images of a chosen class: from a dataset.json, else from "
+                    "the sub-folders.",
                 ),
                 *_further_inputs(),
             ],
-            outputs=[IMAGE_DATASET.Output(display_name="dataset", tooltip="The images, ready to train on.")],
+            outputs=[IMAGE_DATASET.Output(display_name="dataset", tooltip="Images, ready for training.")],
             hidden=[io.Hidden.unique_id],
         )
 
@@ -99,7 +99,7 @@ class LoadGANImageFolder(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, folder=None, **settings) -> str:
-        """Runs again when a file in the folder is added or changed."""
+        """Runs again after a file in the folder is added or changed."""
         if folder is None or folder in image_folders.EXAMPLE_FOLDERS:
             return ""
         try:
@@ -133,14 +133,14 @@ class ImagesToGANDataset(io.ComfyNode):
             node_id="ImagesToGANDataset",
             display_name="Images to GAN Dataset",
             category=CATEGORY,
-            description="Makes a data set for training of a batch of images from any node.",
+            description="Create a data set for training from a batch of images of any node.",
             search_aliases=["dataset", "training images", "batch to dataset"],
             inputs=[
-                io.Image.Input("images", tooltip="A batch of images: the more, the better; a few hundred is a start."),
+                io.Image.Input("images", tooltip="Batch of images. More are better; a few hundred are a start."),
                 *_shape_inputs(),
                 *_further_inputs(),
             ],
-            outputs=[IMAGE_DATASET.Output(display_name="dataset", tooltip="The images, ready to train on.")],
+            outputs=[IMAGE_DATASET.Output(display_name="dataset", tooltip="Images, ready for training.")],
             hidden=[io.Hidden.unique_id],
         )
 

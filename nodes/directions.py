@@ -1,4 +1,4 @@
-"""GAN / directions: ways through latent space that mean something."""
+"""GAN / directions: semantic directions in latent space."""
 
 from comfy_api.latest import io
 
@@ -27,20 +27,24 @@ class FindLatentDirections(io.ComfyNode):
             node_id="FindLatentDirections",
             display_name="Find Latent Directions",
             category=CATEGORY,
-            description="Finds ways through a generator's latent space along which its pictures change in one respect: "
-            "from its weights, from its styles, or from two sets of latents that you chose.",
+            description="Find directions in the latent space along which images change in one attribute: from the "
+            "weights, from the styles, or from two sets of latents.",
             search_aliases=["SeFa", "GANSpace", "PCA", "InterFaceGAN", "latent directions", "edit", "semantic"],
             inputs=[
-                GENERATOR.Input("generator", tooltip="Whose latent space is looked at."),
+                GENERATOR.Input("generator", tooltip="Generator whose latent space is analysed."),
                 io.Combo.Input(
                     "method",
                     options=list(METHODS),
                     default=METHODS[0],
-                    tooltip="sefa: what the weights change most by, at once; pca: what the styles w differ by most; "
-                    "boundary: from one set of latents to another.",
+                    tooltip="sefa: closed-form eigenvectors of the weights, no sampling; pca: principal components "
+                    "of the styles w; boundary: from one set of latents to another.",
                 ),
                 io.Int.Input(
-                    "count", default=8, min=1, max=512, tooltip="How many, the strongest first. For sefa and pca."
+                    "count",
+                    default=8,
+                    min=1,
+                    max=512,
+                    tooltip="Number of directions, the strongest first. For sefa and pca.",
                 ),
                 io.Int.Input(
                     "samples",
@@ -49,23 +53,25 @@ class FindLatentDirections(io.ComfyNode):
                     max=steering.MAX_SAMPLES,
                     optional=True,
                     advanced=True,
-                    tooltip="For pca: how many random styles are looked at.",
+                    tooltip="Number of random styles for pca.",
                 ),
                 LAYERS.input(
-                    tooltip="For sefa of a style-based generator: the layers whose weights are looked at, and that the "
+                    tooltip="For sefa of a style-based generator: layers whose weights are used, and that the "
                     "directions move, such as 2-5 or 4-last. Low numbers are coarse: pose and shape.",
                     advanced=True,
                 ),
                 io.String.Input(
-                    "name", default="boundary", tooltip="For boundary: what to call the direction, such as smile."
+                    "name", default="boundary", tooltip="Name of the direction of boundary, such as smile."
                 ),
                 io.Latent.Input(
                     "positive",
                     optional=True,
-                    tooltip="For boundary: latents that have what is looked for. Alone and with labels: a direction to "
-                    "each class.",
+                    tooltip="For boundary: positive examples, latents with the attribute. Alone and with labels: one "
+                    "direction for each class.",
                 ),
-                io.Latent.Input("negative", optional=True, tooltip="For boundary: latents that do not have it."),
+                io.Latent.Input(
+                    "negative", optional=True, tooltip="For boundary: negative examples, latents without the attribute."
+                ),
             ],
             outputs=[
                 LATENT_DIRECTIONS.Output(
@@ -89,10 +95,10 @@ class FindLatentDirections(io.ComfyNode):
             first, last = LAYERS.read(layers)
             found = steering.sefa(generator, count, first or 0, last)
         elif method == "pca":
-            say(f"looking at {samples:,} styles")
+            say(f"sampling {samples:,} styles")
             found = steering.pca(generator, count, samples)
         elif positive is None:
-            raise InputError("A boundary needs latents: connect those that have what you look for to positive.")
+            raise InputError("A boundary needs latents: connect positive examples, with the attribute, to positive.")
         elif negative is None:
             found = steering.class_boundaries(generator, from_comfy(generator, positive))
         else:
@@ -110,29 +116,32 @@ class ApplyLatentDirection(io.ComfyNode):
             node_id="ApplyLatentDirection",
             display_name="Apply Latent Direction",
             category=CATEGORY,
-            description="Moves latents along a direction, so that their pictures have more of what it means, or less. "
+            description="Move latents along a direction, so that the images have more or less of its attribute. "
             "Several of these nodes can follow each other.",
             search_aliases=["edit latent", "move latent", "attribute", "slider", "semantic edit"],
             inputs=[
-                GENERATOR.Input("generator", tooltip="What the latent is for."),
-                io.Latent.Input("latent", tooltip="What is moved: from Sample Noise, or any latent of the generator."),
+                GENERATOR.Input("generator", tooltip="Generator that the latent is for."),
+                io.Latent.Input(
+                    "latent", tooltip="Latents to move, from Sample Noise or any other latents of the generator."
+                ),
                 LATENT_DIRECTIONS.Input("directions", tooltip="From Find Latent Directions or Load Latent Directions."),
-                io.String.Input("direction", default="1", tooltip="Which one: its name, or its number from 1."),
+                io.String.Input("direction", default="1", tooltip="Name of the direction, or its number from 1."),
                 io.Float.Input(
                     "strength",
                     default=2.0,
                     min=-100.0,
                     max=100.0,
                     step=0.05,
-                    tooltip="How far: 1 is as far as the generator's own latents mostly differ; below 0 the other way.",
+                    tooltip="Distance in standard deviations of the generator's latents; negative for the opposite "
+                    "way.",
                 ),
                 MOVED_LAYERS.input(
                     tooltip="Layers that are moved in a style-based generator, such as 2-5, 4-last or 3. as found: "
-                    "those that the direction was found in.",
+                    "the layers in which the direction was found.",
                     advanced=True,
                 ),
             ],
-            outputs=[io.Latent.Output(display_name="latent", tooltip="The moved points, for Decode.")],
+            outputs=[io.Latent.Output(display_name="latent", tooltip="Moved latents, for Decode.")],
             hidden=[io.Hidden.unique_id],
         )
 
@@ -156,12 +165,12 @@ class SaveLatentDirections(io.ComfyNode):
             node_id="SaveLatentDirections",
             display_name="Save Latent Directions",
             category=CATEGORY,
-            description="Saves directions as one small safetensors file in output/gan_directions, where Load "
-            "Latent Directions finds it. It says which generator they belong to.",
+            description="Save directions as one small safetensors file in output/gan_directions, for Load Latent "
+            "Directions. The file names the generator that they belong to.",
             search_aliases=["export directions", "save edit", "share directions"],
             is_output_node=True,
             inputs=[
-                LATENT_DIRECTIONS.Input("directions", tooltip="What to save: the vectors, their names and strengths."),
+                LATENT_DIRECTIONS.Input("directions", tooltip="Directions to save: vectors, names and strengths."),
                 io.String.Input(
                     "filename_prefix",
                     default="directions",
@@ -191,7 +200,7 @@ class LoadLatentDirections(io.ComfyNode):
             node_id="LoadLatentDirections",
             display_name="Load Latent Directions",
             category=CATEGORY,
-            description="Opens directions from a safetensors file. Nothing in the file is executed.",
+            description="Load directions from a safetensors file. Nothing in the file is executed.",
             search_aliases=["open directions", "import directions", "load edit"],
             inputs=[
                 io.Combo.Input(
@@ -226,7 +235,8 @@ class LoadLatentDirections(io.ComfyNode):
 
 
 def say_whose(node: type[io.ComfyNode], generator, directions) -> None:
-    """Directions of another generator fit where the spaces are as large, but may mean nothing."""
+    """Says if directions come from another generator: they fit if the latent spaces have the same size, but may have no
+    meaning."""
     if not directions.belong_to(generator):
         NodeProgress(node.hidden.unique_id).say(f"these were found in another generator: {directions.generator}")
 

@@ -24,23 +24,23 @@ class MeasureGenerator(io.ComfyNode):
             node_id="MeasureGenerator",
             display_name="Measure Generator",
             category=CATEGORY,
-            description="Says in figures how near a generator's pictures come to real ones: KID, coverage and density, "
-            "recall and precision. And shows whether it has learned some by heart.",
+            description="Measure how close generated images are to real ones: KID, coverage and density, recall and "
+            "precision. Also shows possible memorisation.",
             is_output_node=True,
             search_aliases=["KID", "FID", "evaluate GAN", "precision recall", "coverage", "memorisation", "score"],
             inputs=[
-                GENERATOR.Input("generator", tooltip="What to measure: a GAN or a VAE. It is not changed."),
+                GENERATOR.Input("generator", tooltip="Generator to measure, a GAN or a VAE. It is not changed."),
                 IMAGE_DATASET.Input(
                     "dataset",
-                    tooltip="The real images, in the generator's size. Of the kind that it learned from, or better: "
-                    "some that it never saw.",
+                    tooltip="Real images, in the size of the generator: its training images, or better held-out "
+                    "images of the same kind.",
                 ),
                 io.Int.Input(
                     "count",
                     default=2000,
                     min=MIN_IMAGES,
                     max=MAX_IMAGES,
-                    tooltip="How many images it makes, and how many real ones are taken at most. Compare figures of "
+                    tooltip="Number of generated images, and maximum number of real ones. Compare only results of "
                     "the same count.",
                 ),
                 io.Int.Input(
@@ -48,26 +48,27 @@ class MeasureGenerator(io.ComfyNode):
                     default=0,
                     min=0,
                     max=LAST_SEED + 1 - MAX_IMAGES,
-                    # Figures are compared, and for that have to be of the same pictures.
+                    # Results are compared, and therefore need the same images.
                     control_after_generate=io.ControlAfterGenerate.fixed,
-                    tooltip="Of the first image; the others have the seeds that follow.",
+                    tooltip="Seed of the first image; the others use the seeds that follow.",
                 ),
             ],
             outputs=[
                 GENERATOR.Output(
-                    display_name="generator", tooltip="The same, with the figures in its card: for Save Generator."
+                    display_name="generator",
+                    tooltip="The same generator, with the metrics in its card: for Save Generator.",
                 ),
-                io.String.Output(display_name="report", tooltip="All figures, and what they were measured with."),
+                io.String.Output(display_name="report", tooltip="All metrics, and how they were measured."),
                 io.Image.Output(
                     display_name="nearest",
-                    tooltip="Above, those of its pictures that come nearest to a real one; below, the real ones. Are "
-                    "they the same, it has learned them by heart.",
+                    tooltip="Above: generated images that are closest to a real one; below: these real images. If "
+                    "they match, the generator has memorised them.",
                 ),
                 io.Float.Output(
-                    display_name="kid", tooltip="Distance from the real images: the lower the better, 0 at best."
+                    display_name="kid", tooltip="Distance from the real images: lower is better, 0 is best."
                 ),
                 io.Float.Output(
-                    display_name="coverage", tooltip="Share of the real images that it makes something like, to 1."
+                    display_name="coverage", tooltip="Fraction of real images with a generated neighbour; 1 is best."
                 ),
             ],
             hidden=[io.Hidden.unique_id],
@@ -96,34 +97,33 @@ class MeasureVAELikelihood(io.ComfyNode):
             node_id="MeasureVAELikelihood",
             display_name="Measure VAE Likelihood",
             category=CATEGORY,
-            description="Says how likely a VAE finds images: a bound on their negative log-likelihood, in nats of an "
-            "image and in bits of a value, and how many numbers of its latent say anything.",
+            description="Measure the likelihood of images under a VAE: an upper bound on the negative "
+            "log-likelihood, in nats per image and bits per dimension, and the number of active latent units.",
             is_output_node=True,
             search_aliases=["ELBO", "NLL", "evaluate VAE", "bits per dimension", "IWAE", "active units"],
             inputs=[
-                GENERATOR.Input("generator", tooltip="A VAE: only one can tell."),
+                GENERATOR.Input("generator", tooltip="A VAE. GANs have no likelihood."),
                 IMAGE_DATASET.Input(
                     "dataset",
-                    tooltip="Images in its size, that it has not learned from: of those it knows, the figure is too "
-                    "good.",
+                    tooltip="Held-out images in its size. On training images the result is optimistic.",
                 ),
                 io.Combo.Input(
                     "likelihood",
                     options=list(LIKELIHOODS),
                     default=next(iter(LIKELIHOODS)),
-                    tooltip="How grey levels are counted: bernoulli as odds of black and white (conv_vae only), "
-                    "gaussian and laplace as densities with that noise. Compare figures of the same one.",
+                    tooltip="Likelihood of grey levels. bernoulli: probabilities of white pixels (conv_vae only); "
+                    "gaussian and laplace: densities under such noise. Compare only results of the same one.",
                 ),
                 io.Int.Input(
-                    "count", default=1000, min=1, max=MAX_IMAGES, tooltip="How many of the images, drawn by the seed."
+                    "count", default=1000, min=1, max=MAX_IMAGES, tooltip="Number of images, chosen with the seed."
                 ),
                 io.Int.Input(
                     "samples",
                     default=0,
                     min=0,
                     max=5000,
-                    tooltip="Draws for each image of an importance-weighted estimate, which comes nearer to the truth "
-                    "than the bound: papers take 5000, which takes long. 0: the bound alone.",
+                    tooltip="Samples per image for an importance-weighted (IWAE) estimate, which is closer than the "
+                    "bound. Papers use 5000, which takes long. 0: only the bound.",
                 ),
                 io.Int.Input(
                     "seed",
@@ -131,20 +131,17 @@ class MeasureVAELikelihood(io.ComfyNode):
                     min=0,
                     max=LAST_SEED,
                     control_after_generate=io.ControlAfterGenerate.fixed,
-                    tooltip="Which images, and what is drawn for them.",
+                    tooltip="Seed of the choice of images, and of the samples.",
                 ),
             ],
             outputs=[
-                io.String.Output(display_name="report", tooltip="All figures in words."),
+                io.String.Output(display_name="report", tooltip="All results as text."),
                 io.Float.Output(
-                    display_name="nats", tooltip="Of an image, on average: the estimate, or without samples the bound."
+                    display_name="nats",
+                    tooltip="Nats per image on average: the estimate, or without samples the bound.",
                 ),
-                io.Float.Output(
-                    display_name="bits_per_dimension", tooltip="The bound for one value of an image, in bits."
-                ),
-                io.Int.Output(
-                    display_name="active_units", tooltip="Numbers of the latent that say something of the images."
-                ),
+                io.Float.Output(display_name="bits_per_dimension", tooltip="The bound in bits per value of an image."),
+                io.Int.Output(display_name="active_units", tooltip="Number of active latent dimensions."),
             ],
             hidden=[io.Hidden.unique_id],
         )
@@ -155,7 +152,7 @@ class MeasureVAELikelihood(io.ComfyNode):
         shown = NodeProgress(cls.hidden.unique_id)
         chosen = np.sort(np.random.RandomState(seed).permutation(len(dataset))[:count])
         images = dataset.batch(chosen)
-        shown.say(f"looking at {len(images):,} images")
+        shown.say(f"encoding {len(images):,} images")
         with device.on_device(generator):
             bound = elbo(generator, images, likelihood, seed)
             scale = None if LIKELIHOODS[likelihood].binary else bound.scale

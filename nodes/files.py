@@ -17,18 +17,18 @@ class LoadGenerator(io.ComfyNode):
             node_id="LoadGenerator",
             display_name="Load Generator",
             category=CATEGORY,
-            description="Opens a generator from a safetensors file. Nothing in the file is executed.",
+            description="Load a generator from a safetensors file. Nothing in the file is executed.",
             search_aliases=["open GAN", "GAN loader", "load model", "load GAN"],
             inputs=[
                 io.Combo.Input(
                     "name",
                     options=paths.generator_names(),
                     default=paths.EXAMPLE_GENERATORS[0],
-                    tooltip="A file in models/gan or output/gan; press R after saving a new one. Every run's generator "
-                    "so far is there too, under runs. example/digits.safetensors comes with the pack.",
+                    tooltip="A file in models/gan or output/gan; press R after saving a new one. The latest "
+                    "generator of each run is under runs. example/digits.safetensors comes with the pack.",
                 ),
             ],
-            outputs=[GENERATOR.Output(display_name="generator", tooltip="Ready for Sample Noise and Decode.")],
+            outputs=[GENERATOR.Output(display_name="generator", tooltip="For Sample Noise and Decode.")],
             hidden=[io.Hidden.unique_id],
         )
 
@@ -38,7 +38,7 @@ class LoadGenerator(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, name=None) -> str:
-        """Loads again when the file was replaced."""
+        """Loads the file again after it was replaced."""
         return paths.fingerprint(paths.resolve_generator, name)
 
     @classmethod
@@ -56,15 +56,16 @@ class SaveGenerator(io.ComfyNode):
             node_id="SaveGenerator",
             display_name="Save Generator",
             category=CATEGORY,
-            description="Saves a generator as one safetensors file in output/gan, where Load Generator finds it.",
+            description="Save a generator as one safetensors file in output/gan, for Load Generator.",
             search_aliases=["save GAN", "export generator", "save model", "safetensors"],
             is_output_node=True,
             inputs=[
-                GENERATOR.Input("generator", tooltip="What to save: the weights, and what is known of them."),
+                GENERATOR.Input("generator", tooltip="Generator to save: the weights and the card."),
                 io.String.Input(
                     "filename_prefix",
                     default="generator",
-                    tooltip="Name in output/gan; a number is added. May be folder/name and hold %year%-%month%-%day%.",
+                    tooltip="Name in output/gan; a number is added. May be folder/name and contain "
+                    "%year%-%month%-%day%.",
                 ),
             ],
             outputs=[],
@@ -73,7 +74,7 @@ class SaveGenerator(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, filename_prefix=None) -> bool | str:
-        """A prefix that cannot be is said before an hour of training, not after."""
+        """Rejects an invalid prefix before an hour of training, not after."""
         return refusal(saving.unusable_prefix(filename_prefix))
 
     @classmethod

@@ -27,31 +27,33 @@ class SampleNoise(io.ComfyNode):
             node_id="SampleNoise",
             display_name="Sample Noise",
             category=CATEGORY,
-            description="Draws starting points for a generator. The same seed gives the same picture on every machine, "
-            "and a batch takes the seeds that follow.",
+            description="Sample latents for a generator. The same seed gives the same image on every machine; a "
+            "batch uses the seeds that follow.",
             search_aliases=["random latent", "noise", "empty latent", "GAN seed", "sample z", "latent z"],
             inputs=[
-                GENERATOR.Input("generator", tooltip="What the points are for."),
+                GENERATOR.Input("generator", tooltip="Generator that the latents are for."),
                 io.Int.Input(
                     "seed",
                     default=0,
                     min=0,
                     max=LAST_SEED,
                     control_after_generate=True,
-                    tooltip="Image i of the batch has seed + i, and looks as it does alone.",
+                    tooltip="Seed of the first image. Image i of the batch uses seed + i and is identical to "
+                    "generating it alone.",
                 ),
-                io.Int.Input("batch_size", default=1, min=1, max=4096, tooltip="How many images."),
+                io.Int.Input("batch_size", default=1, min=1, max=4096, tooltip="Number of images."),
                 io.Float.Input(
                     "truncation",
                     default=1.0,
                     min=0.0,
                     max=2.0,
                     step=0.05,
-                    tooltip="psi: 1 as it was learned; below 1 more typical and less varied, down to the average.",
+                    tooltip="Truncation psi. 1: no truncation; below 1: higher quality and less diversity, down to "
+                    "the mean image at 0.",
                 ),
                 LABEL.input(
-                    tooltip="Class by its name or number, as Load Generator shows them, or a mixture such as "
-                    "cat:0.7, dog:0.3. Empty: drawn by the seed.",
+                    tooltip="Class by name or number, as Load Generator shows them, or a mixture such as cat:0.7, "
+                    "dog:0.3. Empty: random, from the seed.",
                 ),
                 io.Combo.Input(
                     "prior",
@@ -59,13 +61,11 @@ class SampleNoise(io.ComfyNode):
                     default=OWN_PRIOR,
                     optional=True,
                     advanced=True,
-                    tooltip="For a VAE, where points are drawn: mixture where its training images lie, normal anywhere "
-                    "that z may be. auto: mixture, if the file has one.",
+                    tooltip="Prior of a VAE's latents. mixture: Gaussian mixture fitted to its training images; "
+                    "normal: standard normal. auto: mixture, if the file has one.",
                 ),
             ],
-            outputs=[
-                io.Latent.Output(display_name="latent", tooltip="The points, for Decode and core's latent nodes.")
-            ],
+            outputs=[io.Latent.Output(display_name="latent", tooltip="Latents, for Decode and core's latent nodes.")],
         )
 
     @classmethod
@@ -88,16 +88,16 @@ class Decode(io.ComfyNode):
             node_id="Decode",
             display_name="Decode",
             category=CATEGORY,
-            description="Makes pictures of latents, with a generator or with any VAE of ComfyUI.",
+            description="Decode latents to images, with a generator or with any VAE of ComfyUI.",
             search_aliases=["GAN decode", "latent to image", "generate images", "VAE decode", "render latent"],
             inputs=[
                 io.MultiType.Input(
                     "generator", [GENERATOR, io.Vae], tooltip="A generator, or a VAE from any of core's loaders."
                 ),
-                io.Latent.Input("latent", tooltip="Points of the same generator's latent space: from Sample Noise."),
+                io.Latent.Input("latent", tooltip="Latents of the same generator, for example from Sample Noise."),
                 LABEL.input(
-                    tooltip="Class of all images, by name or number, instead of those that the latent carries. Empty: "
-                    "the latent's own.",
+                    tooltip="Class of all images, by name or number, instead of the labels of the latent. Empty: "
+                    "those of the latent.",
                     advanced=True,
                 ),
                 io.Combo.Input(
@@ -106,8 +106,8 @@ class Decode(io.ComfyNode):
                     default=NOISES[0],
                     optional=True,
                     advanced=True,
-                    tooltip="For StyleGAN2, what decides fine details such as single hairs: const as stored in the "
-                    "file, random by the noise seed, or none.",
+                    tooltip="Noise maps of StyleGAN2, which decide fine details such as single hairs. const: as "
+                    "stored in the file; random: from noise_seed; none: zeros.",
                 ),
                 io.Int.Input(
                     "noise_seed",
@@ -118,15 +118,15 @@ class Decode(io.ComfyNode):
                     control_after_generate=io.ControlAfterGenerate.fixed,
                     optional=True,
                     advanced=True,
-                    tooltip="For random noise: image i of the batch has noise_seed + i.",
+                    tooltip="Seed of random noise maps. Image i of the batch uses noise_seed + i.",
                 ),
                 TRANSFORM.Input(
                     "transform",
                     optional=True,
-                    tooltip="For StyleGAN3, where its pictures are moved and turned to: from Transform (StyleGAN3).",
+                    tooltip="Translation, rotation and scale of StyleGAN3 images, from Transform (StyleGAN3).",
                 ),
             ],
-            outputs=[io.Image.Output(display_name="images", tooltip="The pictures, as a batch.")],
+            outputs=[io.Image.Output(display_name="images", tooltip="Images, as a batch.")],
         )
 
     @classmethod
@@ -148,26 +148,26 @@ class EncodeWithGenerator(io.ComfyNode):
             node_id="EncodeWithGenerator",
             display_name="Encode with Generator",
             category=CATEGORY,
-            description="Makes latents of pictures, with a VAE that was trained here or with any of ComfyUI's: to be "
-            "decoded again, walked between, mixed and added up.",
+            description="Encode images to latents, with a VAE that was trained here or with any of ComfyUI's: to "
+            "reconstruct, interpolate, mix and add them.",
             search_aliases=["VAE encode", "image to latent", "reconstruct", "autoencoder"],
             inputs=[
                 io.MultiType.Input(
                     "generator",
                     [GENERATOR, io.Vae],
-                    tooltip="A VAE: from Train VAE or Load Generator, or from any of core's loaders. A GAN has no "
-                    "encoder; for one there is Project Image to Latent.",
+                    tooltip="A VAE, from Train VAE or Load Generator, or from any of core's loaders. A GAN has no "
+                    "encoder: use Project Image to Latent.",
                 ),
-                io.Image.Input("images", tooltip="The pictures, as a batch."),
+                io.Image.Input("images", tooltip="Images to encode, as a batch."),
                 io.Combo.Input(
                     "fit",
                     options=list(FITS),
                     default=next(iter(FITS)),
-                    tooltip="How pictures get the size and proportions of a conv_vae's: crop cuts off what is too "
-                    "long, pad adds bars, stretch changes proportions. Other VAEs take any size.",
+                    tooltip="How images are fitted to the size of a conv_vae: crop cuts off the longer side, pad "
+                    "adds bars, stretch changes the aspect ratio. Other VAEs take any size.",
                 ),
             ],
-            outputs=[io.Latent.Output(display_name="latent", tooltip="Where in latent space the pictures lie.")],
+            outputs=[io.Latent.Output(display_name="latent", tooltip="Latents of the images.")],
         )
 
     @classmethod
@@ -181,15 +181,15 @@ class EncodeWithGenerator(io.ComfyNode):
 
 
 def _decoded_by_vae(vae, latent: dict) -> torch.Tensor:
-    """What core's VAE Decode makes."""
+    """Decodes as core's VAE Decode does."""
     vector = "space" in latent and latent["samples"].shape[-1] == 1
     if vector and not isinstance(vae, GeneratorAsVAE):
         raise InputError(
-            "This latent was drawn for a generator, and a VAE is connected: connect the generator to Decode, "
-            "or give it a latent of the VAE's own image model."
+            "This latent belongs to a generator, but a VAE is connected: connect the generator to Decode, or use a "
+            "latent of the VAE's own image model."
         )
     samples = latent["samples"]
-    images = vae.decode(samples.unbind()[0] if samples.is_nested else samples)  # of pictures with sound, the pictures
+    images = vae.decode(samples.unbind()[0] if samples.is_nested else samples)  # of images with sound, the images
     return images.flatten(0, -4) if images.ndim > 4 else images  # a video VAE's [B, T, H, W, C]
 
 

@@ -14,7 +14,7 @@ from .types import GENERATOR
 CATEGORY = "GAN/hub"
 
 NO_LICENSE = "choose"
-"""The value of license where the person has chosen none. It is no option, so that ComfyUI asks for one."""
+"""Value of license before a choice. It is not an option, so that ComfyUI asks for one."""
 
 
 class LoadGeneratorFromHub(io.ComfyNode):
@@ -24,15 +24,15 @@ class LoadGeneratorFromHub(io.ComfyNode):
             node_id="LoadGeneratorFromHub",
             display_name="Load Generator from Hub",
             category=CATEGORY,
-            description="Opens a generator from the Hugging Face Hub by its name. It is downloaded once, and opens "
-            "without a network from then on. Nothing in the repository is executed.",
+            description="Load a generator from the Hugging Face Hub by its name. It is downloaded once, and opens "
+            "without a network afterwards. Nothing in the repository is executed.",
             search_aliases=["Hugging Face", "download GAN", "HF", "load from hub", "pretrained"],
             inputs=[
                 io.String.Input(
                     "repo",
                     default="",
                     placeholder="owner/name",
-                    tooltip="owner/name, as it stands at the top of its page on huggingface.co.",
+                    tooltip="owner/name, as at the top of its page on huggingface.co.",
                 ),
                 io.String.Input(
                     "revision",
@@ -40,10 +40,10 @@ class LoadGeneratorFromHub(io.ComfyNode):
                     optional=True,
                     advanced=True,
                     tooltip="A branch, a tag or a commit, if it is not in repo. A commit never changes, so that a "
-                    "shared workflow stays what it is; the node shows it. Empty: the newest.",
+                    "shared workflow stays the same; the node shows it. Empty: the newest.",
                 ),
             ],
-            outputs=[GENERATOR.Output(display_name="generator", tooltip="Ready for Sample Noise and Decode.")],
+            outputs=[GENERATOR.Output(display_name="generator", tooltip="For Sample Noise and Decode.")],
             hidden=[io.Hidden.unique_id],
         )
 
@@ -53,7 +53,7 @@ class LoadGeneratorFromHub(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, repo=None, revision="") -> str:
-        """Loads again when the branch has moved."""
+        """Loads again after the branch has moved."""
         return newest_commit(repo or "", revision or "")
 
     @classmethod
@@ -77,58 +77,58 @@ class PublishGenerator(io.ComfyNode):
             node_id="PublishGenerator",
             display_name="Publish Generator",
             category=CATEGORY,
-            description="Publishes a generator on the Hugging Face Hub, with a page about it, sample pictures and this "
-            "workflow, but no names of your files and folders. Until you allow publishing outside the workflow, it "
-            "only shows what would be sent, and what is left out.",
+            description="Publish a generator on the Hugging Face Hub, with a page, sample images and this workflow, "
+            "but without names of your files and folders. Until you allow publishing outside the workflow, it only "
+            "shows what would be uploaded, and what is left out.",
             search_aliases=["Hugging Face", "upload GAN", "share generator", "push to hub", "model card"],
             is_output_node=True,
             inputs=[
-                GENERATOR.Input("generator", tooltip="What to publish."),
+                GENERATOR.Input("generator", tooltip="Generator to publish."),
                 io.String.Input(
                     "repo",
                     default="",
                     placeholder="owner/name",
-                    tooltip="owner/name, where owner is you or an organisation of yours. It is made if it is missing.",
+                    tooltip="owner/name, where owner is you or your organisation. The repository is created if it is "
+                    "missing.",
                 ),
                 io.Combo.Input(
                     "license",
                     options=list(LICENSES),
                     default=NO_LICENSE,
-                    tooltip="What others may do with it. The choice is yours; mind the licence of the pictures that it "
-                    "learned from.",
+                    tooltip="What others may do with it. The choice is yours; mind the licence of the training images.",
                 ),
                 io.Boolean.Input(
                     "private",
                     default=True,
-                    tooltip="Whether a new repository is for your eyes alone. One that is there stays what it is.",
+                    tooltip="Whether a new repository is private. An existing one stays as it is.",
                 ),
-                io.String.Input("title", default="", tooltip="What it is called. Empty: the name in repo."),
+                io.String.Input("title", default="", tooltip="Title of its page. Empty: the name in repo."),
                 io.String.Input(
                     "description",
                     default="",
                     multiline=True,
-                    tooltip="More about it for its page, in Markdown: what it shows, what it learned from, its limits.",
+                    tooltip="Description for its page, in Markdown: what it shows, its training data, its limits.",
                 ),
                 io.Boolean.Input(
                     "as_pull_request",
                     default=False,
                     optional=True,
                     advanced=True,
-                    tooltip="Propose it to a repository that is there, for its owner to accept.",
+                    tooltip="Open a pull request in an existing repository, for its owner to accept.",
                 ),
                 io.Boolean.Input(
                     "class_names",
                     default=False,
                     optional=True,
                     advanced=True,
-                    tooltip="Publish the names of its classes, which are those of your folders. Otherwise they have "
+                    tooltip="Publish the names of its classes, which are those of your folders. Otherwise they are "
                     "numbers.",
                 ),
             ],
             outputs=[
                 io.String.Output(
                     display_name="report",
-                    tooltip="What was sent, or would be: the files and the page. For Preview as Text.",
+                    tooltip="What was uploaded, or would be: the files and the page. For Preview as Text.",
                 )
             ],
             hidden=[io.Hidden.unique_id, io.Hidden.prompt, io.Hidden.extra_pnginfo],
@@ -136,12 +136,12 @@ class PublishGenerator(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, repo=None) -> bool | str:
-        """A name that cannot be is said before an hour of training, not after."""
+        """Rejects an invalid name before an hour of training, not after."""
         return refusal(_bad_name(repo))
 
     @classmethod
     def fingerprint_inputs(cls, **inputs) -> str:
-        """Runs again, and then in earnest, when the person has allowed it."""
+        """Runs again, and then publishes, after the user has allowed it."""
         return str(consent.refusal_to_publish())
 
     @classmethod
@@ -154,17 +154,17 @@ class PublishGenerator(io.ComfyNode):
         with prepared(generator, repo, license, title, description, drawn_by, class_names) as publication:
             refusal = consent.refusal_to_publish()
             if refusal:
-                bar.say(f"dry run: nothing was sent. {refusal}\n\n{publication}")
+                bar.say(f"dry run: nothing was uploaded. {refusal}\n\n{publication}")
                 return _report(f"{refusal}\n\n{publication}")
             with closing(publishing(publication, private, as_pull_request)) as steps:
                 for step in steps:
-                    bar.receiving(step.done, step.total, "sent")
+                    bar.receiving(step.done, step.total, "uploaded")
             bar.say(str(step))
             return _report(f"{step}\n\n{publication.card}")
 
 
 def _bad_name(repo: str | None) -> str | None:
-    """Why a name cannot be; None where it can, or is not known yet."""
+    """Reason why a name is invalid; None for a valid one, or if it is not known yet."""
     try:
         if repo is not None:
             HubId.parse(repo)

@@ -27,25 +27,27 @@ class MapLatent(io.ComfyNode):
             node_id="MapLatent",
             display_name="Map Latent",
             category=CATEGORY,
-            description="Turns the noise z of a style-based generator such as StyleGAN into the styles w that its "
-            "layers are told, where blending is smoother and truncation works.",
+            description="Map the noise z of a style-based generator such as StyleGAN to its styles w, where "
+            "interpolation is smoother and truncation works.",
             search_aliases=["z to w", "mapping network", "w space", "truncate latent", "truncation trick"],
             inputs=[
-                GENERATOR.Input("generator", tooltip="The style-based generator that the latent is for."),
-                io.Latent.Input("latent", tooltip="Points in z, from Sample Noise or core's latent nodes; or in w."),
+                GENERATOR.Input("generator", tooltip="Style-based generator that the latent is for."),
+                io.Latent.Input("latent", tooltip="Latents in z, from Sample Noise or core's latent nodes; or in w."),
                 io.Float.Input(
                     "truncation",
                     default=1.0,
                     min=-2.0,
                     max=2.0,
                     step=0.05,
-                    tooltip="psi: 1 leaves the styles as they are, 0 makes all the average, below 0 the opposite.",
+                    tooltip="Truncation psi. 1: no truncation; 0: the mean style; below 0: the opposite side.",
                 ),
                 CUTOFF.input(
-                    tooltip="Number of layers to truncate, counted from the first, the coarse ones.", advanced=True
+                    tooltip="Number of layers to truncate, counted from the first (coarse) one.", advanced=True
                 ),
             ],
-            outputs=[io.Latent.Output(display_name="latent", tooltip="The same points in w, a style for each layer.")],
+            outputs=[
+                io.Latent.Output(display_name="latent", tooltip="The same latents in w, with a style for each layer.")
+            ],
         )
 
     @classmethod
@@ -66,31 +68,31 @@ class GANLatentWalk(io.ComfyNode):
             node_id="GANLatentWalk",
             display_name="GAN Latent Walk",
             category=CATEGORY,
-            description="Goes from seed to seed, or from latent to latent, in small steps: a latent for each frame of "
-            "a video. A closed walk ends where it began, and loops without a jolt.",
+            description="Interpolate from seed to seed, or from latent to latent: one latent for each frame of a "
+            "video. A closed walk ends where it began, so that the video loops.",
             search_aliases=["interpolation", "latent interpolation", "animation", "morph", "loop video", "slerp"],
             inputs=[
-                GENERATOR.Input("generator", tooltip="What the walk is for."),
+                GENERATOR.Input("generator", tooltip="Generator that the walk is for."),
                 io.String.Input(
                     "seeds",
                     default="0-7",
-                    tooltip="Where it stops on its way, such as 3, 17, 40-55. Not used where a latent is connected.",
+                    tooltip="Seeds at which the walk stops, such as 3, 17, 40-55. Not used if a latent is connected.",
                 ),
                 io.Int.Input(
-                    "frames", default=30, min=1, max=10_000, tooltip="How many frames from one stop to the next."
+                    "frames", default=30, min=1, max=10_000, tooltip="Number of frames from one stop to the next."
                 ),
                 io.Combo.Input(
                     "interpolation",
                     options=list(INTERPOLATIONS),
                     default=next(iter(INTERPOLATIONS)),
-                    tooltip="spherical turns about the average and stays as far from it as the stops are; linear goes "
-                    "straight, through more average pictures; spline takes no sharp turn at a stop.",
+                    tooltip="spherical: slerp, keeps the distance from the mean; linear: straight lines, closer to "
+                    "the mean image in the middle; spline: smooth at the stops.",
                 ),
                 io.Boolean.Input(
-                    "closed", default=True, tooltip="Go on from the last stop to the first, so that a video loops."
+                    "closed", default=True, tooltip="Continue from the last stop to the first, so that a video loops."
                 ),
                 io.Latent.Input(
-                    "latent", optional=True, tooltip="Stops of your own, two or more in a batch, instead of seeds."
+                    "latent", optional=True, tooltip="Stops from other nodes, two or more in a batch, instead of seeds."
                 ),
                 io.Combo.Input(
                     "space",
@@ -98,12 +100,12 @@ class GANLatentWalk(io.ComfyNode):
                     default=SPACES[0],
                     optional=True,
                     advanced=True,
-                    tooltip="Where to walk: w is the smoother one and needs a style-based generator, z is the noise. "
-                    "auto: w where there is one. A latent in w+ stays there.",
+                    tooltip="Latent space of the walk: w is smoother and needs a style-based generator, z is the "
+                    "noise. auto: w if there is one. Latents in w+ stay in w+.",
                 ),
                 LABEL.input(
-                    tooltip="Class of the seeds by name or number, or a mixture such as cat:0.7, dog:0.3. Empty: drawn "
-                    "by each seed.",
+                    tooltip="Class of the seeds by name or number, or a mixture such as cat:0.7, dog:0.3. Empty: "
+                    "random, from each seed.",
                     advanced=True,
                 ),
                 io.Float.Input(
@@ -114,10 +116,10 @@ class GANLatentWalk(io.ComfyNode):
                     step=0.05,
                     optional=True,
                     advanced=True,
-                    tooltip="psi of the seeds: below 1 more typical and less varied.",
+                    tooltip="Truncation psi of the seeds. Below 1: higher quality and less diversity.",
                 ),
             ],
-            outputs=[io.Latent.Output(display_name="latent", tooltip="A point for each frame, for Decode.")],
+            outputs=[io.Latent.Output(display_name="latent", tooltip="One latent for each frame, for Decode.")],
         )
 
     @classmethod
@@ -143,13 +145,13 @@ class MixGANStyles(io.ComfyNode):
             node_id="MixGANStyles",
             display_name="Mix GAN Styles",
             category=CATEGORY,
-            description="Gives pictures of a style-based generator some layers of others: pose and shape from one, "
-            "colours and details from another. In pairs, or each with each as a grid.",
+            description="Mix the styles of a style-based generator: pose and shape from one image, colours and "
+            "details from another. In pairs, or all combinations as a grid.",
             search_aliases=["style mixing", "StyleGAN mixing", "crossover", "layer swap", "w+"],
             inputs=[
-                GENERATOR.Input("generator", tooltip="The style-based generator that both latents are for."),
-                io.Latent.Input("latent", tooltip="What is mixed into: it keeps all layers but those that are chosen."),
-                io.Latent.Input("styles", tooltip="Where the chosen layers come from."),
+                GENERATOR.Input("generator", tooltip="Style-based generator that both latents are for."),
+                io.Latent.Input("latent", tooltip="Base latents. They keep all layers except the chosen ones."),
+                io.Latent.Input("styles", tooltip="Latents that the chosen layers are taken from."),
                 LAYERS.input(
                     tooltip="Layers that are taken from styles, such as 4-last, 2-5 or 3. Low numbers are coarse: pose "
                     "and shape.",
@@ -159,13 +161,13 @@ class MixGANStyles(io.ComfyNode):
                     "mixing",
                     options=list(MIXINGS),
                     default=MIXINGS[0],
-                    tooltip="pairs: first with first, second with second; grid: each latent, a row, with all styles, "
-                    "the columns; with sources: those too, in the first row and column.",
+                    tooltip="pairs: first with first, second with second; grid: each latent (row) with each of "
+                    "styles (column); with sources: also those, in the first row and column.",
                 ),
             ],
             outputs=[
-                io.Latent.Output(display_name="latent", tooltip="The mixed points in w+, row after row."),
-                io.Int.Output(display_name="columns", tooltip="How many there are in a row, for Image Grid."),
+                io.Latent.Output(display_name="latent", tooltip="Mixed latents in w+, row by row."),
+                io.Int.Output(display_name="columns", tooltip="Number of images in a row, for Image Grid."),
             ],
         )
 
@@ -192,32 +194,34 @@ class TruncateLatent(io.ComfyNode):
             node_id="TruncateLatent",
             display_name="Truncate Latent",
             category=CATEGORY,
-            description="Draws latents towards the average picture, which makes them more typical, or towards a latent "
-            "of your choice, which makes them all take after it.",
+            description="Truncate latents towards the mean, for higher quality and less diversity, or towards a "
+            "latent of your choice, so that the images resemble it.",
             search_aliases=["truncation trick", "psi", "character", "average face", "towards mean"],
             inputs=[
-                GENERATOR.Input("generator", tooltip="What the latent is for."),
-                io.Latent.Input("latent", tooltip="What is drawn: from Sample Noise, or any latent of the generator."),
+                GENERATOR.Input("generator", tooltip="Generator that the latent is for."),
+                io.Latent.Input(
+                    "latent", tooltip="Latents to truncate, from Sample Noise or any other latents of the generator."
+                ),
                 io.Float.Input(
                     "truncation",
                     default=0.7,
                     min=-2.0,
                     max=2.0,
                     step=0.05,
-                    tooltip="psi: 1 leaves all as it is, 0 makes all the same, below 0 the opposite.",
+                    tooltip="Truncation psi. 1: no truncation; 0: all equal to the target; below 0: the opposite side.",
                 ),
                 CUTOFF.input(
-                    tooltip="Number of layers to truncate in a style-based generator, counted from the first, the "
-                    "coarse ones.",
+                    tooltip="Number of layers to truncate in a style-based generator, counted from the first "
+                    "(coarse) one.",
                     advanced=True,
                 ),
                 io.Latent.Input(
                     "target",
                     optional=True,
-                    tooltip="A character: a latent that all are drawn to, or one for each. Without it, the average.",
+                    tooltip="Target latent for all latents, or one for each. Without it, the mean.",
                 ),
             ],
-            outputs=[io.Latent.Output(display_name="latent", tooltip="The points that were drawn, for Decode.")],
+            outputs=[io.Latent.Output(display_name="latent", tooltip="Truncated latents, for Decode.")],
         )
 
     @classmethod

@@ -1,10 +1,9 @@
 """Inputs that may be left unset.
 
-A widget of numbers is never empty, and no number is to stand for "all" or "the preset's". So such an input is a text: a
-word says what holds while nothing is set, and a number is written in its place, and shown as it was written. A link or
-the API may bring the number itself.
+A number widget is never empty, and no number should mean "all" or "the preset's". Such an input is therefore a text: a
+word stands for unset, and a number replaces it and is shown as written. A link or the API may pass the number itself.
 
-Not a DynamicCombo: ComfyUI drops one whose choice it does not know, and the number with it, without a word.
+A DynamicCombo is not used: ComfyUI silently drops one with an unknown choice, and its number with it.
 """
 
 import math
@@ -23,11 +22,11 @@ from ..gan_core.sampling.seeds import parse_class_weights
 
 @dataclass(frozen=True)
 class _Optional:
-    """An optional input. Its node reads what it means: None where it is unset."""
+    """Optional input, whose value is None if it is unset."""
 
     name: str
     unset: str
-    """The word that it holds while it is unset. An empty text means the same."""
+    """Word for unset. An empty text means the same."""
 
     LINKS: ClassVar[tuple[type, ...]] = (io.Int,)
     """Types that may be connected to it, besides a text."""
@@ -35,16 +34,16 @@ class _Optional:
     def input(
         self, tooltip: str, advanced: bool = False, default: str | None = None, optional: bool = True
     ) -> io.Input:
-        """The input for a schema.
+        """Input for a schema.
 
-        default: what it holds at first, where that is not the word for unset. optional: whether a prompt may leave it
-        out; the page shows inputs that it may not leave out first.
+        default: initial text, if it is not the word for unset. optional: whether a prompt may leave it out; the web
+        page shows required inputs first.
         """
         text = io.String.Input(self.name, default=self.unset if default is None else default)
         return io.MultiType.Input(text, list(self.LINKS), optional=optional, tooltip=tooltip, advanced=advanced or None)
 
     def text(self, value: Any) -> str | None:
-        """The text of a value; None where it is unset."""
+        """Text of a value; None if it is unset."""
         text = "" if value is None else str(value).strip()
         return None if text.casefold() in ("", self.unset.casefold()) else text
 
@@ -52,11 +51,11 @@ class _Optional:
 @dataclass(frozen=True)
 class _OptionalNumber(_Optional):
     def read(self, value: Any) -> Any:
-        """The meaning of a value; None where it is unset. Raises InputError for one that has none."""
+        """Parses a value; None if it is unset. Raises InputError for an invalid one."""
         raise NotImplementedError
 
     def reason(self, value: Any) -> str | None:
-        """Why a value cannot be queued, for validate_inputs; None where it can, or comes from a link."""
+        """Reason why a value is invalid, for validate_inputs; None for a valid one, or one from a link."""
         try:
             self.read(value)
         except InputError as error:
@@ -69,7 +68,7 @@ class _OptionalNumber(_Optional):
 
 @dataclass(frozen=True)
 class OptionalInt(_OptionalNumber):
-    """A whole number from min to max, or nothing."""
+    """Whole number from min to max, or unset."""
 
     min: int
     max: int
@@ -85,7 +84,7 @@ class OptionalInt(_OptionalNumber):
 
 @dataclass(frozen=True)
 class OptionalFloat(_OptionalNumber):
-    """A number from min to max, or nothing."""
+    """Number from min to max, or unset."""
 
     LINKS: ClassVar[tuple[type, ...]] = (io.Float, io.Int)
 
@@ -107,10 +106,10 @@ class OptionalFloat(_OptionalNumber):
 
 @dataclass(frozen=True)
 class OptionalLayers(_OptionalNumber):
-    """A range of a style-based generator's layers, the last one too, such as "2-5", "4-last" or "3"; or nothing."""
+    """Range of layers of a style-based generator, inclusive, such as "2-5", "4-last" or "3"; or unset."""
 
     def read(self, value: Any) -> tuple[int | None, int | None]:
-        """The first and the last layer; None for a last one that is the very last, and for both where it is unset."""
+        """First and last layer; the last is None for "last", and both are None if it is unset."""
         text = self.text(value)
         if text is None:
             return None, None
@@ -123,17 +122,17 @@ class OptionalLayers(_OptionalNumber):
 
 @dataclass(frozen=True)
 class OptionalLabel(_Optional):
-    """A class by its name or its number, or nothing. An empty text is its only word, as a class may have any name."""
+    """Class by name or number, or unset. Only an empty text means unset, because a class may have any name."""
 
     unset: str = ""
 
     def read(self, generator: Generator, value: Any) -> int | None:
-        """The number of the class; None where it is unset. Raises InputError where there is no such class."""
+        """Number of the class; None if it is unset. Raises InputError if there is no such class."""
         text = self.text(value)
         return None if text is None else find_class(generator, text)
 
     def read_mixture(self, generator: Generator, value: Any) -> int | Tensor | None:
-        """The same, or the weights [classes] of a mixture of classes, such as "cat:0.7, dog:0.3"."""
+        """Number of the class, or weights [classes] of a mixture such as "cat:0.7, dog:0.3"; None if it is unset."""
         text = self.text(value)
         if text is None or not (generator.classes and re.search("[:,]", text)) or text in generator.class_names:
             return self.read(generator, value)

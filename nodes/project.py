@@ -1,4 +1,4 @@
-"""GAN / project: from a picture back to its latent."""
+"""GAN / project: GAN inversion, from an image back to its latent."""
 
 from contextlib import closing
 
@@ -27,18 +27,23 @@ class ProjectImageToLatent(io.ComfyNode):
             node_id="ProjectImageToLatent",
             display_name="Project Image to Latent",
             category=CATEGORY,
-            description="Finds the latent of a picture: what makes a generator come nearest to it. Then it can be "
-            "walked from, mixed and moved like any other. It shows how it gets nearer.",
+            description="GAN inversion: find the latent that best reconstructs an image, to walk, mix and edit it "
+            "like any other. Shows the progress.",
             search_aliases=["GAN inversion", "invert image", "image to latent", "find latent", "PTI", "encode image"],
             inputs=[
                 io.MultiType.Input(
                     "generator",
                     [GENERATOR, io.Vae],
-                    tooltip="What is to make the picture. It is never changed. A VAE's encoder answers at once.",
+                    tooltip="Generator that is to reconstruct the image. It is never changed. The encoder of a VAE "
+                    "answers at once.",
                 ),
-                io.Image.Input("images", tooltip="The picture looked for; of a batch, one after another."),
+                io.Image.Input("images", tooltip="Target images; a batch is projected one image after another."),
                 io.Int.Input(
-                    "steps", default=300, min=0, max=MAX_STEPS, tooltip="For each picture; more come a little nearer."
+                    "steps",
+                    default=300,
+                    min=0,
+                    max=MAX_STEPS,
+                    tooltip="Optimisation steps for each image. More steps reconstruct a little better.",
                 ),
                 io.Int.Input(
                     "seed",
@@ -46,15 +51,15 @@ class ProjectImageToLatent(io.ComfyNode):
                     min=0,
                     max=LAST_SEED + 1 - MAX_CANDIDATES,
                     control_after_generate=True,
-                    tooltip="Where it starts: the same seed finds the same latent.",
+                    tooltip="Seed of the start: the same seed finds the same latent.",
                 ),
                 io.Int.Input(
                     "tuning_steps",
                     default=0,
                     min=0,
                     max=MAX_STEPS,
-                    tooltip="Afterwards, tune a copy of the generator to what is still missing (pivotal tuning): some "
-                    "hundred steps. 0: leave it.",
+                    tooltip="Steps of pivotal tuning (PTI) afterwards, which tunes a copy of the generator to the "
+                    "target: a few hundred. 0: no tuning.",
                 ),
                 io.Combo.Input(
                     "space",
@@ -62,8 +67,8 @@ class ProjectImageToLatent(io.ComfyNode):
                     default=SPACES[0],
                     optional=True,
                     advanced=True,
-                    tooltip="w: one style for all layers, easiest to steer; w+: one for each, which comes nearer; z "
-                    "where there are no styles. auto: w+, or z.",
+                    tooltip="Latent space. w: one style for all layers, easiest to edit; w+: one for each layer, "
+                    "which reconstructs better; z: for generators without styles. auto: w+, or z.",
                 ),
                 io.Int.Input(
                     "candidates",
@@ -72,7 +77,7 @@ class ProjectImageToLatent(io.ComfyNode):
                     max=MAX_CANDIDATES,
                     optional=True,
                     advanced=True,
-                    tooltip="The start is the best of so many random latents.",
+                    tooltip="Number of random latents from which the start is chosen.",
                 ),
                 LABEL.input(
                     tooltip="Class of the images, by name or number, for a generator with classes. Empty: that of the "
@@ -85,13 +90,13 @@ class ProjectImageToLatent(io.ComfyNode):
                     default="crop",
                     optional=True,
                     advanced=True,
-                    tooltip="How a picture of other proportions is fitted: crop cuts off what is too long, pad adds "
-                    "bars, stretch changes its proportions.",
+                    tooltip="How images of another aspect ratio are fitted: crop cuts off the longer side, pad adds "
+                    "bars, stretch changes the aspect ratio.",
                 ),
             ],
             outputs=[
-                io.Latent.Output(display_name="latent", tooltip="The latents that were found, one for each picture."),
-                io.Image.Output(display_name="images", tooltip="What the generator makes of them."),
+                io.Latent.Output(display_name="latent", tooltip="Latents of the images, one for each."),
+                io.Image.Output(display_name="images", tooltip="Reconstructed images."),
                 GENERATOR.Output(
                     display_name="generator", tooltip="The tuned generator; without tuning, the one that was given."
                 ),
@@ -125,7 +130,7 @@ class ProjectImageToLatent(io.ComfyNode):
             seed,
         )
         shown = NodeProgress(cls.hidden.unique_id)
-        shown.say(f"looking for a start among {candidates:,} random latents")
+        shown.say(f"choosing a start among {candidates:,} random latents")
         with device.training():
             targets = images_for(generator, images, fit)
             with closing(projecting(generator, targets, config, device.current())) as search:
@@ -136,7 +141,7 @@ class ProjectImageToLatent(io.ComfyNode):
 
 
 def _encoded(generator, images, fit: str, tuning_steps: int) -> io.NodeOutput | None:
-    """What an encoder answers; None where there is none, and the latent has to be searched for."""
+    """Result of an encoder; None for a generator without one, whose latent must be optimised."""
     if not isinstance(generator, Generator):
         samples = generator.encode(images)
         return io.NodeOutput({"samples": samples}, generator.decode(samples), generator)
@@ -149,8 +154,8 @@ def _encoded(generator, images, fit: str, tuning_steps: int) -> io.NodeOutput | 
         )
     with device.on_device(generator):
         latent = generator.encode(images_for(generator, images, fit))
-        made = generator.decode(latent)
-    return io.NodeOutput(to_comfy(latent), device.to_intermediate(to_image(made)), generator)
+        reconstructed = generator.decode(latent)
+    return io.NodeOutput(to_comfy(latent), device.to_intermediate(to_image(reconstructed)), generator)
 
 
 NODES = [ProjectImageToLatent]

@@ -1,4 +1,4 @@
-"""GAN / latent and GAN / directions: many images on one, to choose from."""
+"""GAN / latent and GAN / directions: contact sheets of many images."""
 
 from collections.abc import Iterator
 
@@ -21,7 +21,7 @@ from .types import GENERATOR, LATENT_DIRECTIONS, from_comfy, to_comfy
 MAX_ON_A_SHEET = 1024
 
 AT_ONCE = 16
-"""Images that a sheet is given at a time: of large ones a thousand would not fit into memory."""
+"""Images generated at a time: a thousand large ones would not fit into memory."""
 
 COLUMNS = OptionalInt("columns", unset="auto", min=1, max=100)
 
@@ -33,23 +33,24 @@ class GANSeedGrid(io.ComfyNode):
             node_id="GANSeedGrid",
             display_name="GAN Seed Grid",
             category=LATENT_CATEGORY,
-            description="A contact sheet of seeds with their numbers, to choose from; and the latents of just those "
-            "seeds that you write down, in that order.",
+            description="Contact sheet of seeds with their numbers, to choose from, and the latents of these seeds, "
+            "in the order written.",
             search_aliases=["contact sheet", "seed list", "browse seeds", "seed browser", "choose seeds"],
             inputs=[
-                GENERATOR.Input("generator", tooltip="What makes the pictures."),
-                io.String.Input("seeds", default="0-63", tooltip="Which seeds, such as 3, 17, 40-55."),
+                GENERATOR.Input("generator", tooltip="Generator of the images."),
+                io.String.Input("seeds", default="0-63", tooltip="Seeds, such as 3, 17, 40-55."),
                 io.Float.Input(
                     "truncation",
                     default=1.0,
                     min=0.0,
                     max=2.0,
                     step=0.05,
-                    tooltip="psi: 1 as it was learned; below 1 more typical and less varied, down to the average.",
+                    tooltip="Truncation psi. 1: no truncation; below 1: higher quality and less diversity, down to "
+                    "the mean image at 0.",
                 ),
                 LABEL.input(
-                    tooltip="Class by its name or number, or a mixture such as cat:0.7, dog:0.3. Empty: drawn by each "
-                    "seed.",
+                    tooltip="Class by name or number, or a mixture such as cat:0.7, dog:0.3. Empty: random, from "
+                    "each seed.",
                 ),
                 COLUMNS.input(tooltip="Images in a row of the sheet. auto: about as many as rows.", advanced=True),
                 io.Int.Input(
@@ -63,8 +64,10 @@ class GANSeedGrid(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Image.Output(display_name="sheet", tooltip="All pictures on one, each with its seed below."),
-                io.Latent.Output(display_name="latent", tooltip="The seeds' points as a batch, in the order written."),
+                io.Image.Output(display_name="sheet", tooltip="All images on one sheet, each with its seed below."),
+                io.Latent.Output(
+                    display_name="latent", tooltip="Latents of the seeds as a batch, in the order written."
+                ),
             ],
             hidden=[io.Hidden.unique_id],
         )
@@ -78,7 +81,7 @@ class GANSeedGrid(io.ComfyNode):
     def execute(cls, generator, seeds, truncation, label=None, columns=None, cell_size=96) -> io.NodeOutput:
         wanted = parse_seeds(seeds)
         if len(wanted) > MAX_ON_A_SHEET:
-            raise InputError(f"A sheet has at most {MAX_ON_A_SHEET} images, and these seeds are {len(wanted)}.")
+            raise InputError(f"A sheet must have at most {MAX_ON_A_SHEET} images (got {len(wanted)} seeds).")
         latent = sample_noise(generator, wanted, truncation, LABEL.read_mixture(generator, label))
         bar = NodeProgress(cls.hidden.unique_id)
 
@@ -99,22 +102,22 @@ class LatentDirectionGrid(io.ComfyNode):
             node_id="LatentDirectionGrid",
             display_name="Latent Direction Grid",
             category=DIRECTIONS_CATEGORY,
-            description="Shows what directions do: a row for each, from one way to the other, as one picture with "
-            "names and strengths.",
+            description="Show the effect of directions: one row for each, from one side to the other, as one image "
+            "with names and strengths.",
             search_aliases=["direction sheet", "explore directions", "semantic grid", "GANSpace grid"],
             inputs=[
-                GENERATOR.Input("generator", tooltip="What makes the pictures."),
-                io.Latent.Input("latent", tooltip="The latent that is moved: the first of a batch."),
+                GENERATOR.Input("generator", tooltip="Generator of the images."),
+                io.Latent.Input("latent", tooltip="Latent to move: the first one of a batch."),
                 LATENT_DIRECTIONS.Input("directions", tooltip="From Find Latent Directions or Load Latent Directions."),
-                io.Int.Input("rows", default=8, min=1, max=64, tooltip="How many directions, from the first on."),
-                io.Int.Input("columns", default=7, min=2, max=33, tooltip="How many strengths, evenly spread."),
+                io.Int.Input("rows", default=8, min=1, max=64, tooltip="Number of directions, from the first on."),
+                io.Int.Input("columns", default=7, min=2, max=33, tooltip="Number of strengths, evenly spaced."),
                 io.Float.Input(
                     "strength",
                     default=3.0,
                     min=0.1,
                     max=100.0,
                     step=0.05,
-                    tooltip="The greatest strength, at the right; at the left it is as far the other way.",
+                    tooltip="Maximum strength, at the right; its negative is at the left.",
                 ),
                 io.Int.Input(
                     "cell_size",
@@ -126,7 +129,7 @@ class LatentDirectionGrid(io.ComfyNode):
                     tooltip="Side of each image on the sheet, in pixels.",
                 ),
             ],
-            outputs=[io.Image.Output(display_name="sheet", tooltip="All of it as one picture.")],
+            outputs=[io.Image.Output(display_name="sheet", tooltip="The grid as one image.")],
             hidden=[io.Hidden.unique_id],
         )
 

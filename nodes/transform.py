@@ -1,4 +1,4 @@
-"""GAN / latent: where a StyleGAN3 draws its images."""
+"""GAN / latent: translation, rotation and scale of StyleGAN3 images."""
 
 from comfy_api.latest import io
 
@@ -15,8 +15,8 @@ class TransformStyleGAN3(io.ComfyNode):
             node_id="TransformStyleGAN3",
             display_name="Transform (StyleGAN3)",
             category=CATEGORY,
-            description="Moves, turns and scales the pictures of a StyleGAN3, which it draws anew in their new place: "
-            "nothing is cut off or blurred. Connect it to Decode.",
+            description="Translate, rotate and scale the images of a StyleGAN3, which are generated in their new "
+            "place: nothing is cut off or blurred. Connect it to Decode.",
             search_aliases=["StyleGAN3", "translate", "rotate", "zoom", "transform", "pan"],
             inputs=[
                 io.Float.Input(
@@ -25,7 +25,7 @@ class TransformStyleGAN3(io.ComfyNode):
                     min=-10.0,
                     max=10.0,
                     step=0.01,
-                    tooltip="To the right, in widths of the picture; below 0 to the left.",
+                    tooltip="Translation to the right, in image widths; negative to the left.",
                 ),
                 io.Float.Input(
                     "translate_y",
@@ -33,7 +33,7 @@ class TransformStyleGAN3(io.ComfyNode):
                     min=-10.0,
                     max=10.0,
                     step=0.01,
-                    tooltip="Down, in heights of the picture; below 0 up.",
+                    tooltip="Translation downwards, in image heights; negative upwards.",
                 ),
                 io.Float.Input(
                     "rotation",
@@ -41,7 +41,7 @@ class TransformStyleGAN3(io.ComfyNode):
                     min=-3600.0,
                     max=3600.0,
                     step=0.5,
-                    tooltip="Anticlockwise, in degrees; below 0 clockwise.",
+                    tooltip="Rotation anticlockwise, in degrees; negative clockwise.",
                 ),
                 io.Float.Input(
                     "scale",
@@ -49,16 +49,16 @@ class TransformStyleGAN3(io.ComfyNode):
                     min=0.1,
                     max=10.0,
                     step=0.05,
-                    tooltip="How many times as large; below 1 smaller, and more of what is around comes into view.",
+                    tooltip="Scale factor; below 1 smaller, with more of the surroundings.",
                 ),
                 io.Boolean.Input(
                     "animate",
                     default=False,
-                    tooltip="Spread the motion over the batch: image i of n goes i/n of the way, so that a turn of 360 "
-                    "degrees becomes a loop.",
+                    tooltip="Spread the transform over the batch: image i of n gets i/n of it, so that a rotation of "
+                    "360 degrees becomes a loop.",
                 ),
             ],
-            outputs=[TRANSFORM.Output(display_name="transform", tooltip="For Decode's input of the same name.")],
+            outputs=[TRANSFORM.Output(display_name="transform", tooltip="For the input of the same name of Decode.")],
         )
 
     @classmethod

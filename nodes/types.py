@@ -1,4 +1,4 @@
-"""The sockets of this pack, and how its values become ComfyUI's and back."""
+"""Sockets of this pack, and conversions between its values and those of ComfyUI."""
 
 import torch
 from comfy_api.latest import io
@@ -12,10 +12,10 @@ IMAGE_DATASET = io.Custom("IMAGE_DATASET")
 """A gan_core.ImageDataset."""
 
 TRANSFORM = io.Custom("STYLEGAN3_TRANSFORM")
-"""A gan_core.Transform: where the pictures of a StyleGAN3 are moved and turned to."""
+"""A gan_core.Transform: translation, rotation and scale of StyleGAN3 images."""
 
 LATENT_DIRECTIONS = io.Custom("LATENT_DIRECTIONS")
-"""A gan_core.sampling.directions.Directions: vectors with names in a generator's latent space."""
+"""A gan_core.sampling.directions.Directions: named vectors in the latent space of a generator."""
 
 GAN_SETTINGS = io.Custom("GAN_SETTINGS")
 """What a training of a GAN does differently from its preset: values by the names of gan_core's settings."""
@@ -24,17 +24,17 @@ VAE_SETTINGS = io.Custom("VAE_SETTINGS")
 """The same for a VAE."""
 
 LOSS_MAP = io.Custom("LOSS_MAP")
-"""Core's map of names to lists of losses; its Plot Loss Graph draws the one called "loss"."""
+"""Core's map of names to lists of losses; its Plot Loss Graph draws the entry "loss"."""
 
 
 def to_image(images: torch.Tensor) -> torch.Tensor:
-    """[B, C, H, W] in [-1, 1] -> IMAGE: [B, H, W, 3 or 4] in [0, 1]. Grey becomes RGB, which core nodes expect."""
+    """Converts [B, C, H, W] in [-1, 1] to an IMAGE, [B, H, W, 3 or 4] in [0, 1]. Grey becomes RGB, as core expects."""
     images = images.add(1).div(2).clamp(0, 1).movedim(1, -1)
     return images.expand(*images.shape[:-1], 3).contiguous() if images.shape[-1] == 1 else images.contiguous()
 
 
 def to_comfy(latent: Latent) -> dict:
-    """A latent as the dict of a LATENT socket."""
+    """Converts a latent to the dict of a LATENT socket."""
     values = {"samples": latent.samples, "space": latent.space}
     if latent.labels is not None:
         values |= {"labels": latent.labels, "labelled": latent.samples}
@@ -42,11 +42,12 @@ def to_comfy(latent: Latent) -> dict:
 
 
 def from_comfy(generator: Generator, values: dict, label: int | torch.Tensor | None = None) -> Latent:
-    """A LATENT socket's dict as a latent of a generator.
+    """Converts the dict of a LATENT socket to a latent of a generator.
 
-    label: a class for the whole batch, or weights [classes] of several, whatever labels the dict has. Labels of a
-    batch that core's nodes have cut, repeated or computed with are matched; InputError where they no longer can be. A
-    latent that was saved and loaded by core's nodes has lost the name of its space, and is told by its shape.
+    label: class of the whole batch, or weights [classes] of several, instead of the labels in the dict. Labels are
+    matched to a batch that core's nodes have cut, repeated or computed with. A latent that core's nodes saved and
+    loaded has lost the name of its space, which follows from its shape. Raises InputError if labels can no longer be
+    matched.
     """
     samples = values["samples"]
     styled = generator.style_shape is not None and tuple(samples.shape[1:]) == generator.style_shape
@@ -61,10 +62,10 @@ def from_comfy(generator: Generator, values: dict, label: int | torch.Tensor | N
 
 
 def _matched(values: dict) -> torch.Tensor:
-    """The labels of a latent's points, after what core's nodes did to the batch.
+    """Labels of the points of a latent after core's nodes changed the batch.
 
-    They copy the keys that they do not know, whatever they cut, repeat or append, and batch_index does not tell which
-    of these it was. So each point is looked up among those that the labels were given to.
+    They copy unknown keys when they cut, repeat or append, and batch_index does not show which of these it was. Each
+    point is therefore looked up among the labelled ones.
     """
     samples, labels = values["samples"], values["labels"]
     labelled = values.get("labelled", samples)
@@ -76,12 +77,12 @@ def _matched(values: dict) -> torch.Tensor:
     found = [places.get(_bytes(point), {}) for point in samples]
     if all(len(one) == 1 for one in found):
         return labels[[place for one in found for place in one.values()]]
-    # New points in the old number were computed from the old ones, place by place.
+    # The same number of new points: each was computed from the point at its index.
     if not any(found) and len(samples) == len(labels) and "batch_index" not in values:
         return labels
     raise InputError(
-        "This latent was put together from several, and which image has which class was lost on the way: "
-        "set a label on Decode, or decode each batch by itself and join the images."
+        "This latent was joined from several ones, which lost the class labels of its images: set a label on Decode, "
+        "or decode each batch separately and join the images."
     )
 
 

@@ -1,4 +1,4 @@
-"""All that is asked of ComfyUI, a file for each thing that is asked. Nothing else imports its own modules.
+"""Everything that needs ComfyUI's own modules, one file for each purpose. No other file imports them.
 
 comfy_api is the language of schemas, and is used by every node.
 """

@@ -10,12 +10,12 @@ from ...gan_core.hub import consent
 
 
 def refusal_to_publish() -> str | None:
-    """How the person can allow publishing; None where that is done."""
+    """Sentence on how the user can allow publishing; None if it is allowed."""
     return consent.refusal(Path(folder_paths.get_user_directory()))
 
 
 def workflow(hidden: Any) -> dict[str, Any] | None:
-    """The workflow that is run, as the page has it, or else as it was sent; None where ComfyUI is to tell nobody."""
+    """Workflow that is run, as in the web page, else as in the prompt; None if ComfyUI may not store metadata."""
     if args.disable_metadata:
         return None
     page = (hidden.extra_pnginfo or {}).get("workflow")

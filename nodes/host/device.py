@@ -10,7 +10,7 @@ import torch
 from ...gan_core import Generator
 
 DECODE_BYTES = 1 << 30
-"""Bytes for the activations of one decoding pass, generously."""
+"""Generous estimate of the bytes for the activations of one decoding pass."""
 
 
 def current() -> torch.device:
@@ -20,7 +20,7 @@ def current() -> torch.device:
 
 @contextlib.contextmanager
 def training() -> Iterator[None]:
-    """Frees the device's memory for a training, and leaves the inference mode that ComfyUI runs nodes in."""
+    """Frees the memory of the device for a training, outside of the inference mode in which ComfyUI runs nodes."""
     comfy.model_management.unload_all_models()
     comfy.model_management.soft_empty_cache()
     try:
@@ -32,9 +32,9 @@ def training() -> Iterator[None]:
 
 @contextlib.contextmanager
 def on_device(generator: Generator, room: int = DECODE_BYTES) -> Iterator[None]:
-    """Puts a generator's weights on ComfyUI's device for a while; between uses they take none of its memory.
+    """Moves the weights of a generator to ComfyUI's device inside the block, and back to the CPU after it.
 
-    room: bytes that are freed for the activations.
+    room: bytes to free for the activations.
     """
     there = current()
     if there.type != "cpu":
@@ -48,7 +48,7 @@ def on_device(generator: Generator, room: int = DECODE_BYTES) -> Iterator[None]:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether it is the device's memory that an error is about."""
+    """Whether an error means that the device is out of memory."""
     return comfy.model_management.is_oom(error)
 
 
@@ -61,12 +61,12 @@ def in_tiles(
     channels: int,
     unit: int = 1,
 ) -> torch.Tensor:
-    """What a function makes of something large, [B, C, H, W], put together from what it makes of parts, [1, C, h, w].
+    """Applies a function to a large tensor [B, C, H, W] in overlapping tiles [1, C, h, w].
 
-    sides, overlap: width and height of a part, and what it shares with the next, in units of so many values. scale: of
-    a side, from a part to what is made of it. channels: of what is made.
+    sides, overlap: width and height of a tile, and its overlap, in multiples of `unit` values. scale: side of a result
+    relative to that of its tile. channels: channels of the result.
 
-    The mean of three ways to cut it, as core's own VAE does it: in upright, lying and square parts.
+    Returns the mean over tall, wide and square tiles, as core's own VAE does.
     """
     width, height = sides
     ways = [(width // 2, height * 2), (width * 2, height // 2), (width, height)]
@@ -81,5 +81,5 @@ def in_tiles(
 
 
 def to_intermediate(tensor: torch.Tensor) -> torch.Tensor:
-    """On the device and in the type that ComfyUI passes between nodes."""
+    """Moves a tensor to the device and dtype that ComfyUI passes between nodes."""
     return tensor.to(comfy.model_management.intermediate_device(), comfy.model_management.intermediate_dtype())

@@ -1,4 +1,4 @@
-"""Errors and refusals, where a person reads them: on the node."""
+"""Errors shown on the node itself."""
 
 import functools
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from .texts import say
 
 
 def says_errors(execute: Callable[..., Any]) -> Callable[..., Any]:
-    """Lets a person read on the node itself what it could not do: the page's notice is cut short, and goes away."""
+    """Decorator that shows errors on the node itself: the notice of the web page is cut short and disappears."""
 
     @functools.wraps(execute)
     def saying(cls: Any, *args: Any, **inputs: Any) -> Any:
@@ -24,10 +24,10 @@ def says_errors(execute: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def refusal(reason: str | None) -> bool | str:
-    """The answer of validate_inputs, which is shown on the node too: True, or why the value of its input cannot be.
+    """Result of validate_inputs, shown on the node too: True, or the reason why the value of its input is invalid.
 
-    ComfyUI gives an answer for every input that validate_inputs takes, and checks neither the range nor the options
-    of these. So validate_inputs takes one input: the one that only the node itself can judge.
+    ComfyUI reports the result for every input that validate_inputs takes, and checks neither range nor options of
+    these. validate_inputs therefore takes only the input that the node itself must check.
     """
     if reason is None:
         return True

@@ -8,13 +8,13 @@ import folder_paths
 from ...gan_core import InputError, examples, folders
 
 EXAMPLE_FOLDERS = {"example/digits": examples.digits, "example/portraits": examples.portraits}
-"""Data sets that ship with the pack, listed with the folders, so that a template runs at once."""
+"""Bundled data sets, listed with the folders, so that a template runs at once."""
 
 
 def image_folders() -> list[str]:
-    """The folders that Load GAN Image Folder offers, by names that say where they lie.
+    """Names of the folders that Load GAN Image Folder offers, with the root as a prefix.
 
-    Two levels deep, as below these are classes of one data set.
+    Two levels deep, because deeper folders are classes of a data set.
     """
     found = [*EXAMPLE_FOLDERS]
     for kind, root in _image_roots():
@@ -23,7 +23,7 @@ def image_folders() -> list[str]:
 
 
 def resolve_image_folder(name: str) -> Path:
-    """The folder behind a name. Raises InputError for one that is missing or leads out of ComfyUI's folders."""
+    """Folder of a name. Raises InputError if it is missing or outside of ComfyUI's folders."""
     kind, _, rest = name.partition("/")
     for root_kind, root in _image_roots():
         folder = folders.within(root, rest)
@@ -36,7 +36,7 @@ def resolve_image_folder(name: str) -> Path:
 
 
 def image_archives() -> list[str]:
-    """The ZIP archives in the same places, but in none of the folders in them."""
+    """Names of the ZIP archives in the same roots, but not in their sub-folders."""
     return [
         f"{kind}/{path.name}"
         for kind, root in _image_roots()
@@ -46,7 +46,7 @@ def image_archives() -> list[str]:
 
 
 def resolve_images(name: str) -> Path:
-    """The folder or the archive behind a name. Raises InputError for any that is not offered."""
+    """Folder or archive of a name. Raises InputError if it is not offered."""
     if name in image_archives():
         kind, _, file = name.partition("/")
         return next(root / file for each, root in _image_roots() if each == kind and (root / file).is_file())
@@ -54,12 +54,12 @@ def resolve_images(name: str) -> Path:
 
 
 def dataset_cache() -> Path:
-    """Where decoded images are kept between starts."""
+    """Folder for decoded images, which is kept between starts."""
     return Path(folder_paths.get_user_directory()) / "gan_studio" / "datasets"
 
 
 def results() -> list[Path]:
-    """The folders that ComfyUI writes pictures into, which are no data set's where they lie in one."""
+    """Folders that ComfyUI writes images to, which are not part of a data set that contains them."""
     return [Path(folder_paths.get_output_directory()), Path(folder_paths.get_temp_directory())]
 
 

@@ -19,17 +19,17 @@ VAE_ENDINGS = (*SAFETENSORS, *ENDINGS)
 EXAMPLE_GENERATORS = tuple(
     f"example/{name}.safetensors" for name in ("digits", "stylegan2-digits", "stylegan3-digits", "vae-digits")
 )
-"""Generators that ship with the pack, listed with the others."""
+"""Bundled generators, listed with the others."""
 
 GENERATORS = "gan"
-"""The folder of generators, in models and in output."""
+"""Folder of generators, in models and in output."""
 
 DIRECTIONS = "gan_directions"
-"""The folder of directions. It stands beside that of generators, which directions must not be offered as."""
+"""Folder of directions, beside that of generators, so that directions are not offered as generators."""
 
 
 def register_folders() -> None:
-    """Makes folders of generators and of directions known to ComfyUI: models/gan, output/gan and those beside them."""
+    """Registers the folders of generators and directions in ComfyUI: models/gan, output/gan, and those beside them."""
     for kind in (GENERATORS, DIRECTIONS):
         for folder in (Path(folder_paths.models_dir) / kind, output(kind)):
             folder_paths.add_model_folder_path(kind, str(folder))
@@ -37,23 +37,23 @@ def register_folders() -> None:
 
 
 def generator_names() -> list[str]:
-    """The generators that Load Generator offers: files whose header says that it opens them."""
+    """Names that Load Generator offers: files that it can open according to their header."""
     return [*EXAMPLE_GENERATORS, *_offered(GENERATORS, GENERATOR_ENDINGS, architecture_of)]
 
 
 def resolve_generator(name: str) -> Path:
-    """The file behind a name. Raises InputError for one that is missing or leads out of the folders."""
+    """File of a name. Raises InputError if it is missing or outside of the folders."""
     return _resolved(name, GENERATOR_ENDINGS)
 
 
 def foreign_names() -> list[str]:
-    """The files that Import Generator offers: those of other programs first."""
+    """Names that Import Generator offers: files of other programs first."""
     ours = generator_names()
     return [*(name for name in _offered(GENERATORS, FOREIGN_ENDINGS, _importable) if name not in ours), *ours]
 
 
 def resolve_foreign(name: str) -> Path:
-    """The file behind a name of foreign_names. Raises InputError as resolve_generator does."""
+    """File of a name of foreign_names. Raises the errors of resolve_generator."""
     return _resolved(name, FOREIGN_ENDINGS)
 
 
@@ -67,12 +67,12 @@ def _resolved(name: str, endings: tuple[str, ...]) -> Path:
 
 
 def vae_names() -> list[str]:
-    """The files in models/vae that VAE to Generator offers."""
+    """Names of the files in models/vae that VAE to Generator offers."""
     return _offered("vae", VAE_ENDINGS, _opens_as_vae)
 
 
 def resolve_vae(name: str) -> Path:
-    """The file behind a name of vae_names. Raises InputError for one that is missing or leads out of the folders."""
+    """File of a name of vae_names. Raises InputError if it is missing or outside of the folders."""
     path = _within("vae", name, VAE_ENDINGS)
     if path is None:
         raise InputError(f'There is no VAE "{name}" in models/vae. Press R to refresh the list.')
@@ -80,12 +80,12 @@ def resolve_vae(name: str) -> Path:
 
 
 def direction_names() -> list[str]:
-    """The directions that Load Latent Directions offers."""
+    """Names that Load Latent Directions offers."""
     return _offered(DIRECTIONS, GENERATOR_ENDINGS, steering.holds_directions)
 
 
 def resolve_directions(name: str) -> Path:
-    """The file behind a name of direction_names. Raises InputError for one that is missing or leads out."""
+    """File of a name of direction_names. Raises InputError if it is missing or outside of the folders."""
     path = _within(DIRECTIONS, name, GENERATOR_ENDINGS)
     if path is None:
         raise InputError(
@@ -96,9 +96,9 @@ def resolve_directions(name: str) -> Path:
 
 
 def not_there(resolve: Callable[[str], Path], name: str | None) -> str | None:
-    """Why a name cannot be queued, for validate_inputs; None where it can, or is not known yet.
+    """Reason why a name is invalid, for validate_inputs; None for a valid one, or if it is not known yet.
 
-    A file that is there and does not open may be queued: what it is instead is said when it is opened.
+    An existing file that cannot be opened is valid here: its error names its kind when it is opened.
     """
     try:
         if name is not None:
@@ -109,33 +109,33 @@ def not_there(resolve: Callable[[str], Path], name: str | None) -> str | None:
 
 
 def fingerprint(resolve: Callable[[str], Path], name: str | None) -> str:
-    """What changes when the file behind a name is replaced."""
+    """Text that changes when the file of a name is replaced."""
     try:
         status = resolve(name or "").stat()
     except (InputError, OSError):
-        return "missing"  # which is said when the node runs
+        return "missing"  # the node raises the error when it runs
     return f"{status.st_mtime_ns} {status.st_size}"
 
 
 def shown_path(path: Path) -> str:
-    """A path as a person knows it, from ComfyUI's folder on."""
+    """Path relative to ComfyUI's folder, for the user."""
     output = Path(folder_paths.get_output_directory())
     return (Path(output.name) / path.relative_to(output)).as_posix()
 
 
 def output(folder: str) -> Path:
-    """A folder of ComfyUI's output that is this pack's own."""
+    """Folder of this pack in ComfyUI's output."""
     return Path(folder_paths.get_output_directory()) / folder
 
 
 def _offered(kind: str, endings: tuple[str, ...], opens: Callable[[Path], object]) -> list[str]:
-    """Names of the files in the folders of a kind that open. Of two with one name it is the first that is meant."""
+    """Names of the files in the folders of a kind that can be opened. Of equal names the first file counts."""
     found = {name for root in folder_paths.get_folder_paths(kind) for name in folders.files_in(root, endings)}
     return sorted(name for name in found if (path := _within(kind, name, endings)) and _known(opens, path))
 
 
 def _within(kind: str, name: str, endings: tuple[str, ...]) -> Path | None:
-    """The file of that name in the folders of a kind; None for one that is missing or leads out of them."""
+    """File of a name in the folders of a kind; None if it is missing or outside of them."""
     for root in folder_paths.get_folder_paths(kind):
         path = folders.within(root, name)
         if path is not None and path.suffix.lower() in endings and os.path.isfile(path):
@@ -153,7 +153,7 @@ def _known(opens: Callable[[Path], object], path: Path) -> bool:
 
 @functools.lru_cache(maxsize=100_000)
 def _looked_at(opens: Callable[[Path], object], path: Path, mtime_ns: int, size: int) -> bool:
-    """Whether a file opens. Lists are asked for at every prompt, and a header is read once for each state of a file."""
+    """Whether a file can be opened. Lists are requested at every prompt; a header is read once for each file state."""
     return bool(opens(path))
 
 

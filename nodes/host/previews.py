@@ -1,4 +1,4 @@
-"""Images on a node."""
+"""Preview images on a node."""
 
 import numpy as np
 import torch
@@ -7,11 +7,11 @@ from PIL import Image
 from ...gan_core.media.image import grid
 
 PREVIEW_SIDE = 512
-"""Pixels of a preview's longer side, about."""
+"""Approximate longer side of a preview, in pixels."""
 
 
 def sheet(images: torch.Tensor, columns: int | None = None) -> torch.Tensor:
-    """Images [N, C, H, W] in [-1, 1], side by side in rows, as an IMAGE of one."""
+    """Arranges images [N, C, H, W] in [-1, 1] in rows, as an IMAGE of one image."""
     return as_image(enlarged(grid(images, columns)))
 
 
@@ -21,7 +21,7 @@ def as_image(image: Image.Image) -> torch.Tensor:
 
 
 def enlarged(image: Image.Image) -> Image.Image:
-    """An image as a preview can show it: enlarged by a whole number, and on white where it is transparent."""
+    """Enlarges an image by a whole factor for a preview, transparent parts on white."""
     factor = max(1, PREVIEW_SIDE // max(image.size))
     if image.mode == "RGBA":
         white = Image.new("RGBA", image.size, "white")

@@ -1,4 +1,4 @@
-"""The bar, the images and the text on a node at work. Every call is also where the stop button works."""
+"""Progress bar, preview images and texts of a running node. The stop button takes effect at every call."""
 
 import contextlib
 import time
@@ -25,10 +25,10 @@ from .texts import log, once, say
 
 
 class NodeProgress:
-    """The bar, the images and the text on a node. Every call is also where the stop button works."""
+    """Progress bar, preview images and texts of a node. The stop button takes effect at every call."""
 
     def __init__(self, node_id: str | None = None):
-        """node_id: None for the node that is at work."""
+        """node_id: None for the running node."""
         context = get_executing_context()
         self.node_id = node_id or (context.node_id if context else "")
         self.bar = comfy.utils.ProgressBar(1000, self.node_id)
@@ -37,17 +37,14 @@ class NodeProgress:
         self.logged = 0  # of its remarks
 
     def reading(self, done: int, total: int, of: str = "") -> None:
-        """Shows how much is done.
-
-        of: what is counted, such as "images read"; nothing is said without it.
-        """
+        """Shows progress. of: what is counted, such as "images read"; empty for no text."""
         comfy.model_management.throw_exception_if_processing_interrupted()
         self.bar.update_absolute(done, total)
         if of and self.pace.text_is_due(time.monotonic()):
             self.say(f"{done:,} of {total:,} {of}")
 
     def receiving(self, done: int, total: int, of: str) -> None:
-        """The like for bytes."""
+        """Shows progress in bytes."""
         comfy.model_management.throw_exception_if_processing_interrupted()
         self.bar.update_absolute(done, max(1, total))
         if total and self.pace.text_is_due(time.monotonic()):
@@ -85,7 +82,7 @@ class NodeProgress:
         self.say(_lines(replace(progress, remarks=tuple(training.remarks)), kept))
 
     def projecting(self, step: Projecting) -> None:
-        """Shows how far a projection is: the images looked for, and below them what was found."""
+        """Shows the progress of a projection: the targets, and the reconstructions below them."""
 
         def preview() -> tuple[torch.Tensor, int]:
             return torch.cat([step.targets[: len(step.images)], step.images]), len(step.images)
@@ -93,8 +90,8 @@ class NodeProgress:
         self._at(step.fraction, preview, lambda: str(step))
 
     def measuring(self, step: Measuring) -> None:
-        """Shows how far a measurement is: images that were just generated; at the end the figures, and what looks most
-        like real images, above these."""
+        """Shows the progress of a measurement: the latest generated images; at the end the metrics, and the generated
+        images closest to real ones, above these."""
 
         def preview() -> tuple[torch.Tensor, int | None]:
             return (torch.cat(step.nearest), len(step.nearest[0])) if step.nearest else (step.images, None)
@@ -112,7 +109,7 @@ class NodeProgress:
     ) -> None:
         comfy.model_management.throw_exception_if_processing_interrupted()
         done, began = int(1000 * fraction), time.monotonic()
-        # The page keeps the last text and image on the node, so the end is always shown.
+        # The web page keeps the last text and image on the node, so that the end is always shown.
         if self.pace.text_is_due(began) or fraction >= 1:
             self.say(text())
         if preview is None or (fraction < 1 and not self.pace.preview_is_due(began)):
@@ -123,7 +120,7 @@ class NodeProgress:
         self.pace.preview_made(began, time.monotonic())
 
     def say(self, text: str) -> None:
-        """Shows a text on the node, in as many lines as it has."""
+        """Shows a text of one or more lines on the node."""
         say(text, self.node_id)
 
 
@@ -134,7 +131,7 @@ def decoded(
     noise_seed: int = 0,
     transform: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Images [B, C, H, W] as generator.decode makes them, while the node says how far it is and can be stopped."""
+    """Images [B, C, H, W] of generator.decode, with progress on the node and a working stop button."""
     generator.check(latent)
     shown = NodeProgress()
     images: torch.Tensor | None = None
@@ -143,7 +140,7 @@ def decoded(
         matrices = transform if transform is None or len(transform) == 1 else transform[part]
         decoded_part = generator.decode(latent[part], noise, noise_seed + part.start, matrices)
         if images is None:
-            # Once for all of them: joined at the end, thousands would take twice the memory.
+            # One buffer for all images: concatenating them at the end would take twice the memory.
             whole = len(decoded_part) == len(latent)
             images = decoded_part if whole else decoded_part.new_empty(len(latent), *decoded_part.shape[1:])
         if images is not decoded_part:

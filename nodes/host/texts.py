@@ -13,7 +13,7 @@ from ...gan_core.errors import cleaned
 
 
 def say(text: str, node_id: str | None = None) -> None:
-    """Shows a text on a node, in as many lines as it has: on the one that is at work, where none is named."""
+    """Shows a text of one or more lines on a node. node_id: None for the node that is running."""
     context = get_executing_context()
     node_id = node_id or (context.node_id if context else None)
     if node_id is not None:
@@ -21,8 +21,7 @@ def say(text: str, node_id: str | None = None) -> None:
 
 
 def once(lines: Sequence[str]) -> list[str]:
-    """Those of some sentences that say more than the others; when a thing was seen is left out where it is said again
-    with what came of it."""
+    """Removes sentences that are contained in others, ignoring the time at their beginning."""
     bare = [re.sub(r"^At [\d.]+ kimg: ", "", line) for line in lines]
     return [
         line
@@ -33,17 +32,17 @@ def once(lines: Sequence[str]) -> list[str]:
 
 
 def log(text: str, level: int = logging.INFO) -> None:
-    """Writes a text into ComfyUI's log, as the console can print it: one redirected on Windows knows few characters."""
+    """Writes a text to ComfyUI's log, in the encoding of the console, which on Windows may have few characters."""
     encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
     logging.log(level, "GAN Studio: %s", cleaned(text).encode(encoding, "replace").decode(encoding))
 
 
 def report_skipped(dataset: ImageDataset) -> None:
-    """Names the files that could not be used, in ComfyUI's log."""
+    """Lists the files that could not be used in ComfyUI's log."""
     for file, reason in list(dataset.skipped.items())[:20]:
         log(f"skipped {file}: {reason}", logging.WARNING)
 
 
 def _plain(line: str) -> str:
-    """A line that is read as it is where the page takes it for Markdown: a title could name an image to be loaded."""
+    """Escapes a line for the web page, which reads it as Markdown: a title could embed an image."""
     return cleaned(line).replace("<", "‹").replace("](", "] (")

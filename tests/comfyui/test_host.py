@@ -195,7 +195,7 @@ def test_an_older_comfyui_is_told_what_it_lacks(inside: Inside, version: str, ol
     )
     assert (said is not None) == old
     if old:
-        assert said.startswith("ComfyUI-GAN-Studio needs ComfyUI 0.18.1 or newer, and this is " + version)
+        assert said.startswith("ComfyUI-GAN-Studio needs ComfyUI 0.18.1 or newer (got " + version)
 
 
 @pytest.mark.parametrize(
@@ -323,7 +323,7 @@ def test_a_point_keeps_its_label_through_cores_nodes(inside: Inside, change: str
     ],
 )
 def test_a_label_that_was_lost_is_not_guessed(inside: Inside, change: str) -> None:
-    assert "which image has which class was lost" in labelled(inside, change)
+    assert "which lost the class labels of its images" in labelled(inside, change)
 
 
 def test_the_same_point_with_two_classes_has_none_that_is_sure(inside: Inside) -> None:

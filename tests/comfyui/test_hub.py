@@ -193,7 +193,7 @@ def test_a_workflow_alone_publishes_nothing_and_shows_what_it_would(hub: Hub, co
     node = publish_digits(graph, description="For a *dry run*.")
     run = comfy.run(graph)
     shown = comfy.texts(run, node)[-1]
-    assert shown.startswith("dry run: nothing was sent. To publish from workflows, start ComfyUI with GAN_STUDIO_")
+    assert shown.startswith("dry run: nothing was uploaded. To publish from workflows, start ComfyUI with GAN_STUDIO_")
     (report,) = run.outputs[node.node]["text"]
     for text in (shown, report):
         assert "model.safetensors  317," in text and "license: cc-by-4.0" in text and "For a *dry run*." in text

@@ -81,7 +81,7 @@ def test_a_saved_copy_opens_in_load_generator(comfy: Comfy, cats: Generator) -> 
 
     (copy.parent / "cats.pkl").touch()
     run = comfy.run(graph)
-    assert comfy.texts(run, generator)[-1].endswith("cats.safetensors is there already, and was left as it is")
+    assert comfy.texts(run, generator)[-1].endswith("cats.safetensors exists already and was not changed")
     assert copy.stat().st_mtime_ns == before
     copy.unlink()
 

@@ -33,14 +33,14 @@ from gan_core.examples import FOLDER as EXAMPLES
         ({"objective": "luck"}, "'luck' not in ['preset'"),
         (
             {"run_name": "../x"},
-            '"../x" cannot be the name of a run: it is used for a folder, so keep it short, and leave out',
+            '"../x" is not a valid name of a run, because it contains /: use a short name without slashes',
         ),
-        ({"run_name": ""}, '"" cannot be the name of a run'),
-        ({"run_name": "C:\\x"}, "cannot be the name of a run"),
-        ({"run_name": "x" * 300}, "cannot be the name of a run"),
-        ({"run_name": "x" * 100_000}, "cannot be the name of a run"),
-        ({"run_name": "\ud800"}, "cannot be the name of a run"),
-        ({"run_name": "COM1"}, "this one is the name of a device on Windows"),
+        ({"run_name": ""}, '"" is not a valid name of a run'),
+        ({"run_name": "C:\\x"}, "is not a valid name of a run"),
+        ({"run_name": "x" * 300}, "is not a valid name of a run"),
+        ({"run_name": "x" * 100_000}, "is not a valid name of a run"),
+        ({"run_name": "\ud800"}, "is not a valid name of a run"),
+        ({"run_name": "COM1"}, "because it is the name of a device on Windows"),
         ({"seed": -1}, "Value -1 smaller than min of 0: seed"),
         ({"seed": 2**32}, "Value 4294967296 bigger than max of 4294967295: seed"),
         ({"on_trouble": "panic"}, "'panic' not in ['stop'"),
@@ -58,7 +58,7 @@ def test_a_bad_name_is_said_once_on_the_page_and_on_the_node(comfy: Comfy) -> No
     graph = Graph()
     trained = train(graph, load_folder(graph, EXAMPLE_FOLDER), "../x")
     graph("SaveGenerator", generator=trained, filename_prefix="never")
-    reasons = [line for line in comfy.refusal_of(graph).splitlines() if "cannot be the name of a run" in line]
+    reasons = [line for line in comfy.refusal_of(graph).splitlines() if "is not a valid name of a run" in line]
     # The last line is ComfyUI's summary of all that is wrong.
     assert len(reasons) == 2 and all("run_name - " in reason for reason in reasons)
 
@@ -102,7 +102,7 @@ def test_a_bad_setting_of_sample_noise_is_not_queued(comfy: Comfy, changes: dict
 def test_a_prefix_that_names_no_file_is_not_queued(comfy: Comfy, prefix: str) -> None:
     graph = Graph()
     graph("SaveGenerator", generator=graph("LoadGenerator", name=EXAMPLE_GENERATOR), filename_prefix=prefix)
-    assert f'"{shown(prefix)}" is no name for a file: use a short name, or folder/name.' in comfy.refusal_of(graph)
+    assert f'"{shown(prefix)}" is not a name for a file: use a short name, or folder/name.' in comfy.refusal_of(graph)
 
 
 # Before it works.
@@ -260,7 +260,7 @@ def test_no_run_is_kept_outside(comfy: Comfy, name: str) -> None:
     text = graph("PrimitiveString", value=name)
     train(graph, load_folder(graph, EXAMPLE_FOLDER, size=16), text, kimg=0.016)
     sentence = comfy.error_of(graph)
-    assert "cannot be the name of a run" in sentence and is_sentence(sentence)
+    assert "is not a valid name of a run" in sentence and is_sentence(sentence)
 
 
 # Files that are not what they seem.
