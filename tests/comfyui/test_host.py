@@ -626,12 +626,14 @@ def test_of_several_sentences_the_worst_comes_first_and_each_once(inside: Inside
 def test_a_run_that_went_wrong_does_not_look_like_a_success(inside: Inside) -> None:
     value = inside(
         """
+        import dataclasses
         folder = paths.output(paths.GENERATORS) / "runs" / "wrong"
-        found = []
+        found, last_words = [], types.SimpleNamespace(remarks=["The disk is full."])
+        Ended = dataclasses.make_dataclass("Ended", ["trouble", "figures", "remarks", "failed"])
         for failed in (True, False):
-            ended = types.SimpleNamespace(trouble="It diverged.", figures="1.0 kimg", remarks=[], failed=failed)
+            ended = Ended(trouble="It diverged.", figures="1.0 kimg", remarks=(), failed=failed)
             try:
-                progress.NodeProgress("1").ended(ended, folder)
+                progress.NodeProgress("1").ended(last_words, ended, folder)
                 found.append(said[-1])
             except RuntimeError as error:
                 found.append([type(error).__name__, str(error)])
@@ -639,7 +641,10 @@ def test_a_run_that_went_wrong_does_not_look_like_a_success(inside: Inside) -> N
         """
     )
     sentence = "It diverged. It is kept in output/gan/runs/wrong/generator.safetensors, for Load Generator."
-    assert value == [["TrainingDiverged", sentence], "It diverged.\n1.0 kimg\nkept in output/gan/runs/wrong"]
+    assert value == [
+        ["TrainingDiverged", sentence],
+        "It diverged.\n1.0 kimg\nkept in output/gan/runs/wrong\nThe disk is full.",
+    ]
 
 
 @pytest.mark.parametrize("kept", [True, False])
@@ -720,11 +725,7 @@ def test_pictures_in_several_passes_are_those_of_one(inside: Inside) -> None:
 
 @pytest.mark.parametrize(
     ("node", "name", "value"),
-    [("TrainGAN", name, value) for name in ("kimg", "minutes", "patience_kimg") for value in (0.3, 0.02, 12.75)]
-    + [("TrainVAE", name, value) for name in ("kimg", "minutes", "adversarial_kimg") for value in (0.3, 0.02)]
-    + [("TrainGAN", "learning_rate", 2e-6), ("TrainGAN", "learning_rate", 0.00025), ("TrainGAN", "gamma", 0.0256)]
-    + [("TrainGAN", "lecam", 0.0003), ("TrainVAE", "beta", 1e-6), ("TrainVAE", "free_bits", 0.005)]
-    + [
+    [
         ("TransformStyleGAN3", "rotation", 0.5),
         ("ApplyLatentDirection", "strength", 0.25),
         ("SampleNoise", "truncation", 0.75),
@@ -742,6 +743,36 @@ def test_the_page_shows_and_keeps_a_number_as_it_was_written(
     )
     digits = max(0, -math.floor(math.log10(step)))
     assert float(f"{value:.{digits}f}") == value
+
+
+@pytest.mark.parametrize(
+    ("node", "name", "value"),
+    [("GANSettings", "patience_kimg", value) for value in (0.3, 0.02, 12.75)]
+    + [("VAESettings", "adversarial_kimg", value) for value in (0.3, 0.02)]
+    + [("GANSettings", "learning_rate", 2e-6), ("GANSettings", "learning_rate", 0.00025)]
+    + [("GANSettings", "gamma", 0.0256), ("GANSettings", "lecam", 0.0003)]
+    + [("VAESettings", "beta", 1e-6), ("VAESettings", "free_bits", 0.005)],
+)
+def test_a_setting_is_the_number_that_was_written(inside: Inside, node: str, name: str, value: float) -> None:
+    """As a text, which the page does not round."""
+    kind, settings = inside(
+        f"""
+        kind = NODES[{node!r}].INPUT_TYPES()["optional"][{name!r}][0]
+        [kind, call({node!r}, **{{{name!r}: {str(value)!r}}})[0]]
+        """
+    )
+    assert kind == "STRING,FLOAT,INT" and settings == {name: value}
+
+
+@pytest.mark.parametrize("value", [0.3, 0.02, 12.75])
+def test_a_budget_is_the_number_that_was_written(inside: Inside, value: float) -> None:
+    found = inside(
+        f"""
+        train = importlib.import_module("pack.nodes.train")
+        [train.KIMG.read({str(value)!r}), train.MINUTES.read({value!r}), train.KIMG.read("no limit")]
+        """
+    )
+    assert found == [value, value, None]
 
 
 def test_no_number_that_may_be_a_fraction_is_shown_without_one(inside: Inside) -> None:
