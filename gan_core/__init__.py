@@ -15,7 +15,8 @@ from .data.images import ImageDataset
 from .errors import InputError, TrainingDiverged
 from .foreign.import_generator import importing
 from .generator import Generator, load
-from .latents import Latent, sample_noise
+from .latents import Latent
+from .sampling.seeds import sample_noise
 from .sampling.transform import Transform
 from .training import Progress, TrainConfig, Training, train
 

@@ -5,9 +5,10 @@ from comfy_api.latest import io
 
 from ..gan_core import Generator, InputError, sample_noise
 from ..gan_core.generator import NOISES
-from ..gan_core.latents import LAST_SEED, PRIORS
+from ..gan_core.latents import LAST_SEED
 from ..gan_core.media.image_files import FITS
 from ..gan_core.sampling.encoding import images_for
+from ..gan_core.sampling.seeds import PRIORS
 from .as_vae import GeneratorAsVAE
 from .host import device
 from .host.errors import says_errors

@@ -3,9 +3,9 @@
 from comfy_api.latest import io
 
 from ..gan_core import sample_noise
-from ..gan_core.latents import to_styles
 from ..gan_core.sampling.mixing import mix_grid, mix_styles, truncate
 from ..gan_core.sampling.seeds import parse_seeds
+from ..gan_core.sampling.spaces import to_styles
 from ..gan_core.sampling.walks import INTERPOLATIONS, walk
 from .host.errors import refusal, says_errors
 from .optional import LABEL, OptionalInt, OptionalLayers

@@ -16,8 +16,7 @@ from torch import Tensor
 
 from ..gan_core import Generator, InputError
 from ..gan_core.errors import shown
-from ..gan_core.latents import find_class
-from ..gan_core.sampling.seeds import parse_class_weights
+from ..gan_core.sampling.labels import find_class, parse_class_weights
 
 
 @dataclass(frozen=True)

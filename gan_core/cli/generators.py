@@ -12,10 +12,10 @@ from tqdm import tqdm
 from ..errors import InputError
 from ..foreign.import_generator import importing
 from ..generator import NOISES, load
-from ..latents import find_class, sample_noise
 from ..media import image
 from ..names import called
-from ..sampling.seeds import parse_class_weights, parse_seeds
+from ..sampling.labels import find_class, parse_class_weights
+from ..sampling.seeds import parse_seeds, sample_noise
 from ..sampling.transform import Transform
 from .paths import Place, check_file, check_folder
 from .printing import say, say_json, say_where

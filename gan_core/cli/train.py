@@ -16,11 +16,11 @@ from ..errors import InputError, ProcessLost, TrainingDiverged, cleaned
 from ..examples import digits
 from ..foreign.import_generator import importing
 from ..generator import Generator, load
-from ..latents import sample_noise
 from ..locks import Owner, own, own_next_free
 from ..media import image
 from ..media.image_files import parse_size
 from ..names import called
+from ..sampling.seeds import sample_noise
 from ..training import PRESETS, Progress, TrainConfig, Training, train
 from ..training.distributed import World, asked_to_stop, joined
 from ..training.presets import AUTO

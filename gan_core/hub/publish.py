@@ -21,8 +21,8 @@ from ..errors import InputError
 from ..files import replacing, temporary_folder
 from ..generator import Generator as ImageGenerator
 from ..generator import load
-from ..latents import sample_noise
 from ..media.image import grid, save_png, to_pil
+from ..sampling.seeds import sample_noise
 from ..weights.native import FORMAT_VERSION
 from .card import GRID, LICENSES, SINGLE, public, written
 from .client import SECONDS, check_client, login, patiently, status, working

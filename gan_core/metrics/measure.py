@@ -13,8 +13,9 @@ from ..card import Metric
 from ..data.images import ImageDataset
 from ..errors import InputError
 from ..generator import Generator
-from ..latents import LAST_SEED, sample_noise
+from ..latents import LAST_SEED
 from ..media.image import to_pixels
+from ..sampling.seeds import sample_noise
 from .coverage import density_and_coverage, precision_and_recall
 from .features import Extractor, efficientnet_lite0, on_white
 from .frechet import frechet

@@ -11,19 +11,18 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ..latents import Latent, to_space
+from ..generator import Generator
+from ..latents import Latent
 from ..weights import check_finite, opened, write_tensors
 from .mixing import layers_of
-
-if TYPE_CHECKING:
-    from ..generator import Generator
+from .spaces import to_space
 
 FORMAT_VERSION = 1
 

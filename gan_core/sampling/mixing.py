@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 
 from ..errors import InputError
-from ..latents import Latent, check_truncation, to_space, to_styles
-
-if TYPE_CHECKING:
-    from ..generator import Generator
+from ..generator import Generator
+from ..latents import Latent
+from .spaces import check_truncation, to_space, to_styles
 
 
 def layers_of(generator: Generator, first: int = 0, last: int | None = None) -> slice:

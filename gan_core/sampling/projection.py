@@ -19,8 +19,10 @@ from torch.nn import functional
 from ..card import Tuned
 from ..errors import InputError
 from ..generator import MAX_DECODED_AT_ONCE, PIXELS_DECODED_AT_ONCE, Generator
-from ..latents import LAST_SEED, Latent, sample_noise, to_styles
+from ..latents import LAST_SEED, Latent
 from ..platforms import placed
+from .seeds import sample_noise
+from .spaces import to_styles
 
 STARTS = 4
 """Latents optimised in parallel during the first third of the steps; then only the best continues. Only one for images

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,11 +11,11 @@ from torch import Tensor
 
 from ..architectures.architecture import as_vectors
 from ..errors import InputError
-from ..latents import MAX_SAMPLES, Latent, to_space
+from ..generator import Generator
+from ..latents import Latent
 from ..platforms import known
-
-if TYPE_CHECKING:
-    from ..generator import Generator
+from .seeds import MAX_SAMPLES
+from .spaces import to_space
 
 
 def walk(

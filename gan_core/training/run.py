@@ -20,7 +20,8 @@ from ..data.dataset import Batch
 from ..data.images import ImageDataset
 from ..errors import InputError, TrainingDiverged
 from ..generator import Generator
-from ..latents import Latent, sample_noise
+from ..latents import Latent
+from ..sampling.seeds import sample_noise
 from . import checkpoint, ema
 from . import history as histories
 from .batches import Batches, held_out_count

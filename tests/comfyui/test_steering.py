@@ -15,9 +15,9 @@ import gan_core
 from gan_core import Generator, Latent, sample_noise
 from gan_core.architectures.stylegan2 import StyleGAN2Config
 from gan_core.examples import FOLDER as EXAMPLES
-from gan_core.latents import to_styles
 from gan_core.sampling import directions as steering
 from gan_core.sampling.mixing import mix_grid, mix_styles, truncate
+from gan_core.sampling.spaces import to_styles
 from gan_core.sampling.walks import walk
 
 CONDITIONAL = StyleGAN2Config(**{**vars(SMALL), "classes": 3})

@@ -16,9 +16,9 @@ from gan_core.architectures.fastgan import FastGANConfig
 from gan_core.architectures.lightweight_gan import LightweightGANConfig
 from gan_core.architectures.r3gan import R3GANConfig
 from gan_core.architectures.stylegan3 import StyleGAN3Config, StyleGAN3Generator
-from gan_core.latents import to_styles
 from gan_core.sampling import directions as of
 from gan_core.sampling.directions import Directions
+from gan_core.sampling.spaces import to_styles
 
 LAST = SMALL.num_ws - 1
 CONDITIONAL = replace(SMALL, classes=3)

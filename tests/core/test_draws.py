@@ -7,9 +7,11 @@ from stylegan2_networks import SMALL, generator_of
 
 from gan_core import Generator, InputError, Latent, sample_noise
 from gan_core.architectures import by_name
-from gan_core.latents import LAST_SEED, MAX_SAMPLES, noise_maps, to_space, to_styles
+from gan_core.latents import LAST_SEED, noise_maps
+from gan_core.sampling.labels import parse_class_weights
 from gan_core.sampling.mixing import truncate
-from gan_core.sampling.seeds import parse_class_weights, parse_seeds
+from gan_core.sampling.seeds import MAX_SAMPLES, parse_seeds
+from gan_core.sampling.spaces import to_space, to_styles
 from gan_core.sampling.walks import walk
 
 STYLES = SMALL.num_ws

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from gan_core.data.images import CHANNELS
 from gan_core.generator import NOISES
 from gan_core.hub.redaction import REMOVED, WORDS, stripped, stripped_workflow, without_tokens
-from gan_core.latents import PRIORS
 from gan_core.losses.adversarial import OBJECTIVES
 from gan_core.losses.reconstruction import LIKELIHOODS, LOSSES
 from gan_core.media.image_files import FITS
+from gan_core.sampling.seeds import PRIORS
 from gan_core.sampling.walks import INTERPOLATIONS
 from gan_core.training.augmentation import AUGMENTS
 from gan_core.training.config import ON_TROUBLE

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gan_core import InputError, Latent, sample_noise
-from gan_core.latents import LAST_SEED, find_class
-from gan_core.sampling.seeds import parse_class_weights
+from gan_core.latents import LAST_SEED
+from gan_core.sampling.labels import find_class, parse_class_weights
 
 # What numpy's RandomState, frozen since 2019, gives for randn(4). NVIDIA's tools draw the same.
 GOLDEN = {

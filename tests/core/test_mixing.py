@@ -5,8 +5,8 @@ import torch
 from stylegan2_networks import SMALL, generator_of
 
 from gan_core import InputError, Latent, sample_noise
-from gan_core.latents import to_styles
 from gan_core.sampling.mixing import mix_grid, mix_styles, truncate
+from gan_core.sampling.spaces import to_styles
 
 LAST = SMALL.num_ws - 1
 

@@ -8,7 +8,7 @@ import torch
 from stylegan2_networks import SMALL, generator_of
 
 from gan_core import InputError, Latent, sample_noise
-from gan_core.latents import to_styles
+from gan_core.sampling.spaces import to_styles
 from gan_core.sampling.walks import INTERPOLATIONS, walk
 
 every_way = pytest.mark.parametrize("way", INTERPOLATIONS)

@@ -13,11 +13,11 @@ from torch import Tensor
 from ...card import Metric
 from ...data.images import ImageDataset
 from ...generator import Generator
-from ...latents import sample_noise
 from ...media.image import to_pixels
 from ...metrics.features import Extractor, efficientnet_lite0
 from ...metrics.kid import KID, kid
 from ...metrics.measure import looked_at
+from ...sampling.seeds import sample_noise
 from ..devices import seeded
 
 GENERATED, MAX_REAL = 500, 500
