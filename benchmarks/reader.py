@@ -18,7 +18,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn.functional import affine_grid, cross_entropy, grid_sample
 
-from gan_core.data.images import default_cache
+from gan_core.data.image_cache import default_cache
 from gan_core.examples import digits
 from gan_core.weights import write_tensors
 

@@ -9,7 +9,7 @@ import click
 
 from ..errors import InputError, shown
 from ..foreign.import_generator import ENDINGS, SAFETENSORS
-from ..media.image_files import FORMATS
+from ..media.image_formats import FORMATS
 from ..names import bad_name, place
 
 

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from ..errors import InputError, cleaned, some
-from .image_listing import INDEX, Listing
+from .listing import INDEX, Listing
 
 PART = re.compile(
     r"(train|training|test|testing|val|valid|validation|dev|eval|evaluation|holdout|held-?out)"

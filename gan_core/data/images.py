@@ -7,16 +7,10 @@ size needs no memory of its own, and the second start is immediate.
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-import uuid
-from collections import Counter
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Generator, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -24,28 +18,21 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import InputError, sentence
-from ..files import patiently, remove, temporary_folder
+from ..files import temporary_folder
 from ..media import image_files
 from ..media.image import IMAGE
 from ..media.medium import Medium
 from .dataset import Batch
-from .image_classes import Classes, classes_of, in_natural_order
-from .image_listing import Listing, state_of
+from .image_cache import cache_entry, default_cache, open_cached, publish
+from .image_classes import Classes, classes_of
+from .image_decoding import decoding
+from .listing import Listing, list_images, state_of
 
 CHANNELS = {"auto": 0, "grey": 1, "RGB": 3, "RGBA": 4}
 """Number of channels by choice; 0 is decided from the images."""
 
-CACHE_VERSION = 2
-"""Version of the cache, increased whenever the same file would give other pixels or labels."""
-
 BUILDS = 3
 """Maximum attempts to read a folder that changes meanwhile."""
-
-DECODED_TOGETHER = 64
-"""Images decoded in parallel: enough for all cores, few enough for little memory."""
-
-
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -233,17 +220,26 @@ def reading(
     # The entry of a square size is the same as in earlier versions.
     settings: list[object] = [height if height == width else [height, width], channels, fit, labels]
     for _ in range(BUILDS):
-        with closing(Listing.of(folder, exclude)) as listing:
+        with closing(list_images(folder, exclude)) as listing:
             classes = classes_of(listing) if labels else None
-            entry = _cache_entry(cache or default_cache(), listing, settings)
-            dataset = _open_cached(entry, listing.name)
-            if dataset is None:
+            entry = cache_entry(cache or default_cache(), listing, settings)
+            cached = open_cached(entry)
+            if cached is None:
                 whole = yield from _cached(listing, classes, entry, (height, width), channels, fit)
                 # Another process that saw the folder in another state may have just removed it.
-                dataset = _open_cached(entry, listing.name) if whole else None
-            if dataset is not None:
+                cached = open_cached(entry) if whole else None
+            if cached is not None:
                 remarks = [*(classes.remarks if classes else ()), *listing.remarks, *listing.passed_over_in_words()]
-                dataset = replace(dataset, mirror=mirror, remarks=(*dataset.remarks, *map(sentence, remarks)))
+                dataset = ImageDataset(
+                    cached.images,
+                    listing.name,
+                    cached.fingerprint,
+                    cached.labels,
+                    cached.class_names,
+                    mirror=mirror,
+                    skipped=cached.skipped,
+                    remarks=(*cached.remarks, *map(sentence, remarks)),
+                )
                 yield Reading(len(listing.files), len(listing.files), dataset)
                 return
     raise InputError(f"The images in {folder} change while they are read: wait until all of them are copied.")
@@ -254,9 +250,12 @@ def fingerprint_of_folder(folder: str | Path, exclude: Collection[Path] = ()) ->
     return state_of(Path(folder), exclude)
 
 
-def default_cache() -> Path:
-    """Folder for decoded images: that of the variable GAN_CORE_CACHE, else .cache/gan_core in the home folder."""
-    return Path(os.environ.get("GAN_CORE_CACHE") or Path.home() / ".cache" / "gan_core")
+def fingerprint(pixels: np.ndarray, labels: np.ndarray | None) -> str:
+    """SHA-256 of pixels and labels, as hex."""
+    digest = hashlib.sha256(np.ascontiguousarray(pixels).data)
+    if labels is not None:
+        digest.update(labels.astype(np.int64).data)
+    return digest.hexdigest()
 
 
 def _height_and_width(size: int | tuple[int, int]) -> tuple[int, int]:
@@ -281,195 +280,15 @@ def _cached(
         with temporary_folder(entry.parent) as folder:
             partial = folder / "new"
             partial.mkdir()
-            numbers = yield from _surveyed(listing)
-            automatic = not CHANNELS[channels]
-            count = _channels_of_some(listing) if automatic else CHANNELS[channels]
-            while True:
-                needed = yield from _decode(listing, classes, partial, size, count, automatic, fit, numbers)
-                if needed == count:
-                    break
-                count = needed
+            with closing(decoding(listing, classes, partial, size, CHANNELS[channels], fit)) as steps:
+                for done, total in steps:
+                    yield Reading(done, total)
             if listing.has_changed():
                 return False
-            _publish(partial, entry)
+            publish(partial, entry)
     except OSError as error:
         raise InputError(f"The images cannot be cached in {entry.parent}: {error.strerror or error}.") from error
     return True
-
-
-def _surveyed(listing: Listing) -> Generator[Reading, None, dict[str, image_files.Numbers]]:
-    """Ranges of 32-bit values over all files, which decide on black and white."""
-    files = [file for file in listing.files if image_files.may_hold_any_numbers(file)]
-    ranges: list[tuple[str, float, float] | None] = []
-    with _pool() as pool:
-        for group in _groups(files):
-            ranges += pool.map(lambda file: _tried(image_files.range_of_numbers, listing, file), group)
-            yield Reading(0, len(listing.files))
-    return image_files.survey(ranges)
-
-
-def _channels_of_some(listing: Listing) -> int:
-    """Guesses the number of channels from some files; decoding all files confirms or corrects it."""
-    some = listing.files[:: max(1, len(listing.files) // image_files.PROBED)]
-    return max((_tried(image_files.own_channels, listing, file) or 1 for file in some), default=1)
-
-
-def _tried(function: Callable[[image_files.Source, str], Result], listing: Listing, file: str) -> Result | None:
-    """Result of a function of a file; None if the file cannot be read."""
-    try:
-        return function(listing.source(file), file)
-    except Exception:  # noqa: BLE001 - decoding meets the same damage, and names it
-        return None
-
-
-def _decode(
-    listing: Listing,
-    classes: Classes | None,
-    into: Path,
-    size: tuple[int, int],
-    channels: int,
-    automatic: bool,
-    fit: str,
-    numbers: Mapping[str, image_files.Numbers],
-) -> Generator[Reading, None, int]:
-    """Writes images.u8 (the pixels of all images) and index.json (their description).
-
-    Returns `channels`. If they were chosen automatically and the images need another number, returns that number; the
-    files are then incomplete.
-    """
-    files = listing.files if classes is None else [file for file in listing.files if file in classes.of_files]
-    kept: list[str] = []
-    skipped: dict[str, str] = {}
-    digest = hashlib.sha256()
-    needed, deep, deepest = 1, 0, 0
-
-    def read(file: str) -> image_files.Decoded | str:
-        try:
-            return image_files.read(listing.source(file), file, size, channels, fit, numbers)
-        except Exception as error:  # noqa: BLE001 - Pillow raises almost anything for a damaged file
-            return str(error) or type(error).__name__
-
-    with _pool() as pool, (into / "images.u8").open("wb") as pixels:
-        done = 0
-        for group in _groups(files):
-            for file, image in zip(group, pool.map(read, group), strict=True):
-                if isinstance(image, str):
-                    skipped[file] = image.replace(str(listing.root), listing.name)
-                    continue
-                needed = max(needed, image.own_channels)
-                if automatic and needed > channels:
-                    return needed
-                pixels.write(image.pixels.tobytes())
-                digest.update(image.pixels.tobytes())
-                kept.append(file)
-                if image.deepest is not None:
-                    deep, deepest = deep + 1, max(deepest, image.deepest)
-            done += len(group)
-            yield Reading(done, len(files))
-        pixels.flush()
-        os.fsync(pixels.fileno())  # before the index declares it complete
-    if not kept:
-        file, reason = next(iter(skipped.items()))
-        raise InputError(f"None of the {len(files)} images in {listing.root} can be read, such as {file}: {reason}.")
-    if automatic and needed != channels:  # some files behind the first guess were damaged
-        return needed
-    remarks = [str(each) for each in numbers.values()]
-    if deep:
-        remarks.append(f"{deep:,} images have 16 bits and go up to {deepest:,}: 65,535 is read as white.")
-    names: list[str] = []
-    labels = None
-    if classes is not None:
-        counts = Counter(classes.of_files[file] for file in kept)
-        remarks = [
-            *classes.report({name: counts[name] for name in in_natural_order({*classes.of_files.values()})}),
-            *remarks,
-        ]
-        names = in_natural_order(counts.keys())
-        number = {name: i for i, name in enumerate(names)}
-        labels = [number[classes.of_files[file]] for file in kept]
-        digest.update(np.asarray(labels, np.int64).tobytes())
-    index = {
-        "version": CACHE_VERSION,
-        "shape": [len(kept), *size, channels],
-        "labels": labels,
-        "class_names": names,
-        "skipped": skipped,
-        "remarks": list(map(sentence, remarks)),
-        "fingerprint": digest.hexdigest(),
-    }
-    (into / "index.json").write_text(json.dumps(index), encoding="utf-8")
-    return channels
-
-
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(min(8, os.cpu_count() or 1))
-
-
-def _groups(files: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(files), DECODED_TOGETHER):
-        yield files[start : start + DECODED_TOGETHER]
-
-
-def _cache_entry(cache: Path, listing: Listing, settings: list[object]) -> Path:
-    """Cache entry of these files with these settings: its name has a hash of folder and settings, and one of the
-    state of the files."""
-    # The 1 is part of the name, not a version: an entry of an older version is replaced, not left behind.
-    owner = hashlib.sha256(json.dumps([1, str(listing.root.resolve()), *settings]).encode()).hexdigest()[:16]
-    return cache / f"{owner}-{listing.state[:16]}"
-
-
-def _publish(partial: Path, entry: Path) -> None:
-    """Renames a finished cache to its entry, and removes the entries of older states of the same folder."""
-    owner = entry.name.split("-")[0]
-    for stale in entry.parent.glob(f"{owner}-*"):
-        _drop(stale)
-    # An existing entry comes from a faster process, with the same pixels, or is damaged and in use.
-    place = entry if not entry.exists() else entry.with_name(f"{entry.name}-{uuid.uuid4().hex[:8]}")
-    try:
-        if _open_cached(entry, "") is None:
-            patiently(lambda: os.rename(partial, place))
-    except OSError:
-        if _open_cached(entry, "") is None:
-            raise
-
-
-def _drop(entry: Path) -> None:
-    """Removes a cache entry, unless its images are in use: Windows does not remove a mapped file.
-
-    The entry then stays complete, and a later call removes it.
-    """
-    try:
-        (entry / "images.u8").unlink(missing_ok=True)
-    except OSError:
-        return
-    remove(entry)
-
-
-def _open_cached(entry: Path, name: str) -> ImageDataset | None:
-    """Data set of a cache entry; None if it is missing or incomplete."""
-    # A damaged entry in use cannot be replaced: the complete one stands beside it.
-    places = [entry, *entry.parent.glob(f"{entry.name}-*")]
-    return next(filter(None, (_opened(place, name) for place in places)), None)
-
-
-def _opened(entry: Path, name: str) -> ImageDataset | None:
-    try:
-        index = json.loads((entry / "index.json").read_text(encoding="utf-8"))
-        if index["version"] != CACHE_VERSION:
-            return None
-        images = np.memmap(entry / "images.u8", np.uint8, mode="r", shape=tuple(index["shape"]))
-        labels = None if index["labels"] is None else np.asarray(index["labels"], np.int64)
-        return ImageDataset(
-            images,
-            name,
-            index["fingerprint"],
-            labels,
-            tuple(index["class_names"]),
-            skipped=index["skipped"],
-            remarks=tuple(index["remarks"]),
-        )
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def _channels_of_pixels(pixels: np.ndarray) -> int:
@@ -477,10 +296,3 @@ def _channels_of_pixels(pixels: np.ndarray) -> int:
         return 4
     grey = pixels.shape[3] == 1 or all(np.array_equal(pixels[..., 0], pixels[..., other]) for other in (1, 2))
     return 1 if grey else 3
-
-
-def fingerprint(pixels: np.ndarray, labels: np.ndarray | None) -> str:
-    digest = hashlib.sha256(np.ascontiguousarray(pixels).data)
-    if labels is not None:
-        digest.update(labels.astype(np.int64).data)
-    return digest.hexdigest()

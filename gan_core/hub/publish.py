@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .. import weights
 from ..card import Card
-from ..data.images import default_cache
+from ..data.image_cache import default_cache
 from ..errors import InputError
 from ..files import replacing, temporary_folder
 from ..generator import Generator as ImageGenerator

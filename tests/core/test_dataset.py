@@ -23,7 +23,7 @@ from PIL import Image
 from gan_core import ImageDataset, InputError
 from gan_core.data.images import fingerprint_of_folder, reading
 from gan_core.examples import digits, portraits
-from gan_core.media import image_files
+from gan_core.media import image_files, image_formats
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -438,7 +438,7 @@ def test_a_decompression_bomb_is_refused_unread(folder, cache, monkeypatch, side
 
 
 def test_an_image_beyond_the_limit_is_never_unpacked(folder, monkeypatch):
-    monkeypatch.setattr(image_files, "MAX_PIXELS", 1_000_000)
+    monkeypatch.setattr(image_formats, "MAX_PIXELS", 1_000_000)
     plain(RED).save(folder / "good.png")
     plain((0, 0, 0, 0), "RGBA", (4000, 4000)).save(folder / "bomb.png", compress_level=1)  # 64 MB when unpacked
     with memory_growth() as growth:

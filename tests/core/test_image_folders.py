@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from PIL import EpsImagePlugin, Image, ImageFile, PngImagePlugin, features
 
 from gan_core import ImageDataset, InputError
-from gan_core.data import images as dataset
+from gan_core.data import image_cache, images
 from gan_core.data.image_classes import in_natural_order
 from gan_core.data.images import fingerprint_of_folder, reading
-from gan_core.media import image_files
+from gan_core.media import image_formats
 
 ROOT = Path(__file__).parents[2]
 links = pytest.mark.skipif(os.name == "nt", reason="Windows lets only administrators make symbolic links")
@@ -162,7 +162,7 @@ def test_a_damaged_dataset_json_is_a_sentence(folder, content):
 
 
 def test_a_dataset_json_of_any_size_is_not_read_whole(folder, monkeypatch):
-    monkeypatch.setattr("gan_core.data.image_listing.MAX_INDEX_BYTES", 100)
+    monkeypatch.setattr("gan_core.data.listing.listing.MAX_INDEX_BYTES", 100)
     labelled(put(folder, *SHARDS), [[SHARDS[0], 0]] * 100)
     assert "more than 100 bytes" in refusal(folder)
 
@@ -513,7 +513,7 @@ def test_an_archive_made_by_windows_has_folders_too(folder, tmp_path):
 
 
 def test_files_in_an_archive_that_cannot_be_unpacked_are_skipped_and_named(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("gan_core.data.image_listing.MAX_FILE_BYTES", 100_000)
+    monkeypatch.setattr("gan_core.data.listing.archive.MAX_FILE_BYTES", 100_000)
     archive = tmp_path / "a.zip"
     content = (put(folder, "1.png") / "1.png").read_bytes()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
@@ -560,20 +560,20 @@ def test_an_archive_beside_images_is_told(folder):
 
 def test_what_was_passed_over_is_counted_by_ending(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
-    image_files.readable.cache_clear()
+    image_formats.readable.cache_clear()
     put_texts(put(folder, "1.jpg", "2.JPG"), *(f"{i}.HEIC" for i in range(12)), "a.txt", "b.txt", "README")
     assert told(folder, labels=False) == (
         "Ignored: 12 .heic, 2 .txt, 1 without an extension.\n"
         "To read HEIC files, install pillow-heif: pip install pillow-heif."
     )
-    image_files.readable.cache_clear()
+    image_formats.readable.cache_clear()
 
 
 def test_a_folder_of_heic_alone_is_told_what_to_do(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
-    image_files.readable.cache_clear()
+    image_formats.readable.cache_clear()
     assert "It has 2 .heic. To read HEIC files, install pillow-heif" in refusal(put_texts(folder, "1.heic", "2.heic"))
-    image_files.readable.cache_clear()
+    image_formats.readable.cache_clear()
 
 
 def test_heic_is_read_where_pillow_heif_is_installed(folder, monkeypatch):
@@ -585,12 +585,12 @@ def test_heic_is_read_where_pillow_heif_is_installed(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "pillow_heif", plugin)
     monkeypatch.setattr(Image, "OPEN", dict(Image.OPEN))
     monkeypatch.setattr(Image, "ID", list(Image.ID))
-    image_files.readable.cache_clear()
+    image_formats.readable.cache_clear()
     put(folder, "1.png")
     (folder / "1.png").rename(folder / "1.HEIC")
     found = read(folder, labels=False)
     assert (len(found), found.remarks, found.skipped) == (1, (), {})
-    image_files.readable.cache_clear()
+    image_formats.readable.cache_clear()
 
 
 @pytest.mark.skipif("avif" not in features.get_supported(), reason="this Pillow reads no AVIF")
@@ -628,7 +628,7 @@ def programs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.mark.parametrize("channels", ["auto", "RGB"])
 def test_an_eps_by_whatever_name_never_starts_a_program(folder, tmp_path, programs, channels, archived):
     put(folder, "good.png")
-    names = [f"bad{ending}" for ending in sorted(image_files.readable())]
+    names = [f"bad{ending}" for ending in sorted(image_formats.readable())]
     for name in names:
         (folder / name).write_bytes(eps())
     where = packed(folder, tmp_path / "a.zip") if archived else folder
@@ -671,7 +671,7 @@ def test_every_picture_is_opened_as_what_it_is_promised_to_be():
 
 @pytest.fixture
 def few_are_probed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image_files, "PROBED", 2)
+    monkeypatch.setattr("gan_core.data.image_decoding.PROBED", 2)
 
 
 def put_modes(folder: Path, modes: Sequence[tuple[str, object]]) -> Path:
@@ -808,15 +808,15 @@ def test_images_that_never_stop_changing_are_a_sentence(photos, tmp_path):
 
 
 def test_a_cache_entry_that_another_process_removes_at_once_is_built_again(photos, tmp_path, monkeypatch):
-    cache, publish, removed = tmp_path / "cache", dataset._publish, []
+    cache, publish, removed = tmp_path / "cache", images.publish, []
 
     def publish_and_lose(partial: Path, entry: Path) -> None:
         publish(partial, entry)
         if not removed:
             removed.append(entry)
-            dataset._drop(entry)
+            image_cache._drop(entry)
 
-    monkeypatch.setattr(dataset, "_publish", publish_and_lose)
+    monkeypatch.setattr(images, "publish", publish_and_lose)
     assert len(ImageDataset.from_folder(photos, 16, cache=cache)) == 12
     assert removed
 
