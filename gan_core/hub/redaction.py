@@ -64,7 +64,7 @@ WORDS = frozenset(
     euler_ancestral exponential fastgan fastgan_small few finetune_decoder fixed fp32 gaussian grey grid heun hinge
     ignore image increment karras kl_optimal lanczos laplace lcm left linear lms log mixture multiscale nearest
     nearest-exact none normal pad pairs pca preset r1 r1_r2 r3gan r3gan_large r3gan_small random randomize relativistic
-    RGB RGBA right sefa sgm_uniform simple soften spherical spline stop stretch stylegan2 stylegan2_small taesd_vae
+    RGB RGBA right rollback sefa sgm_uniform simple spherical spline stop stretch stylegan2 stylegan2_small taesd_vae
     uni_pc up w w+ wgan white z
     """.split()  # noqa: SIM905
 )
