@@ -8,7 +8,7 @@ python := env("PYTHON", "python")
 default:
     @just --list
 
-# Tests without ComfyUI: just test tests/core/test_walks.py, just test -k seeds
+# Tests without ComfyUI: just test tests/core/sampling/test_walks.py, just test -k seeds
 test *arguments="tests/core":
     {{python}} -m pytest -q {{arguments}}
 

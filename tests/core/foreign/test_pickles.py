@@ -24,7 +24,7 @@ from gan_core import InputError
 from gan_core.foreign import pickles, torch_files
 from gan_core.foreign import state_dicts as foreign
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 TENSORS = {
     "mapping.fc0.weight": torch.arange(6.0).reshape(2, 3),

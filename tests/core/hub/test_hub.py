@@ -23,7 +23,7 @@ from gan_core.card import HubOrigin
 from gan_core.examples import FOLDER as EXAMPLES
 from gan_core.hub import Fetching, HubId, fetching, newest_commit
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 DIGITS = (EXAMPLES / "digits.safetensors").read_bytes()
 STYLEGAN = (EXAMPLES / "stylegan2-digits.safetensors").read_bytes()
 

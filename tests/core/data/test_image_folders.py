@@ -22,7 +22,7 @@ from gan_core.data.image_classes import in_natural_order
 from gan_core.data.images import fingerprint_of_folder, reading
 from gan_core.media import image_formats
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 links = pytest.mark.skipif(os.name == "nt", reason="Windows lets only administrators make symbolic links")
 
 SHARDS = ["00000/img00000000.png", "00000/img00000001.png", "00001/img00001000.png"]

@@ -26,7 +26,7 @@ from typing import Any
 import websocket
 from PIL import Image
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PACK = "ComfyUI-GAN-Studio"
 
 START_SECONDS = 240

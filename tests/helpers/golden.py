@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-FOLDER = Path(__file__).with_name("golden")
+FOLDER = Path(__file__).parents[1].joinpath("golden")
 TOLERANCE = 1e-4
 """Of a pixel in [-1, 1]: what a golden image may differ by."""
 

@@ -1,8 +1,8 @@
-"""Fuzzes the pickle reader, guided by coverage. `python tests/fuzz_pickles.py -runs=1000000` (needs atheris).
+"""Fuzzes the pickle reader, guided by coverage. `python tests/helpers/fuzz_pickles.py -runs=1000000` (needs atheris).
 
 Every input must be read, or refused in a sentence; anything else, or more memory or time than a small file may cost,
-ends the run with the input that did it. The corpus begins with the files of tests/core/test_pickles.py and of
-tests/hostile_pickles.py. What a file may cost is set low here, so that what is not counted shows.
+ends the run with the input that did it. The corpus begins with the files of tests/core/foreign/test_pickles.py and of
+tests/helpers/hostile_pickles.py. What a file may cost is set low here, so that what is not counted shows.
 """
 
 import sys
@@ -11,7 +11,11 @@ from pathlib import Path
 
 import atheris  # type: ignore[import-not-found]
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "core"), str(Path(__file__).parents[1])]
+sys.path[:0] = [
+    str(Path(__file__).parent),
+    str(Path(__file__).parents[1] / "core" / "foreign"),
+    str(Path(__file__).parents[2]),
+]
 
 import torch  # noqa: E402, F401 - before the instrumentation, which is for our own code
 

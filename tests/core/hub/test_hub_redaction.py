@@ -22,7 +22,7 @@ from gan_core.training.augmentation import AUGMENTS
 from gan_core.training.config import ON_TROUBLE
 from gan_core.training.presets import GAN_PRESETS, VAE_PRESETS
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 TEMPLATES = {
     path.relative_to(ROOT).as_posix(): json.loads(path.read_text(encoding="utf-8"))
     for path in sorted((ROOT / "workflows").rglob("*.json"))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from training_runs import begun, finish, next_step, steps_of
+from training_runs import begun, finish, steps_of
 
 import gan_core
 from gan_core import ImageDataset, InputError, TrainConfig, train
@@ -161,7 +161,7 @@ def test_a_lazy_penalty_is_a_step_of_its_own_so_many_times_as_heavy(labelled_ima
     ]
     run.steps = 0
     run.images = 0
-    (batch,), _ = next_step(run)
+    ((batch, _),) = run.next_batches()
     real = batch.target.requires_grad_()
     (gradient,) = torch.autograd.grad(run.method.discriminator(real, batch.labels).sum(), real)
     squared = gradient.square().sum(dim=(1, 2, 3)).mean().item()
@@ -183,9 +183,8 @@ def test_a_network_with_steps_of_its_own_for_penalties_takes_shorter_ones(noise_
 
 def first_batch(run: Run) -> tuple[Batch, torch.Tensor]:
     """The real images of a run's next step, of one batch, and the generated ones."""
-    (batch,), context = next_step(run)
-    (streams,) = context.streams
-    return batch, run.method.generate(streams.noise(BATCH, 4), batch.labels, streams).detach()
+    ((batch, context),) = run.next_batches()
+    return batch, run.method.generate(context.noise(BATCH, 4), batch.labels, context).detach()
 
 
 def test_an_estimated_penalty_is_on_average_the_exact_one(labelled_images, tmp_path, use):
@@ -197,10 +196,9 @@ def test_an_estimated_penalty_is_on_average_the_exact_one(labelled_images, tmp_p
     both = ((Place.REAL, batch.target), (Place.FAKE, fake))
 
     def penalty(of: Run, differentiated: bool) -> float:
-        context = next_step(of)[1]
-        (streams,) = context.streams
-        judged = [of.method.judge(images, batch.labels, at, streams, context, differentiated) for at, images in both]
-        return of.method.penalty(*judged, streams, context).item()
+        ((_, context),) = of.next_batches()
+        judged = [of.method.judge(images, batch.labels, at, context, differentiated) for at, images in both]
+        return of.method.penalty(*judged, context).item()
 
     expected = penalty(exact, differentiated=True)
     estimates = []
@@ -215,12 +213,12 @@ def test_an_estimated_penalty_changes_both_points_alike(labelled_images, tmp_pat
     """Else the difference between two augmentations would be taken for a gradient."""
     use(replace(TINY, objective="relativistic", penalty_estimate="finite", augment="diffaugment", gamma=2.0))
     run = session_of(labelled_images, tmp_path).run
-    method, context = run.method, next_step(run)[1]
-    (streams,) = context.streams
+    method = run.method
+    ((_, context),) = run.next_batches()
     batch, fake = first_batch(run)
     both = list(enumerate((batch.target, fake)))
-    judged = [method.judge(images, batch.labels, Place(place), streams, context, False) for place, images in both]
-    found = method.penalty(*judged, streams, context)
+    judged = [method.judge(images, batch.labels, Place(place), context, False) for place, images in both]
+    found = method.penalty(*judged, context)
     expected = 0.0
     for place, images in both:
         direction = torch.randint(0, 2, images.shape, generator=run.streams.torch(7, 0, place)).float() * 2 - 1
@@ -329,13 +327,12 @@ def test_schedules_reach_the_optimiser_the_penalty_the_average_and_the_augmentat
 def test_the_weight_of_a_penalty_follows_its_schedule(labelled_images, tmp_path, use):
     use(replace(TINY, objective="relativistic", gamma=Schedule(2.0, 0.5, kimg=0.1)))
     run = session_of(labelled_images, tmp_path).run
-    (batch,), _ = next_step(run)
+    ((batch, _),) = run.next_batches()
     weights = []
     for run.images in (0, 50, 100, 1000):
-        context = next_step(run)[1]
-        (streams,) = context.streams
-        judged = run.method.judge(batch.target, batch.labels, Place.REAL, streams, context, differentiated=True)
-        weights.append(run.method.penalty(judged, judged, streams, context).item())
+        ((_, context),) = run.next_batches()
+        judged = run.method.judge(batch.target, batch.labels, Place.REAL, context, differentiated=True)
+        weights.append(run.method.penalty(judged, judged, context).item())
     assert [weight / weights[0] for weight in weights] == pytest.approx([1, 0.625, 0.25, 0.25])
 
 
@@ -345,11 +342,12 @@ def test_the_weight_of_a_penalty_follows_its_schedule(labelled_images, tmp_path,
 def test_lecam_holds_logits_near_the_mean_of_the_other_kind_before(labelled_images, tmp_path, use, losses):
     use(replace(TINY, objective="hinge", lecam=0.5))
     run = session_of(labelled_images, tmp_path).run
-    method, context = run.method, next_step(run)[1]
+    method = run.method
+    ((_, context),) = run.next_batches()
     method.logit_means = torch.tensor(0.7), torch.tensor(-0.9)
     twin = copy.deepcopy(method.discriminator)
     batch, fake = first_batch(run)
-    method.discriminator_step(batch, fake, context.streams[0], context)
+    method.discriminator_step(batch, fake, context)
     real_logits, fake_logits = twin(batch.target, batch.labels), twin(fake, batch.labels)
     held = (real_logits + 0.9).relu().square().mean() + (0.7 - fake_logits).relu().square().mean()
     expected = OBJECTIVES["hinge"].loss(real_logits, fake_logits).discriminator + 0.5 * held
@@ -413,8 +411,9 @@ def test_a_generator_that_draws_is_given_another_stream_for_every_batch(noise_im
         return z
 
     method.generate_images = generator
+    ((_, context),) = run.next_batches()
     for step, substep in ((0, 0), (0, 1), (1, 0), (0, 0)):
-        method.generate(torch.zeros(2, 4), None, run.streams.at(step, substep, run.world))
+        method.generate(torch.zeros(2, 4), None, replace(context, step=step, substep=substep))
     assert len(set(drawn)) == 3
     assert drawn[0] == drawn[3]
 
@@ -438,13 +437,13 @@ def test_self_supervision_is_added_with_its_weight_and_sees_real_images_as_the_d
 ):
     use(replace(TINY, self_supervision=2.0, augment="diffaugment"))
     run = session_of(noise_images, tmp_path).run
-    method, context = run.method, next_step(run)[1]
-    (streams,) = context.streams
+    method = run.method
+    ((_, context),) = run.next_batches()
     method.discriminator = SelfSupervised(method.discriminator)
     batch, fake = first_batch(run)
-    values, _ = method.discriminator_step(batch, fake, streams, context)
+    values, _ = method.discriminator_step(batch, fake, context)
     assert [loss for _, loss in losses] == [pytest.approx(values["discriminator_loss"].item() + 14)]
-    assert torch.equal(method.discriminator.seen[0], method.augment(batch.target, Place.REAL, streams, context))
+    assert torch.equal(method.discriminator.seen[0], method.augment(batch.target, Place.REAL, context))
 
 
 # What a person may change.

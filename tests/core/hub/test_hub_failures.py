@@ -20,7 +20,7 @@ from gan_core.examples import FOLDER as EXAMPLES
 from gan_core.hub import client as hub_client
 from gan_core.hub import fetching, newest_commit, prepared, publishing, watch
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 DIGITS = (EXAMPLES / "digits.safetensors").read_bytes()
 PAGE = "<html><body>Welcome to our hotel: please log in.</body></html>"
 

@@ -1,4 +1,4 @@
-"""What two processes that train together do and find, for tests/core/test_parallel.py, which starts this file twice.
+"""What two processes that train together do and find: tests/core/training/test_distributed.py starts this file twice.
 
 python two_processes.py FOLDER, with the environment that torchrun sets. Each process leaves what it found in FOLDER.
 """

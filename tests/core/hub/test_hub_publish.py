@@ -27,7 +27,7 @@ from gan_core.hub.card import public
 from gan_core.hub.fetch import OURS
 from gan_core.weights.native import opened
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SENT = {
     "README.md", "config.json", "model.safetensors", "samples/seeds.png",
     "samples/seed00.png", "samples/seed01.png", "samples/seed02.png", "samples/seed03.png",
