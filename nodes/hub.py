@@ -64,7 +64,7 @@ class LoadGeneratorFromHub(io.ComfyNode):
             for step in steps:
                 bar.receiving(step.done, step.total, "fetched")
         generator = step.generator
-        assert generator, "the last step has it"
+        assert generator and generator.card.hub, "the last step has both"
         origin = f"{generator.card.hub.id}@{generator.card.hub.commit}"
         bar.say("\n".join(filter(None, [origin, step.remark, generator.summary, *generator.origin])))
         return io.NodeOutput(generator)
