@@ -329,7 +329,9 @@ def test_a_label_that_was_lost_is_not_guessed(inside: Inside, change: str) -> No
 def test_the_same_point_with_two_classes_has_none_that_is_sure(inside: Inside) -> None:
     twice = "values['labelled'] = values['samples'] = samples[[0, 0, 1]]"
     assert labelled(inside, twice) == [2, 0, 1]
-    assert "was lost" in labelled(inside, f"{twice}; values['samples'] = samples[[1, 0]]")
+    assert "which lost the class labels of its images" in labelled(
+        inside, f"{twice}; values['samples'] = samples[[1, 0]]"
+    )
     same = labelled(inside, f"{twice}; values['samples'] = samples[[1, 0]]", "torch.tensor([2, 2, 1])")
     assert same == [1, 2]
 
