@@ -162,7 +162,7 @@ class DCGANDiscriminator(nn.Module):
         super().__init__()
         widths = config.widths[::-1]
         wrap = spectral_norm if normalisation == "spectral" else _as_it_is
-        # No batch norm on the image itself, which made samples oscillate in the paper.
+        # No batch norm on the image itself, which causes samples to oscillate in the paper.
         convolution, self.activate = _layers(normalisation)
         self.from_image = wrap(convolution(config.channels, widths[0], kernel_size=4, stride=2, padding=1))
         self.stages = nn.ModuleList(

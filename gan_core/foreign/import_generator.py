@@ -1,4 +1,4 @@
-"""Opens generators that other programs made, as data, whatever they are wrapped in."""
+"""Import of generators of other programs, read as data, in any of their file formats."""
 
 from __future__ import annotations
 
@@ -19,34 +19,35 @@ from .state_dicts import Candidate, discriminator_in, names_of_candidates, searc
 from .torch_files import TorchFile, opened
 
 ENDINGS = (".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt")
-"""The endings of files that are opened here, besides those of safetensors."""
+"""Extensions of files that are opened here, besides those of safetensors."""
 
 SAFETENSORS = (".safetensors", ".sft")
-"""The endings of these, of which Flux's VAE has the short one."""
+"""Extensions of safetensors files; Flux's VAE has the short one."""
 
 PICKLES = (b"\x80", b"PK\x03\x04")
-"""What a pickle and a file of torch.save begin with."""
+"""First bytes of a pickle, and of a file of torch.save."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How far a file has been read."""
+    """Progress of reading a file."""
 
     done: int
-    """Bytes of weights."""
+    """Bytes of weights read."""
     total: int
+    """Bytes in all."""
     generator: Generator | None = None
-    """The generator, once all is read."""
+    """The generator; set in the last value."""
 
 
 def importing(path: str | Path) -> Iterator[Reading]:
-    """Opens a generator that another program made, on the CPU. Nothing in the file is executed.
+    """Opens a generator of another program, on the CPU. Nothing in the file is executed.
 
-    Pickles of NVIDIA's networks, files of torch.save and safetensors files are read as data; the network family is
-    recognised by the names and shapes of the tensors. Yields while it finds its way in the file and after every
-    tensor; the last value has the generator.
+    Pickles of NVIDIA's networks, files of torch.save and safetensors files are read as data; the architecture is
+    recognised by names and shapes of the tensors. Yields while it searches the file and after every tensor; the last
+    value has the generator.
 
-    Raises InputError, in a sentence that says what the file is, for anything that is no generator known here.
+    Raises InputError, which names the kind of file, for anything that is not a known generator.
     """
     path = Path(path)
     if path.suffix.lower() in SAFETENSORS or weights.is_safetensors(path):
@@ -56,7 +57,7 @@ def importing(path: str | Path) -> Iterator[Reading]:
 
 
 def importable(path: Path) -> Architecture | None:
-    """The family that `importing` finds in a safetensors file, by its header alone; None where it would refuse it."""
+    """Architecture that `importing` finds in a safetensors file, from its header alone; None if it would reject it."""
     try:
         with weights.opened(path) as file:
             layout = None if file.description else layout_of(file.shapes)
@@ -66,7 +67,7 @@ def importable(path: Path) -> Architecture | None:
 
 
 def may_be_weights(path: Path) -> bool:
-    """Whether a file begins as those do that `importing` reads as pickles. More is only known when it is read."""
+    """Whether a file begins like the pickles that `importing` reads. More is known only after reading it."""
     try:
         with path.open("rb") as file:
             return file.read(4).startswith(PICKLES)
@@ -75,7 +76,7 @@ def may_be_weights(path: Path) -> bool:
 
 
 def _from_pickle(path: Path) -> Iterator[Reading]:
-    """A pickle, or a file of torch.save."""
+    """Imports from a pickle or a file of torch.save."""
     with opened(path) as file:
         for _ in file.reading():
             yield Reading(0, file.size)
@@ -103,7 +104,7 @@ def _read(file: TorchFile, candidate: Candidate, layout: Layout) -> Iterator[Rea
 
 
 def _from_safetensors(path: Path) -> Iterator[Reading]:
-    """A file of ours, or one that somebody converted and left the names as they were."""
+    """Imports from a safetensors file in our format, or one with the tensor names of another program."""
     with weights.opened(path) as file:
         found = None if file.description else _in_safetensors(file)
         if found is None:
@@ -121,7 +122,7 @@ def _from_safetensors(path: Path) -> Iterator[Reading]:
 
 
 def _in_safetensors(file: weights.OpenedFile) -> tuple[Layout, dict[str, str]] | None:
-    """The layout of the generator in a file, and its tensors' names -> theirs in the file; None where there is none."""
+    """Layout of the generator in a file, and its tensor names -> names in the file; None if it has no generator."""
     for names in names_of_candidates(file.name, file.shapes):
         shapes = {theirs: file.shapes[name] for theirs, name in names.items()}
         layout = layout_of(shapes)
@@ -144,17 +145,17 @@ def _converted(path: Path, layout: Layout, tensors: dict[str, Tensor], attribute
 
 
 def _unknown(candidate: Candidate) -> str:
-    """What a file with an unknown state dict is, for a sentence."""
+    """Description of a file with an unknown state dict, for a sentence."""
     name, tensor = next(iter(candidate.tensors.items()))
     return stranger(candidate.tensors) or (
-        f"{candidate.kind} of {len(candidate.tensors)} tensors, the first {name} of shape {list(tensor.shape)}: no "
-        f"generator that is known here. Known are {', '.join(layout.name for layout in LAYOUTS)}"
+        f"{candidate.kind} of {len(candidate.tensors)} tensors, the first {name} of shape {list(tensor.shape)}, and "
+        f"not a known generator. Known are {', '.join(layout.name for layout in LAYOUTS)}"
     )
 
 
 def _without_generator(file: TorchFile) -> str:
-    """What a file without a generator's weights is, for a sentence."""
+    """Description of a file without weights of a generator, for a sentence."""
     other = discriminator_in(file)
     if other is None:
-        return "a pickle without weights in it"
-    return f'a file with the weights of a discriminator, under "{other}", and none of a generator'
+        return "a pickle without weights"
+    return f'a file with the weights of a discriminator, under "{other}", but no generator'

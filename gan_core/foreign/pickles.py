@@ -1,11 +1,10 @@
-"""Pickles as data: what a file says, without doing any of it.
+"""Parser of pickles as data, without executing them.
 
-A pickle is a program. Python's own reader runs it: it imports what the program names and calls what it is told to call.
-This one only writes down what was named and with what arguments. It has an exact list of the names that the files of
-generators need, and what each means as data. A class of another program is written down as an object that can do
-nothing, since checkpoints keep settings and the like beside their weights. Every other name is refused, so that a
-person hears what a file was up to. Nothing is imported, called or evaluated, every size is held against the file
-before memory is taken for it, and work is counted by the items that it touches.
+A pickle is a program. Python's own reader runs it: it imports the names in it and calls them. This parser only records
+names and arguments. It has an exact list of the names that files of generators need, with their meaning as data. A
+class of another program becomes an inert object, because checkpoints store settings beside their weights. Every other
+name is rejected with an error that shows it. Nothing is imported, called or evaluated. Every size is checked against
+the file before memory is allocated, and work is limited by the number of items touched.
 """
 
 from __future__ import annotations
@@ -23,40 +22,40 @@ import torch
 
 from ..errors import InputError
 
-MOST_STEPS = 1_000_000
-"""Operations of one file, and items that they touch. NVIDIA's pickles have some 50,000."""
+MAX_STEPS = 1_000_000
+"""Maximum operations of one file, and items that they touch. NVIDIA's pickles have about 50,000."""
 
 STEPS_AT_ONCE = 4096
-"""Between two moments in which whoever reads the file can stop."""
+"""Operations between two pauses, at which the caller can stop."""
 
-LONGEST_TEXT = 1 << 24
-"""Bytes of one string; a module's source code has some 100,000."""
+MAX_TEXT = 1 << 24
+"""Maximum bytes of one string; the source code of a module has about 100,000."""
 
 READ_AT_ONCE = 1 << 12
-"""Bytes read ahead: between the operations lie numbers, which are passed over."""
+"""Bytes read ahead: between the operations are values, which are skipped."""
 
 BYTES_OF_A_STEP = 256
-"""How much text is read for the price of one operation."""
+"""Bytes of text that cost as much as one operation."""
 
-LONGEST_NAME = 500
-"""Characters of what a pickle names."""
+MAX_NAME = 500
+"""Maximum characters of a name in a pickle."""
 
-LARGEST_KEY = 1 << 31
-"""Of whole numbers that values are kept by. A file can choose larger ones so that a dict finds none quickly."""
+MAX_KEY = 1 << 31
+"""Maximum whole number as a key. A file could choose larger ones that collide in a dict."""
 
-LONGEST_LINE = 1 << 16
-"""Bytes of one line, in the oldest protocol."""
+MAX_LINE = 1 << 16
+"""Maximum bytes of one line, in the oldest protocol."""
 
-LONGEST_NUMBER = 256
-"""Bytes of one whole number."""
+MAX_NUMBER = 256
+"""Maximum bytes of one whole number."""
 
 DEEPEST = 8
-"""Dimensions of a tensor."""
+"""Maximum dimensions of a tensor."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Bytes:
-    """A row of bytes that lies in the file and has not been read."""
+    """A range of bytes in the file that has not been read."""
 
     start: int
     length: int
@@ -64,30 +63,30 @@ class Bytes:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Name:
-    """Something that a pickle names, such as a class: never looked up."""
+    """A name in a pickle, such as that of a class; never looked up."""
 
     name: str
 
 
 @dataclass(eq=False, slots=True)
 class Object:
-    """Something that a pickle would have made: what by, of what, and the state it was given."""
+    """An object that a pickle would have created: name of its maker, arguments and state."""
 
     maker: str
     arguments: tuple[Any, ...]
     state: Any = None
     items: dict[Any, Any] | list[Any] | None = None
-    """What it was filled with, where it is a kind of dict or list."""
+    """Its items, if it is a kind of dict or list."""
 
 
 @dataclass(eq=False)
 class Storage:
-    """Numbers in the file that tensors are parts of."""
+    """Values in the file, of which tensors are views."""
 
     dtype: torch.dtype
     count: int
     start: int | None = None
-    """Where they begin in the file, once that is known."""
+    """Position in the file, once it is known."""
 
     @property
     def nbytes(self) -> int:
@@ -96,7 +95,7 @@ class Storage:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class StoredTensor:
-    """A tensor that lies in the file."""
+    """A tensor whose values are in the file."""
 
     storage: Storage
     offset: int
@@ -109,7 +108,7 @@ class StoredTensor:
 
 
 class Damaged(Exception):
-    """A pickle that breaks its own rules."""
+    """A pickle is not valid."""
 
 
 class Source:
@@ -120,7 +119,7 @@ class Source:
         self._chunk, self._at, self._chunk_start = b"", 0, start
 
     def begins_with(self, expected: bytes) -> bool:
-        """Whether these bytes come next, which are then passed over."""
+        """Whether these bytes come next; if so, skips them."""
         if len(expected) > self.left or self.take(len(expected)) != expected:
             self._at -= min(len(expected), self._at)
             return False
@@ -128,16 +127,16 @@ class Source:
 
     @property
     def position(self) -> int:
-        """Where in the file the next byte stands."""
+        """Position of the next byte in the file."""
         return self._chunk_start + self._at
 
     @property
     def left(self) -> int:
-        """How many bytes there are to come."""
+        """Number of bytes left."""
         return self._end - self.position
 
     def take(self, count: int) -> bytes:
-        """The next bytes, exactly so many."""
+        """Exactly this number of bytes, which come next."""
         end = self._at + count
         if end > len(self._chunk):
             if count > self.left:
@@ -151,7 +150,7 @@ class Source:
         return taken
 
     def skip(self, count: int) -> Bytes:
-        """Passes over bytes without reading them."""
+        """Skips bytes without reading them."""
         start = self.position
         if count > self.left:
             raise Damaged("it breaks off")
@@ -162,19 +161,19 @@ class Source:
         return Bytes(start, count)
 
     def line(self) -> bytes:
-        """Up to the next line break, without it."""
+        """Bytes up to the next line break, without it."""
         taken = b""
         while (end := self._chunk.find(b"\n", self._at)) < 0:
             taken += self._chunk[self._at :]
-            if len(taken) > LONGEST_LINE:
-                raise Damaged("it has a line beyond all bounds")
+            if len(taken) > MAX_LINE:
+                raise Damaged("it has a line that is too long")
             self._at = len(self._chunk)
             if not self.left:
                 raise Damaged("it breaks off")
             self._fill(1)
         taken += self.take(end - self._at)
-        if len(taken) > LONGEST_LINE:
-            raise Damaged("it has a line beyond all bounds")
+        if len(taken) > MAX_LINE:
+            raise Damaged("it has a line that is too long")
         self.take(1)
         return taken
 
@@ -186,10 +185,10 @@ class Source:
 
 @dataclass
 class Work:
-    """How much a file may still cost its reader, in items touched."""
+    """Budget of a reader for a file, in items touched."""
 
     name: str
-    """The file's, for a sentence."""
+    """Name of the file, for a sentence."""
     left: int
     pause_at: int = field(init=False)
 
@@ -197,16 +196,16 @@ class Work:
         self.pause_at = self.left - STEPS_AT_ONCE
 
     def charge(self, items: int) -> None:
-        """Counts work before it is done. Raises InputError where a file wants more than it may."""
+        """Charges work before it is done. Raises InputError if the budget is exceeded."""
         self.left -= items
         if self.left < 0:
             raise InputError(
-                f"{self.name} is not to be trusted: to read it takes far more work than any generator's file does."
+                f"{self.name} cannot be trusted: reading it takes far more work than any file of a generator."
             )
 
     @property
     def pause_is_due(self) -> bool:
-        """Whether much was done since this was so the last time."""
+        """Whether enough work was done since the last pause."""
         due = self.left < self.pause_at
         if due:
             self.pause_at = self.left - STEPS_AT_ONCE
@@ -214,7 +213,7 @@ class Work:
 
 
 class Machine:
-    """Follows one pickle's operations, and makes inert values of them."""
+    """Interpreter of one pickle that creates only inert values."""
 
     def __init__(
         self,
@@ -226,13 +225,13 @@ class Machine:
     ):
         self.name, self.source, self.work, self.nested = name, source, work, nested
         self.storages = storages
-        """The numbers referred to so far; None where the wrapping has no place for any."""
+        """Storages referred to so far; None if the format has none."""
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
 
     def run(self) -> Generator[None, None, Any]:
-        """Everything up to the end of the pickle, with a pause now and then; returns what it stands for."""
+        """Runs to the end of the pickle, with a pause from time to time. Returns its value."""
         take, operations, work = self.source.take, _OPERATIONS, self.work
         try:
             while (code := take(1)) != b".":
@@ -242,7 +241,7 @@ class Machine:
                     yield
                 operation = operations.get(code)
                 if operation is None:
-                    raise Damaged(f"it has the operation {code[0]:#04x} where none such belongs")
+                    raise Damaged(f"it has an unexpected operation {code[0]:#04x}")
                 operation(self)
             work.charge(0)
             (result,) = self.stack
@@ -264,9 +263,9 @@ class Machine:
         return items
 
     def named(self, module: str, name: str) -> Name:
-        """A name, if it is one that generators' files may have."""
-        if len(module) + len(name) > LONGEST_NAME:
-            raise Damaged("it has a name beyond all bounds")
+        """Name of a module and an object, if files of generators may have it."""
+        if len(module) + len(name) > MAX_NAME:
+            raise Damaged("it has a name that is too long")
         full = f"{module}.{name}"
         if full in _MEANINGS or full in _VALUES or full in _STORAGES or full in _INERT:
             return Name(full)
@@ -278,21 +277,21 @@ class Machine:
         ):
             return Name(full)
         raise InputError(
-            f"{self.name} names {full[:200]}, which no generator needs and which could do harm: it was refused, and "
-            "nothing of it was run."
+            f"{self.name} names {full[:200]}, which no generator needs and which could do harm: it was rejected, and "
+            "nothing of it was executed."
         )
 
     def call(self, maker: Any, arguments: Any, is_class: bool = False) -> Any:
-        """What it stands for that a pickle calls something. is_class: as no function can be called."""
+        """Value of a call in a pickle. is_class: whether the operation can call only classes."""
         if not isinstance(maker, Name) or type(arguments) is not tuple:
-            raise Damaged("it calls what is no name")
+            raise Damaged("it calls something that is not a name")
         meaning = _MEANINGS.get(maker.name)
         if meaning is not None:
             return meaning(self, arguments)
         passive = maker.name in _VALUES or maker.name in _STORAGES or _FUNCTIONS.fullmatch(maker.name)
         if maker.name in _INERT or (not passive and (is_class or _LIKE_A_CLASS.fullmatch(maker.name))):
             return Object(maker.name, arguments)
-        raise InputError(f"{self.name} calls {maker.name[:200]}, which is not to be called: it was refused.")
+        raise InputError(f"{self.name} calls {maker.name[:200]}, which may not be called: it was rejected.")
 
 
 def _text(raw: bytes) -> str:
@@ -315,8 +314,8 @@ _four, _eight = _sized("<I"), _sized("<Q")
 def _push_text(size: Callable[[Machine], int], encoding: str = "utf-8") -> Callable[[Machine], None]:
     def operation(machine: Machine) -> None:
         count = size(machine)
-        if count > LONGEST_TEXT:
-            raise Damaged("it has a text beyond all bounds, or breaks off")
+        if count > MAX_TEXT:
+            raise Damaged("it has a text that is too long, or breaks off")
         if count > BYTES_OF_A_STEP:
             machine.work.charge(count // BYTES_OF_A_STEP)
         raw = machine.source.take(count)
@@ -332,8 +331,8 @@ def _push_bytes(size: Callable[[Machine], int]) -> Callable[[Machine], None]:
 def _push_number(size: Callable[[Machine], int]) -> Callable[[Machine], None]:
     def operation(machine: Machine) -> None:
         count = size(machine)
-        if count > LONGEST_NUMBER:
-            raise Damaged("it has a number beyond all bounds")
+        if count > MAX_NUMBER:
+            raise Damaged("it has a number that is too long")
         machine.stack.append(int.from_bytes(machine.source.take(count), "little", signed=True))
 
     return operation
@@ -353,19 +352,19 @@ def _push_unpacked(form: str) -> Callable[[Machine], None]:
 
 
 def _whole_number_line(machine: Machine) -> None:
-    line = machine.source.line()[: LONGEST_NUMBER + 1].rstrip(b"L")
+    line = machine.source.line()[: MAX_NUMBER + 1].rstrip(b"L")
     if line in (b"00", b"01"):
         machine.stack.append(line == b"01")
     elif re.fullmatch(rb"-?[0-9]{1,256}", line):
         machine.stack.append(int(line))
     else:
-        raise Damaged("it has a number that is none")
+        raise Damaged("it has an invalid number")
 
 
 def _string_line(machine: Machine) -> None:
     line = _text_line(machine)
     if len(line) < 2 or line[:1] != line[-1:] or line[:1] not in b"'\"" or b"\\" in line:
-        raise Damaged("it has a text in no known form")
+        raise Damaged("it has a text in an unknown form")
     machine.stack.append(line[1:-1].decode("latin-1"))
 
 
@@ -392,7 +391,7 @@ def _since_mark(kind: Callable[[list[Any]], Any]) -> Callable[[Machine], None]:
 
 
 def _top(machine: Machine, kind: type) -> Any:
-    """The dict or list that is to be filled."""
+    """Dict or list to be filled."""
     top = machine.stack[-1]
     if type(top) is Object:
         top.items = kind() if top.items is None else top.items
@@ -416,8 +415,8 @@ def _set_items(target: dict[Any, Any], items: list[Any]) -> dict[Any, Any]:
     if len(items) % 2:
         raise Damaged("its operations do not fit one another")
     for key, value in zip(items[::2], items[1::2], strict=True):
-        # Nothing here is looked up by other keys, and to compare nested ones could take for ever.
-        if type(key) is str or (type(key) is int and -LARGEST_KEY < key < LARGEST_KEY):
+        # Other keys are never looked up, and comparing nested ones could take forever.
+        if type(key) is str or (type(key) is int and -MAX_KEY < key < MAX_KEY):
             target[key] = value
     return target
 
@@ -461,7 +460,7 @@ def _recall(place: Callable[[Machine], int]) -> Callable[[Machine], None]:
     return operation
 
 
-# The three that are met most are spelled out, for speed.
+# The three most frequent operations are separate functions, for speed.
 def _remember_shortly(machine: Machine) -> None:
     machine.memo[machine.source.take(1)[0]] = machine.stack[-1]
 
@@ -477,7 +476,7 @@ def _recall_shortly(machine: Machine) -> None:
 def _line_number(machine: Machine) -> int:
     line = machine.source.line()
     if not re.fullmatch(rb"[0-9]{1,18}", line):
-        raise Damaged("it has a number that is none")
+        raise Damaged("it has an invalid number")
     return int(line)
 
 
@@ -489,7 +488,7 @@ def _global(machine: Machine) -> None:
 def _stack_global(machine: Machine) -> None:
     name, module = machine.pop(), machine.pop()
     if type(name) is not str or type(module) is not str:
-        raise Damaged("it has a name that is no text")
+        raise Damaged("it has a name that is not a text")
     machine.stack.append(machine.named(module, name))
 
 
@@ -516,7 +515,7 @@ def _new(machine: Machine) -> None:
 def _new_with_keywords(machine: Machine) -> None:
     keywords, arguments, maker = machine.pop(), machine.pop(), machine.pop()
     if type(keywords) is not dict or (keywords and type(maker) is Name and maker.name in _MEANINGS):
-        raise Damaged("it makes an object in a way that no generator's file does")
+        raise Damaged("it creates an object in a way that no generator's file does")
     machine.stack.append(machine.call(maker, arguments, is_class=True))
 
 
@@ -525,26 +524,26 @@ def _build(machine: Machine) -> None:
     top = machine.stack[-1]
     if type(top) is Object:
         top.state = state
-    elif type(top) not in (dict, list, StoredTensor):  # the attributes of which are of no use here
-        raise Damaged("it gives a state to what can have none")
+    elif type(top) not in (dict, list, StoredTensor):  # their attributes are not needed here
+        raise Damaged("it gives a state to a value that cannot have one")
 
 
 def _persistent(machine: Machine) -> None:
     identity = machine.pop()
     if machine.storages is None:
-        raise Damaged("it refers to numbers that are not in it")
+        raise Damaged("it refers to values that are not in it")
     if type(identity) is tuple and len(identity) == 4 and identity[0] == "module" and type(identity[1]) is Name:
         machine.stack.append(identity[1])  # a class of networks with its source code, as torch.save wrote before 1.6
         return
     if type(identity) is not tuple or not 5 <= len(identity) <= 6 or identity[0] != "storage":
-        raise Damaged("it refers to what is no storage of numbers")
+        raise Damaged("it refers to something that is not a storage")
     _, kind, key, _, count, *view = identity
     dtype = _STORAGES.get(kind.name) if type(kind) is Name else None
     if dtype is None or type(key) is not str or not _is_count(count) or view not in ([], [None]):
-        raise Damaged("it refers to numbers of a kind that is unknown here")
+        raise Damaged("it refers to values of an unknown type")
     storage = machine.storages.setdefault(key, Storage(dtype, count))
     if storage.dtype != dtype or storage.count != count:
-        raise Damaged("it says two things of the same numbers")
+        raise Damaged("it describes the same values twice, differently")
     machine.stack.append(storage)
 
 
@@ -595,7 +594,7 @@ _OPERATIONS: dict[bytes, Callable[[Machine], None]] = {
     b"d": _since_mark(lambda items: _set_items({}, items)),
     b"s": _set_item,
     b"u": _set_more,
-    b"\x8f": _push_new(list),  # a set: nothing here asks whether something is in it
+    b"\x8f": _push_new(list),  # a set, whose membership is never tested here
     b"\x90": _appends,
     b"\x91": _since_mark(tuple),
     b"p": _remember(_line_number),
@@ -615,8 +614,8 @@ _OPERATIONS: dict[bytes, Callable[[Machine], None]] = {
     b"b": _build,
     b"Q": _persistent,
 }
-"""What each operation of a pickle does here (PEP 307, PEP 3154, PEP 574). Those missing refer to what lies outside of a
-file: persistent names in text, registered extensions, buffers passed beside it."""
+"""Operations of a pickle (PEP 307, PEP 3154, PEP 574). The missing ones refer to something outside of the file:
+persistent names in text, registered extensions, out-of-band buffers."""
 
 
 def _check_protocol(version: int) -> None:
@@ -629,7 +628,7 @@ def _check_frame(machine: Machine, length: int) -> None:
         raise Damaged("it breaks off")
 
 
-# What the names mean.
+# Meanings of names.
 
 
 def _dictionary(machine: Machine, arguments: tuple[Any, ...]) -> dict[Any, Any]:
@@ -656,7 +655,7 @@ def _tensor(machine: Machine, arguments: tuple[Any, ...]) -> StoredTensor:
         or prod(shape) > storage.count
         or offset + sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True)) >= max(storage.count, 1)
     ):
-        raise Damaged("it has a tensor that reaches beyond its own numbers")
+        raise Damaged("it has a tensor that reaches beyond its values")
     return StoredTensor(storage, offset, shape, strides)
 
 
@@ -664,7 +663,7 @@ def _retyped_tensor(machine: Machine, arguments: tuple[Any, ...]) -> Any:
     """_rebuild_from_type_v2(function, class, arguments, state): a tensor with attributes."""
     function, _, inner = arguments[:3]
     if type(function) is not Name or _MEANINGS.get(function.name) not in (_tensor, _first):
-        raise Damaged("it has a tensor that is made in no known way")
+        raise Damaged("it has a tensor that is created in an unknown way")
     return machine.call(function, inner)
 
 
@@ -680,7 +679,7 @@ def _nested_storage(machine: Machine, arguments: tuple[Any, ...]) -> Storage:
     (row,) = arguments
     storage = machine.nested(machine.work, row) if machine.nested and type(row) is Bytes else None
     if type(storage) is not Storage or storage.start is None:
-        raise Damaged("it has a tensor without numbers")
+        raise Damaged("it has a tensor without values")
     return storage
 
 
@@ -689,7 +688,8 @@ def _as_object(name: str) -> Callable[[Machine, tuple[Any, ...]], Object]:
 
 
 PERSISTENT = "torch_utils.persistence._reconstruct_persistent_obj"
-"""How NVIDIA's networks say what they are: by a dict with class_name, state, and source code for the reader to run."""
+"""Maker of NVIDIA's networks: its argument is a dict with class_name, state, and source code that a reader would
+run."""
 
 _MEANINGS: Mapping[str, Callable[[Machine, tuple[Any, ...]], Any]] = {
     "collections.OrderedDict": _dictionary,
@@ -715,7 +715,7 @@ _MEANINGS: Mapping[str, Callable[[Machine, tuple[Any, ...]], Any]] = {
     "numpy.core.multiarray._reconstruct": _as_object("numpy.ndarray"),
     "numpy._core.multiarray._reconstruct": _as_object("numpy.ndarray"),
 }
-"""What may be called, and the data that it stands for."""
+"""Names that may be called, and their meaning as data."""
 
 _STORAGES = {
     "torch.FloatStorage": torch.float32,
@@ -741,7 +741,7 @@ _VALUES = {
         *("complex64", "complex128", "uint16", "uint32", "uint64", "strided", "contiguous_format", "channels_last"),
     )
 }
-"""What may be named, but not called."""
+"""Names that may occur, but not be called."""
 
 _INERT = {
     *(
@@ -781,23 +781,23 @@ _INERT = {
     "torch._utils._rebuild_tensor_v3",
     "torch.serialization._get_layout",
 }
-"""What checkpoints hold beside their weights: made into objects that hold what they were given, and can do nothing."""
+"""Names of other objects in checkpoints, which become inert objects with their arguments."""
 
 _KNOWN = sys.stdlib_module_names | {
     *("__builtin__", "cPickle", "commands", "copy_reg", "distutils", "exceptions", "imp", "popen2", "torch", "numpy"),
     "gan_core",
 }
-"""Packages whose names are not taken for those of somebody's own classes."""
+"""Packages whose names are not accepted as classes of other programs."""
 
 _DOTTED = re.compile(r"\w+(\.\w+)+")
 
 _LIKE_A_CLASS = re.compile(r"[\w.]+\._*[A-Z]\w*")
 
 _CLASSES = re.compile(r"(torch|numpy)(\.\w+)*\._*[A-Z]\w*")
-"""Such as torch.nn.modules.linear.Linear and torch.optim.adam.Adam."""
+"""Classes such as torch.nn.modules.linear.Linear and torch.optim.adam.Adam."""
 
 _FUNCTIONS = re.compile(r"torch\.nn\.functional\.\w+")
-"""What may be named, but not called: the activations of layers."""
+"""Functions that may occur, but not be called: the activations of layers."""
 
 _STRANGERS = {
     "dnnlib.tflib.": "a StyleGAN file of the TensorFlow era, which holds programs instead of weights: convert it with "

@@ -1,8 +1,7 @@
-"""From what a pickle says to the weights in it: NVIDIA's networks, and state dicts however they were wrapped.
+"""State dicts in parsed pickles: those of NVIDIA's networks, and others in any nesting.
 
-Checkpoints keep their generator under whatever name their author liked. So a state dict is known by what it is, names
-with tensors, and the words of the names that it lies under only say which is looked at first, and which is a
-discriminator's.
+Checkpoints store their generator under arbitrary names. A state dict is therefore recognised by its content, names with
+tensors. The names above it only decide which one is examined first, and which one belongs to a discriminator.
 """
 
 from __future__ import annotations
@@ -17,47 +16,49 @@ from typing import Any
 
 from ..errors import InputError
 from ..weights.native import MAX_TENSORS
-from .pickles import LONGEST_NAME, PERSISTENT, Object, StoredTensor, Work
+from .pickles import MAX_NAME, PERSISTENT, Object, StoredTensor, Work
 from .torch_files import TorchFile
 
-DEEPEST_MODULE = 40
-DEEPEST_VALUE = 8
-"""Levels of dicts, lists and objects around a state dict."""
+MAX_MODULE_DEPTH = 40
+"""Maximum nesting of the modules of a network."""
 
-MOST_SEARCHED = 1_000_000
-"""Items that are touched in the search for state dicts."""
+MAX_VALUE_DEPTH = 8
+"""Maximum nesting of dicts, lists and objects around a state dict."""
+
+MAX_SEARCHED = 1_000_000
+"""Maximum items touched in the search for state dicts."""
 
 ITEMS_OF_A_MODULE = 10
-"""What a module of a network counts for, besides what it holds."""
+"""Cost of a module of a network in items, besides its content."""
 
 ITEMS_OF_A_CANDIDATE = 100
-"""What each state dict that is handed out counts for: it is compared with all networks that are known."""
+"""Cost of each candidate in items: it is compared with all known layouts."""
 
 ITEMS_OF_A_TENSOR = 4
-"""What each tensor in it counts for, besides."""
+"""Cost of each tensor of a candidate in items."""
 
-FEWEST_TENSORS = 4
-"""Of a part of a state dict that is looked at only because its names begin alike."""
+MIN_TENSORS = 4
+"""Minimum tensors of a part of a state dict that is examined only because its names share a prefix."""
 
-MOST_WRAPPINGS = 4
-"""Beginnings that all names of a network share, such as "module."."""
+MAX_WRAPPINGS = 4
+"""Maximum prefixes shared by all names of a network, such as "module."."""
 
-MOST_BRANCHES = 2
-"""How often the names within a state dict may part, where it holds several networks."""
+MAX_BRANCHES = 2
+"""Maximum levels at which the names in a state dict with several networks branch."""
 
-LARGEST_FACT = 1 << 53
-"""Of whole numbers that a module holds. A file can choose larger ones so that a set is slow to find them."""
+MAX_FACT = 1 << 53
+"""Maximum whole numbers among the attributes of a module. A file could choose larger ones that collide in a set."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A state dict, its tensors still in the file, and what else the file tells of its network."""
+    """State dict with tensors still in the file, and attributes of its network."""
 
     tensors: Mapping[str, StoredTensor]
     kind: str
-    """What it was found in, for people."""
+    """Description of where it was found, for a sentence."""
     attributes: Mapping[str, frozenset[Any]] = field(default_factory=dict)
-    """Numbers and words that the modules of a network hold or were made with, by name, where the file has them."""
+    """Numbers and texts among the attributes and arguments of the network's modules, by name, if the file has them."""
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -65,20 +66,19 @@ class Candidate:
 
 
 class Rank(IntEnum):
-    """What a name says of the weights under it. Lower ones are looked at first."""
+    """Kind of weights according to their name. Lower ranks are examined first."""
 
     AVERAGED = 0
     GENERATOR = 1
     UNKNOWN = 2
     PART = 3
-    """Of a network, perhaps: no more than names that begin alike."""
+    """Possibly a network: names that share a prefix."""
 
 
 def candidates(file: TorchFile) -> Iterator[Candidate]:
-    """Every state dict in the file that may be a generator's, averaged (EMA) weights first, each made when it is asked
-    for. None is a discriminator's, as far as names tell.
+    """Yields the state dicts in a file that may be a generator, EMA weights first, without those of discriminators.
 
-    Raises InputError for a network that is too large to be one, and for a file in which too much has to be searched.
+    Raises InputError for a network that is too large for a generator, and for a file with too much to search.
     """
     for found in searching(file):
         if found is not None:
@@ -86,8 +86,8 @@ def candidates(file: TorchFile) -> Iterator[Candidate]:
 
 
 def searching(file: TorchFile) -> Iterator[Candidate | None]:
-    """The same, and None now and then, so that whoever searches can stop."""
-    work = Work(file.name, MOST_SEARCHED)
+    """Yields the candidates of a file, and None from time to time, so that the caller can stop."""
+    work = Work(file.name, MAX_SEARCHED)
     places: list[_Place] = []
     for place in _places(file.root, work):
         if place is None:
@@ -107,47 +107,47 @@ def searching(file: TorchFile) -> Iterator[Candidate | None]:
             ways += [(part.rank, _part(found, part, work)) for part in prefixes(found.tensors, place.rank, work)]
             if place.rank == Rank.AVERAGED:
                 ways.append((place.rank, _averages_alone(place, dicts, work)))
-    for _, way in sorted(ways, key=lambda way: way[0]):  # stable: those further out come first
+    for _, way in sorted(ways, key=lambda way: way[0]):  # stable: outer ones come first
         yield from way
 
 
 def names_of_candidates(file: str, names: Iterable[str]) -> Iterator[dict[str, str]]:
-    """The candidates of a safetensors file, the most likely first: a tensor's name in the candidate -> in the file.
+    """Yields the candidates of a safetensors file, the most likely first: tensor name in the candidate -> in the file.
 
-    file: what it is called, for messages. names: those of all its tensors. Raises InputError as `candidates` does.
+    file: name of the file, for errors. names: names of all its tensors. Raises the errors of `candidates`.
     """
-    work = Work(file, MOST_SEARCHED)
+    work = Work(file, MAX_SEARCHED)
     for part in prefixes(names, Rank.UNKNOWN, work):
         work.charge(ITEMS_OF_A_CANDIDATE + ITEMS_OF_A_TENSOR * len(part.names))
         yield {name.removeprefix(part.text): name for name in part.names}
 
 
 def discriminator_in(file: TorchFile) -> str | None:
-    """The name under which a file has weights that were passed over as a discriminator's; None where there are none."""
+    """Name under which a file has weights that were ignored as a discriminator's; None without such weights."""
     passed_over: list[str] = []
-    for _ in _places(file.root, Work(file.name, MOST_SEARCHED), passed_over):
+    for _ in _places(file.root, Work(file.name, MAX_SEARCHED), passed_over):
         pass
     return next(iter(passed_over), None)
 
 
 @dataclass(frozen=True, slots=True)
 class Prefix:
-    """What the names of one network begin with, in a state dict that may have several."""
+    """Common prefix of the names of one network, in a state dict that may have several."""
 
     text: str
-    """With its last dot; empty for all names."""
+    """Prefix with its last dot; empty for all names."""
     rank: Rank
     names: list[str]
-    """Those that begin so."""
+    """Names with this prefix."""
 
 
 def prefixes(names: Iterable[str], rank: Rank, work: Work) -> list[Prefix]:
-    """What a generator's names may begin with, the most likely first; nothing that a discriminator's begin with.
+    """Possible prefixes of a generator's names, the most likely first, without those of discriminators.
 
-    rank: that of the state dict.
+    rank: rank of the state dict.
     """
     whole = Prefix("", rank, list(names))
-    found = [whole, *_inner(whole, work, branches=MOST_BRANCHES, wrappings=MOST_WRAPPINGS)]
+    found = [whole, *_inner(whole, work, branches=MAX_BRANCHES, wrappings=MAX_WRAPPINGS)]
     return sorted(found, key=lambda prefix: (prefix.rank, not prefix.text.endswith(_WRAPPINGS)))
 
 
@@ -163,7 +163,7 @@ def _inner(outer: Prefix, work: Work, branches: int, wrappings: int) -> Iterator
         return
     for head, part in parts.items():
         rank = rank_of(head)
-        if rank is None or (rank == Rank.UNKNOWN and not wrapped and len(part) < FEWEST_TENSORS):
+        if rank is None or (rank == Rank.UNKNOWN and not wrapped and len(part) < MIN_TENSORS):
             continue
         if rank == Rank.UNKNOWN and not wrapped:
             rank = Rank.PART
@@ -175,9 +175,8 @@ def _inner(outer: Prefix, work: Work, branches: int, wrappings: int) -> Iterator
 
 
 def rank_of(key: str) -> Rank | None:
-    """What a name says of the weights under it: whether they are averaged, or a generator's. None for those of a
-    discriminator, and for what an optimiser keeps."""
-    return _rank_of(key[:LONGEST_NAME])
+    """Rank of the weights under a name. None for those of a discriminator, and for the state of an optimizer."""
+    return _rank_of(key[:MAX_NAME])
 
 
 @lru_cache(1 << 12)
@@ -189,7 +188,7 @@ def _rank_of(key: str) -> Rank | None:
 
 
 def _words(key: str) -> set[str]:
-    """Of "netG2_state_dict": net, g, state, dict."""
+    """Words of a name: net, g, state, dict for "netG2_state_dict"."""
     return {word.lower().rstrip("0123456789") for word in _WORD.findall(key)}
 
 
@@ -204,7 +203,7 @@ _OPTIMISER = {
 }
 
 _WRAPPINGS = ("module.", "_orig_mod.")
-"""What torch's DataParallel and compile put before all names."""
+"""Prefixes that torch's DataParallel and compile add to all names."""
 
 _BUFFERS = ("running_mean", "running_var", "num_batches_tracked", "weight_u", "weight_v")
 
@@ -215,16 +214,16 @@ class _Place:
 
     value: Any
     path: str
-    """The names that it lies under, for people."""
+    """Names above it, for a sentence."""
     rank: Rank
     depth: int
 
 
 def _places(root: Any, work: Work, passed_over: list[str] | None = None) -> Iterator[_Place | None]:
-    """Where a file has tensors by name, a network, or a list of tensors: from outside to inside, each once. None now
-    and then.
+    """Yields the dicts of tensors, networks and lists of tensors in a file, from outside to inside, each once; and None
+    from time to time.
 
-    passed_over: is given the names under which a discriminator's weights are.
+    passed_over: list to which the names of ignored discriminators are added.
     """
     seen: set[int] = set()
     to_see = deque([_Place(root, "", Rank.UNKNOWN, 0)])
@@ -232,7 +231,7 @@ def _places(root: Any, work: Work, passed_over: list[str] | None = None) -> Iter
         place = to_see.popleft()
         if work.pause_is_due:
             yield None
-        identity = object.__hash__(place.value)  # of an address; id() itself is an event for Python's audit hooks
+        identity = object.__hash__(place.value)  # the address; id() itself triggers Python's audit hooks
         if identity in seen:
             continue
         seen.add(identity)
@@ -246,16 +245,16 @@ def _places(root: Any, work: Work, passed_over: list[str] | None = None) -> Iter
         elif tensors and len(tensors) == len(children):
             yield replace(place, value=[tensor for _, tensor in tensors])
         inner = []
-        for key, child in children if place.depth < DEEPEST_VALUE else []:
+        for key, child in children if place.depth < MAX_VALUE_DEPTH else []:
             if type(child) not in (dict, list, tuple, Object):
                 continue
             rank = rank_of(key)
             if rank is not None:
                 path = f"{place.path}.{key[:100]}".strip(".")
                 inner.append(_Place(child, path, min(rank, place.rank), place.depth + 1))
-            elif passed_over is not None and _words(key[:LONGEST_NAME]) & _DISCRIMINATOR and _has_tensors(child, work):
+            elif passed_over is not None and _words(key[:MAX_NAME]) & _DISCRIMINATOR and _has_tensors(child, work):
                 passed_over.append(key[:100])
-        to_see += sorted(inner, key=lambda place: place.rank)  # of two names of one value, the better counts
+        to_see += sorted(inner, key=lambda place: place.rank)  # of two names of a value the better one counts
 
 
 def _has_tensors(value: Any, work: Work) -> bool:
@@ -263,7 +262,7 @@ def _has_tensors(value: Any, work: Work) -> bool:
 
 
 def _children(value: Any, work: Work) -> list[tuple[str, Any]]:
-    """What a value holds, by name or number."""
+    """Children of a value, by name or number."""
     if type(value) is Object:
         return [*_children(value.items, work), *_items(_state_of(value), work)]
     if type(value) in (list, tuple):
@@ -282,7 +281,7 @@ def _state_dict(name: str, place: _Place, work: Work) -> Candidate:
 
 
 def _part(found: Candidate, prefix: Prefix, work: Work) -> Iterator[Candidate]:
-    """The state dict of the network whose names begin so."""
+    """State dict of the network with a prefix."""
     work.charge(ITEMS_OF_A_CANDIDATE + ITEMS_OF_A_TENSOR * len(prefix.names))
     if prefix.names:
         kind = f'{found.kind}, names beginning with "{prefix.text[:100]}"' if prefix.text else found.kind
@@ -290,7 +289,7 @@ def _part(found: Candidate, prefix: Prefix, work: Work) -> Iterator[Candidate]:
 
 
 def _listed_averages(place: _Place, dicts: list[_Place], work: Work) -> Iterator[Candidate | None]:
-    """Averages that are kept as a bare list, in the order of the weights: by FastGAN and by torch_ema."""
+    """EMA weights that are stored as a list, in the order of the parameters, as in FastGAN and torch_ema."""
     for other in dicts:
         work.charge(1 + len(other.value))
         if work.pause_is_due:
@@ -302,7 +301,7 @@ def _listed_averages(place: _Place, dicts: list[_Place], work: Work) -> Iterator
 
 
 def _averages_alone(place: _Place, dicts: list[_Place], work: Work) -> Iterator[Candidate | None]:
-    """Averages of what was learned, beside a state dict that has all the rest, such as batch norm's."""
+    """EMA weights of the parameters only, beside a state dict that also has buffers, such as those of batch norm."""
     for other in dicts:
         work.charge(1)
         if work.pause_is_due:
@@ -330,7 +329,7 @@ def _is_network(value: Any) -> bool:
 
 
 def _network(name: str, place: _Place, work: Work) -> Iterator[Candidate | None]:
-    """The state dict of a whole network, as its own state_dict() would give it, and of networks within it."""
+    """State dict of a pickled network, equal to its state_dict(), and those of networks inside it."""
     tensors: dict[str, StoredTensor] = {}
     attributes: dict[str, set[Any]] = {}
     open_modules: list[tuple[str, Any, int]] = [("", place.value, 0)]
@@ -342,20 +341,20 @@ def _network(name: str, place: _Place, work: Work) -> Iterator[Candidate | None]
             yield None
         state = _state_of(module) or {}
         seen += 1
-        if depth > DEEPEST_MODULE or seen > MAX_TENSORS or len(tensors) > MAX_TENSORS:
-            raise InputError(f"{name} holds a network that is nested or repeated beyond any generator's bounds.")
+        if depth > MAX_MODULE_DEPTH or seen > MAX_TENSORS or len(tensors) > MAX_TENSORS:
+            raise InputError(f"{name} has a network that is nested or repeated far more than any generator.")
         passing = state.get("_non_persistent_buffers_set")
         left_out = {key for _, key in _children(passing, work) if type(key) is str}
         kept = [buffer for buffer in _items(state.get("_buffers"), work) if buffer[0] not in left_out]
         for key, tensor in _items(state.get("_parameters"), work) + kept:
             if type(tensor) is StoredTensor:
-                _check_name(name, prefix + key[: LONGEST_NAME + 1])
+                _check_name(name, prefix + key[: MAX_NAME + 1])
                 tensors[prefix + key] = tensor
         for key, value in _told(state, work):
             attributes.setdefault(key, set()).add(value)
         for key, child in _items(state.get("_modules"), work):
             if type(child) is Object:
-                _check_name(name, prefix + key[: LONGEST_NAME + 1])
+                _check_name(name, prefix + key[: MAX_NAME + 1])
                 open_modules.append((f"{prefix}{key}.", child, depth + 1))
     kind = f"a pickled network of the class {_class_of(place.value)}"
     found = Candidate(tensors, kind, {key: frozenset(values) for key, values in attributes.items()})
@@ -364,20 +363,20 @@ def _network(name: str, place: _Place, work: Work) -> Iterator[Candidate | None]
 
 
 def _check_name(name: str, tensor: str) -> None:
-    if len(tensor) > LONGEST_NAME:
+    if len(tensor) > MAX_NAME:
         raise InputError(f"{name} has a tensor whose name is longer than any generator's.")
 
 
 def _told(state: dict[Any, Any], work: Work) -> Iterator[tuple[str, Any]]:
-    """Numbers and words that a module holds, and those that it was made with."""
+    """Numbers and texts among the attributes of a module, and among the arguments of its constructor."""
     keywords = dict(_items(state.get("_init_kwargs"), work))
     # No deeper: a dict in a file may hold itself.
     for group in (state, keywords, keywords.get("synthesis_kwargs"), keywords.get("mapping_kwargs")):
         for key, value in _items(group, work):
             if (
                 type(value) in (float, bool, type(None))
-                or (type(value) is int and abs(value) < LARGEST_FACT)
-                or (type(value) is str and len(value) < LONGEST_NAME)
+                or (type(value) is int and abs(value) < MAX_FACT)
+                or (type(value) is str and len(value) < MAX_NAME)
             ):
                 yield key, value
 
@@ -390,7 +389,7 @@ def _items(group: Any, work: Work) -> list[tuple[str, Any]]:
 
 
 def _state_of(module: Any) -> dict[Any, Any] | None:
-    """A module's own dict, whichever way it was pickled."""
+    """Attributes of a module, in any of the ways to pickle it."""
     if type(module) is not Object:
         return None
     state = module.state

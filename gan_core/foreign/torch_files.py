@@ -1,8 +1,8 @@
-"""Files that torch.save and NVIDIA's tools write: pickles, with the numbers of their tensors beside or inside them.
+"""Files of torch.save and NVIDIA's tools: pickles, with the values of their tensors beside or inside them.
 
-There are three wrappings: a bare pickle, whose tensors are pickles in it; a row of pickles with the numbers behind them
-(torch.save before 1.6, and each tensor inside a bare pickle still); and a zip archive. Numbers are read in place, one
-tensor after another, and only those that are asked for.
+There are three formats: a plain pickle, whose tensors are pickles inside it; a sequence of pickles followed by the
+values (torch.save before 1.6, and still each tensor in a plain pickle); and a ZIP archive. Values are read in place,
+one tensor at a time, and only if they are needed.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..weights.native import STRANGERS
-from .pickles import MOST_STEPS, STEPS_AT_ONCE, Bytes, Damaged, Machine, Source, Storage, StoredTensor, Work
+from .pickles import MAX_STEPS, STEPS_AT_ONCE, Bytes, Damaged, Machine, Source, Storage, StoredTensor, Work
 
 TORCH_MAGIC = 0x1950A86A20F9469CFC6C
-"""The number in the first pickle of a torch.save file that is no archive."""
+"""Number in the first pickle of a torch.save file that is not an archive."""
 
-LONGEST_HEAD = 1 << 10
-"""Bytes of the pickles before the one that matters, in a row of them."""
+MAX_HEAD = 1 << 10
+"""Maximum bytes of the pickles before the one with the content, in a sequence."""
 
-MOST_NESTED_STEPS = 2_000
-"""Operations of a tensor that is a pickle in the pickle. They have some 60."""
+MAX_NESTED_STEPS = 2_000
+"""Maximum operations of a tensor that is a pickle inside the pickle; usually about 60."""
 
-FEWEST_NESTED_STEPS = 10
-"""Operations that such a tensor counts for, at least: the file is read anew for it."""
+MIN_NESTED_STEPS = 10
+"""Minimum cost of such a tensor in operations, because the file is read again for it."""
 
-MOST_ENTRIES = 100_000
-"""Files in a zip archive."""
+MAX_ENTRIES = 100_000
+"""Maximum files in a ZIP archive."""
 
-LONGEST_EXTRA = 1 << 8
-"""Bytes of what an archive says of a file besides; further ones are not looked at."""
+MAX_EXTRA = 1 << 8
+"""Maximum bytes of the extra field of a file in an archive; further ones are ignored."""
 
 
 @contextmanager
@@ -61,13 +61,13 @@ def opened(path: Path) -> Iterator[TorchFile]:
 
 
 class TorchFile:
-    """An opened file: what it says, and the way to its tensors."""
+    """An open file: its parsed content, and access to its tensors."""
 
     def __init__(self, path: Path, file: BufferedReader):
         self.name = path.name
         self._file = file
         self.size = file.seek(0, 2)
-        """In bytes."""
+        """Size of the file in bytes."""
         self._read: dict[tuple[int, int, torch.dtype], Tensor] = {}
         self._bytes_read = 0
         self._head = b""
@@ -75,45 +75,45 @@ class TorchFile:
 
     @cached_property
     def root(self) -> Any:
-        """What the file says, but for the tensors' numbers.
+        """Parsed content of the file, without the values of tensors.
 
-        Raises InputError for a file that is no pickle, is damaged, or names what no generator needs.
+        Raises InputError for a file that is not a pickle, is damaged, or names something that no generator needs.
         """
         return _drained(self.reading())
 
     def reading(self) -> Generator[None, None, Any]:
-        """Reads what the file says, which is its root from then on, with a pause now and then. Raises as that does."""
+        """Parses the file to its `root`, with a pause from time to time. Raises the errors of `root`."""
         self._file.seek(0)
         start = self._file.read(32)
         for magic, kind in STRANGERS.items():
             if start.startswith(magic):
                 raise InputError(f"{self.name} is {kind}, not a file of weights.")
-        work = Work(self.name, MOST_STEPS)
+        work = Work(self.name, MAX_STEPS)
         try:
             parts = self._zipped(work) if start.startswith(b"PK\x03\x04") else self._plain(0, self.size, work)
             self.root = yield from parts
         except InputError:
             raise
         except (Damaged, struct.error, ValueError) as error:
-            state = "damaged or cut short" if start[:1] in (b"\x80", b"P") else "no file of weights, or damaged"
-            why = str(error) if isinstance(error, Damaged) else "it holds what no pickle can"
+            state = "damaged or incomplete" if start[:1] in (b"\x80", b"P") else "not a file of weights, or damaged"
+            why = str(error) if isinstance(error, Damaged) else "it contains what no pickle can"
             raise InputError(f"{self.name} is {state}, and nothing of it was loaded: {why}.") from None
         return self.root
 
     def tensor(self, stored: StoredTensor) -> Tensor:
         """Reads one tensor, to the CPU.
 
-        Raises InputError where the file's tensors claim more numbers than the file has.
+        Raises InputError if the tensors claim more values than the file has.
         """
         storage = stored.storage
         assert storage.start is not None
         place = (storage.start, storage.count, storage.dtype)
         whole = stored.offset == 0 and prod(stored.shape) == storage.count
         fresh = place not in self._read
-        # Tensors may share numbers, and so claim many times what there is.
+        # Tensors may share values, and thus claim many times the size of the file.
         self._bytes_read += (storage.nbytes if fresh else 0) + (0 if whole and fresh else stored.nbytes)
         if self._bytes_read > 2 * self.size:
-            raise InputError(f"{self.name} is not to be trusted: its tensors claim far more numbers than it holds.")
+            raise InputError(f"{self.name} cannot be trusted: its tensors claim far more values than it has.")
         if fresh:
             numbers = torch.empty(storage.count, dtype=storage.dtype)
             self._file.seek(storage.start)
@@ -124,36 +124,36 @@ class TorchFile:
         return view if whole and fresh and view.is_contiguous() else view.clone(memory_format=torch.contiguous_format)
 
     def _plain(self, start: int, end: int, work: Work, in_pickle: bool = False) -> Generator[None, None, Any]:
-        """What a bare pickle says; or a row of pickles with numbers behind, as torch.save wrote it before 1.6."""
+        """Content of a plain pickle, or of a sequence of pickles followed by values, as in torch.save before 1.6."""
         source = Source(self._file, start, end)
 
         def next_pickle(storages: dict[str, Storage] | None = None) -> Generator[None, None, Any]:
-            # A pickle in a pickle holds one tensor's numbers, and no further pickle.
+            # A pickle inside a pickle has the values of one tensor, and no further pickle.
             return Machine(self.name, source, work, storages, None if in_pickle else self._nested).run()
 
-        # A file has hundreds of such rows, and all begin with the same bytes: what these say is known from the first.
+        # A file has hundreds of such sequences with the same beginning, which is parsed once.
         if not (self._head and source.begins_with(self._head)):
             root = yield from next_pickle()
             if type(root) is not int or root != TORCH_MAGIC:
                 return root
-            yield from next_pickle()  # the version of the wrapping
+            yield from next_pickle()  # the version of the format
             system = yield from next_pickle()
             if not isinstance(system, dict) or system.get("little_endian") is not True:
-                raise Damaged("its numbers are not in the byte order that computers have today")
+                raise Damaged("its values are not in little-endian byte order")
             length = source.position - start
-            self._head = Source(self._file, start, end).take(length) if length <= LONGEST_HEAD else b""
+            self._head = Source(self._file, start, end).take(length) if length <= MAX_HEAD else b""
         storages: dict[str, Storage] = {}
         root = yield from next_pickle(storages)
         keys = yield from next_pickle()
         if type(keys) is not list or any(type(key) is not str for key in keys) or set(keys) != set(storages):
-            raise Damaged("the list of its numbers does not fit what it says of them")
+            raise Damaged("the list of its values does not match their description")
         for number, key in enumerate(keys, 1):
             if number % STEPS_AT_ONCE == 0:
                 yield
             storage = storages[key]
             (count,) = struct.unpack("<q", source.take(8))
             if count != storage.count or storage.start is not None:
-                raise Damaged("it has another count of numbers than it says")
+                raise Damaged("the number of its values does not match its description")
             storage.start = source.skip(storage.nbytes).start
         return root
 
@@ -164,11 +164,11 @@ class TorchFile:
                 raise InputError(f"{self.name} is {what}")
         found = [name for name in entries if name == "data.pkl" or name.endswith("/data.pkl")]
         if len(found) != 1:
-            raise InputError(f"{self.name} is a zip archive, but not one of PyTorch's: it holds no weights.")
+            raise InputError(f"{self.name} is a ZIP archive, but not one of PyTorch: it has no weights.")
         prefix = found[0].removesuffix("data.pkl")
         order = f"{prefix}byteorder"
         if order in entries and self._part(entries[order]).take(6) != b"little":
-            raise Damaged("its numbers are not in the byte order that computers have today")
+            raise Damaged("its values are not in little-endian byte order")
         storages: dict[str, Storage] = {}
         source = self._part(entries[found[0]])
         root = yield from Machine(self.name, source, work, storages, self._nested).run()
@@ -177,14 +177,14 @@ class TorchFile:
                 yield
             entry = entries.get(f"{prefix}data/{key}")
             if entry is None or entry.length != storage.nbytes:
-                raise Damaged("the numbers of a tensor are missing, or another count than it says")
+                raise Damaged("the values of a tensor are missing, or their number does not match its description")
             storage.start = self._part(entry).position
         return root
 
     def _part(self, entry: Entry) -> Source:
-        """A part of an archive, which has a header of its own before it."""
+        """Source of a part of an archive, after its local header."""
         if entry.packed:
-            raise Damaged("its parts are compressed, which PyTorch does not do")
+            raise Damaged("its parts are compressed, unlike those of PyTorch")
         local = struct.unpack("<4s5H3I2H", Source(self._file, entry.header, self.size).take(30))
         start = entry.header + 30 + local[9] + local[10]
         if local[0] != b"PK\x03\x04" or start + entry.length > self.size:
@@ -194,15 +194,15 @@ class TorchFile:
     def _nested(self, work: Work, row: Bytes) -> Any:
         place = (row.start, row.length)
         if place not in self._nested_storages:
-            allowed = Work(self.name, MOST_NESTED_STEPS)
+            allowed = Work(self.name, MAX_NESTED_STEPS)
             parts = self._plain(row.start, row.start + row.length, allowed, in_pickle=True)
             self._nested_storages[place] = _drained(parts)
-            work.charge(max(MOST_NESTED_STEPS - allowed.left, FEWEST_NESTED_STEPS))
+            work.charge(max(MAX_NESTED_STEPS - allowed.left, MIN_NESTED_STEPS))
         return self._nested_storages[place]
 
 
 def _drained(parts: Generator[None, None, Any]) -> Any:
-    """What a generator returns, all its pauses passed over."""
+    """Result of a generator, without its pauses."""
     while True:
         try:
             next(parts)
@@ -210,7 +210,7 @@ def _drained(parts: Generator[None, None, Any]) -> Any:
             return end.value
 
 
-# Zip archives, as torch.save writes them: nothing is compressed, so that numbers can be read in place.
+# ZIP archives of torch.save: nothing is compressed, so that values can be read in place.
 
 
 _OTHER_ARCHIVES = {
@@ -223,7 +223,7 @@ _OTHER_ARCHIVES = {
     r"^[^/]*\.npy$": "a file of numpy arrays, not of PyTorch's weights.",
     r"^model\.weights\.h5$": "a model of Keras, not of PyTorch.",
 }
-"""Archives with other things in them, by the name of a part."""
+"""Archives with other content, by the name of a part."""
 
 
 @dataclass(frozen=True)
@@ -235,18 +235,18 @@ class _End:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A part of an archive, as its list of parts tells."""
+    """A part of an archive, from its directory."""
 
     header: int
-    """Where in the file it begins."""
+    """Position of its local header in the file."""
     length: int
     packed: bool
 
 
 def _entries(file: BufferedReader, size: int) -> Generator[None, None, dict[str, Entry]]:
-    """What an archive says of each file in it (PKWARE's APPNOTE 6.3, sections 4.3 to 4.5)."""
+    """Entries of an archive, by name (PKWARE's APPNOTE 6.3, sections 4.3 to 4.5)."""
     end = _end_of_directory(file, size)
-    if end.entries > MOST_ENTRIES or end.size > 512 * MOST_ENTRIES:
+    if end.entries > MAX_ENTRIES or end.size > 512 * MAX_ENTRIES:
         raise Damaged("it has more parts than any generator's file")
     directory = Source(file, end.start, min(end.start + end.size, size))
     entries: dict[str, Entry] = {}
@@ -271,7 +271,7 @@ def _end_of_directory(file: BufferedReader, size: int) -> _End:
     if at < 0:
         raise Damaged("the list of its parts is missing")
     _, _, _, _, entries, length, start, _ = struct.unpack("<4s4H2IH", tail[at : at + 22])
-    if tail[at - 20 : at - 16] == b"PK\x06\x07":  # zip64: the real numbers stand elsewhere
+    if tail[at - 20 : at - 16] == b"PK\x06\x07":  # zip64: the values are in another record
         (place,) = struct.unpack("<Q", tail[at - 12 : at - 4])
         record = Source(file, min(place, size), size).take(56)
         entries, length, start = struct.unpack("<3Q", record[32:56])
@@ -279,9 +279,9 @@ def _end_of_directory(file: BufferedReader, size: int) -> _End:
 
 
 def _wide(extra: bytes, length: int, packed: int, header: int) -> tuple[int, int, int]:
-    """The three numbers of an entry, those of 64 bits taken from its extra field."""
+    """The three numbers of an entry, in 64 bits from its extra field if needed."""
     numbers, at = [length, packed, header], 0
-    while at + 4 <= min(len(extra), LONGEST_EXTRA):
+    while at + 4 <= min(len(extra), MAX_EXTRA):
         kind, count = struct.unpack("<2H", extra[at : at + 4])
         if kind == 1:
             field_at = at + 4

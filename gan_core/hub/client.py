@@ -392,7 +392,7 @@ def _of_disk(error: BaseException) -> str | None:
 
 
 def _in_the_way(name: str | bytes) -> Path:
-    """File in the place of a folder of a path, else the path itself."""
+    """File instead of a folder of a path, else the path itself."""
     path = Path(os.fsdecode(name))
     return next((each for each in reversed(path.parents) if each.exists() and not each.is_dir()), path)
 

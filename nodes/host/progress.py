@@ -151,6 +151,6 @@ def decoded(
 
 
 def _lines(progress: Progress, kept: str | None = None) -> str:
-    """What is said of a training: the worst first, and each sentence once."""
+    """Text about a training: the worst first, and each sentence once."""
     lines = [progress.trouble, progress.figures, kept, *progress.remarks]
     return "\n".join(once([line for line in lines if line]))

@@ -118,9 +118,9 @@ def test_a_name_that_leads_out_of_the_folders_is_not_queued(comfy: Comfy, cats: 
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (b"hello", "is no file of weights, or damaged"),
+        (b"hello", "is not a file of weights, or damaged"),
         (b"<html>", "is a web page, perhaps from a failed download"),
-        (b"", "is no file of weights, or damaged"),
+        (b"", "is not a file of weights, or damaged"),
         (b"\x80\x02cdnnlib.tflib.network\nNetwork\n)\x81.", "is a StyleGAN file of the TensorFlow era"),
     ],
 )

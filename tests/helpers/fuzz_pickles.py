@@ -28,7 +28,7 @@ from test_pickles import BOMBS, INERT, RUNNING, WHOLE  # noqa: E402
 
 from gan_core import InputError  # noqa: E402
 
-torch_files.MOST_STEPS = foreign.MOST_SEARCHED = 50_000
+torch_files.MAX_STEPS = foreign.MAX_SEARCHED = 50_000
 
 FILE = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None)) / "file.pkl"
 

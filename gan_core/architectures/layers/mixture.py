@@ -4,7 +4,7 @@ Samples from the normal prior often lie where no posterior does, and give blurre
 mixture fitted to the encoded training images avoid this (Ghosh et al. 2020, sec. 4).
 
 Each component has its own covariance along a few principal directions; outside of them all components share one
-variance. A latent with many thousand values thus needs no square matrix of that size.
+variance. A latent with many thousand values thus never needs an n × n matrix.
 """
 
 import math

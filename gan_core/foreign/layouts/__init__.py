@@ -1,4 +1,4 @@
-"""The layouts of other programs. A new one is one new file, and one line here."""
+"""Layouts of other programs. A new one is a new file, and one line here."""
 
 from ...architectures import ARCHITECTURES, Shapes
 from .dcgan import LAYOUT as DCGAN
@@ -26,12 +26,12 @@ LAYOUTS = (
     DIFFUSERS_VAE,
     LATENT_DIFFUSION,
 )
-"""What can be imported. The first that recognises a state dict converts it."""
+"""Layouts that can be imported. The first one that recognises a state dict converts it."""
 
 _OURS = tuple(Layout(f"a {family.name}", family, family.detect) for family in ARCHITECTURES)
-"""State dicts that have our names already."""
+"""State dicts that already have our names."""
 
 
 def layout_of(shapes: Shapes) -> Layout | None:
-    """The layout of a state dict with tensors of these names and shapes, if any is known."""
+    """Layout of a state dict with tensors of these names and shapes; None if it is unknown."""
     return next((layout for layout in (*LAYOUTS, *_OURS) if layout.detect(shapes)), None)

@@ -20,17 +20,17 @@ from ...architectures.dcgan import ARCHITECTURE, SIDES, DCGANConfig, kernel_size
 from ...errors import InputError
 from .layout import Layout
 
-MOST_LAYERS = 11
-"""With tensors: six transposed convolutions for 128x128 pixels, and batch norm after five."""
+MAX_LAYERS = 11
+"""Maximum layers with tensors: six transposed convolutions for 128x128 pixels, and batch norm after five."""
 
 
 def detect(shapes: Shapes) -> bool:
-    """Whether a state dict is a DCGAN generator that ours can be, number for number."""
+    """Whether a state dict is a DCGAN generator that our architecture can represent exactly."""
     return _layers(shapes) is not None
 
 
 def convert(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state dict of such a DCGAN generator as ours.
+    """Converts the state dict of such a DCGAN generator to ours.
 
     Raises InputError for anything but what `detect` recognises.
     """
@@ -61,7 +61,7 @@ def convert(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 @dataclass(frozen=True)
 class _Layers:
-    """Beginnings of the names of a DCGAN's layers, in order."""
+    """Prefixes of the names of a DCGAN's layers, in order."""
 
     convolutions: list[str]
     norms: list[str]
@@ -71,11 +71,11 @@ _NAME = re.compile(r"((?:\w+\.){0,4}\d{1,3})\.(weight|bias|running_mean|running_
 
 
 def _layers(shapes: Shapes) -> _Layers | None:
-    """None where this is not such a DCGAN."""
+    """Layers of a DCGAN; None if it is not one."""
     names = filter(None, map(_NAME.fullmatch, shapes))
     found = {match[1]: int(match[1].rpartition(".")[2]) for match in names}
     sequences = {layer.rpartition(".")[0] for layer in found}
-    if len(sequences) != 1 or len(found) > MOST_LAYERS or len(found) % 2 == 0:
+    if len(sequences) != 1 or len(found) > MAX_LAYERS or len(found) % 2 == 0:
         return None
     order = sorted(found, key=found.__getitem__)
     layers = _Layers(convolutions=order[::2], norms=order[1::2])
@@ -83,7 +83,7 @@ def _layers(shapes: Shapes) -> _Layers | None:
 
 
 def _fits(shapes: Shapes, layers: _Layers, side: int) -> bool:
-    """Whether the tensors are those of a DCGAN for images of that side."""
+    """Whether the tensors are those of a DCGAN for images of a side."""
     first, last = (shapes.get(f"{layers.convolutions[end]}.weight", ()) for end in (0, -1))
     if len(first) != 4 or len(last) != 4:
         return False

@@ -29,13 +29,13 @@ def detect(shapes: Shapes) -> bool:
 
 
 def convert(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state dict of a public FastGAN or Projected GAN generator as ours.
+    """Converts the state dict of a public FastGAN or Projected GAN generator to ours.
 
-    Theirs divide each weight by its spectral norm (Miyato et al. 2018) whenever it is used; ours hold the quotient.
-    What no image depends on is left out: the image of 128x128 pixels that FastGAN makes besides, for its
-    discriminator, and the stage that a Projected GAN of 128x128 has but does not use.
+    Theirs divide each weight by its spectral norm (Miyato et al. 2018) when it is used; ours store the quotient.
+    Tensors without effect on the image are left out: those of the additional 128x128 image for FastGAN's discriminator,
+    and the unused stage of a Projected GAN of 128x128.
 
-    Raises InputError for a tensor that does not belong, and where one is missing.
+    Raises InputError for unexpected and missing tensors.
     """
     weights = _without_spectral_norm(_plainly_named(tensors))
     unused = _unused(weights)
@@ -45,7 +45,7 @@ def convert(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
             continue
         found = _our_names(name, two=f"{name.split('.')[0]}.5.weight" in weights)
         if not found or not ours.keys().isdisjoint(found):
-            raise InputError(f"It is like a FastGAN, but has {name}, which belongs to none that is known here.")
+            raise InputError(f"It is like a FastGAN, but has {name}, which no known FastGAN has.")
         ours |= {place: tensor.clone() for place in found} if len(found) > 1 else {found[0]: tensor}
     check_complete(ours, ARCHITECTURE, "a FastGAN")
     return ours
@@ -67,7 +67,7 @@ Value = TypeVar("Value")
 
 
 def _plainly_named(values: Mapping[str, Value]) -> dict[str, Value]:
-    """By the names that FastGAN's authors give."""
+    """Tensors under the names of FastGAN's authors."""
     return {
         reduce(lambda name, spelling: spelling[0].sub(spelling[1], name), _SPELLINGS, name): value
         for name, value in values.items()
@@ -113,7 +113,7 @@ def over_spectral_norm(name: str, weight: Tensor, u: Tensor, v: Tensor, outputs:
 
 
 def _unused(weights: Mapping[str, Tensor]) -> tuple[str, ...]:
-    """Beginnings of the names that no image depends on."""
+    """Prefixes of the names without effect on the image."""
     inputs = weights["to_big.weight"].shape[1:2] if "to_big.weight" in weights else ()
     excited = {
         side: weights[f"se_{side}.main.3.weight"].shape[:1] for side in SIDES if f"se_{side}.main.3.weight" in weights

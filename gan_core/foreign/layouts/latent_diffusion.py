@@ -15,10 +15,10 @@ from .layout import Layout
 Value = TypeVar("Value")
 
 PREFIXES = ("", "first_stage_model.", "vae.")
-"""What stands before the VAE's names: in its own file, in a checkpoint of Stable Diffusion, among other models."""
+"""Prefixes of the VAE's names: in its own file, in a checkpoint of Stable Diffusion, among other models."""
 
 _BESIDES = ("loss.", "model_ema.")
-"""Where a VAE's training checkpoint has other networks."""
+"""Prefixes of other networks in a training checkpoint of a VAE."""
 
 _PLACES = (
     (r"encoder\.down\.([0-9]+)\.block\.([0-9]+)\.", r"encoder.down_blocks.\1.resnets.\2."),
@@ -30,7 +30,7 @@ _PLACES = (
     (r"(en|de)coder\.mid\.attn_1\.", r"\1coder.mid_block.attentions.0."),
     (r"(en|de)coder\.norm_out\.", r"\1coder.conv_norm_out."),
 )
-"""What the beginning of a name in latent-diffusion's layout is in ours."""
+"""Beginnings of names in latent-diffusion's layout, and in ours."""
 
 _LAYERS = {
     "nin_shortcut": "conv_shortcut",
@@ -40,7 +40,7 @@ _LAYERS = {
     **dict.fromkeys(("v", "value"), "to_v"),
     **dict.fromkeys(("proj_out", "proj_attn"), "to_out.0"),
 }
-"""What the last layer in a name is: in latent-diffusion's layout, and in older files of diffusers."""
+"""Last parts of names in latent-diffusion's layout and in older files of diffusers, and in ours."""
 
 
 def detect(shapes: Shapes) -> bool:
@@ -53,9 +53,10 @@ def detect(shapes: Shapes) -> bool:
 
 
 def convert(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state dict of a VAE in latent-diffusion's layout, or in that of older versions of diffusers, as ours.
+    """Converts the state dict of a VAE in latent-diffusion's layout, or in that of older versions of diffusers, to
+    ours.
 
-    What a checkpoint has besides its VAE is left out. Attention's 1x1 convolutions become the matrices that they are.
+    Other content of a checkpoint is left out. The 1x1 convolutions of attention become matrices.
     """
     return {
         name: tensor.flatten(1) if ".attentions.0.to_" in name and tensor.shape[2:] == (1, 1) else tensor
@@ -64,7 +65,7 @@ def convert(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _renamed(tensors: Mapping[str, Value]) -> dict[str, Value]:
-    """The VAE's tensors under our names, as far as they have one."""
+    """Tensors of the VAE under our names, as far as they have one."""
     prefix = next((prefix for prefix in PREFIXES if f"{prefix}decoder.conv_in.weight" in tensors), None)
     if prefix is None:
         return {}
@@ -75,7 +76,7 @@ def _renamed(tensors: Mapping[str, Value]) -> dict[str, Value]:
 
 
 def _our_name(name: str, last_up_block: int) -> str:
-    # latent-diffusion counts a decoder's blocks from the picture, diffusers in the order in which they are passed.
+    # latent-diffusion counts a decoder's blocks from the image, diffusers in the order in which they are passed.
     name = _UP_BLOCK.sub(lambda found: f"decoder.up.{last_up_block - int(found[1])}.", name)
     for theirs, ours in _PLACES:
         name = re.sub(f"^{theirs}", ours, name)

@@ -1,4 +1,4 @@
-"""What every layout says of itself."""
+"""Interface of a layout, and helpers that several of them share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ...architectures import Architecture, Shapes
 from ...errors import InputError
 
 Attributes = Mapping[str, frozenset[Any]]
-"""Numbers and words that the modules of a pickled network hold, by name."""
+"""Numbers and texts among the attributes of a pickled network's modules, by name."""
 
 
 def as_they_are(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -30,13 +30,13 @@ class Layout:
     """
 
     name: str
-    """What such a file is, for a sentence: "a FastGAN"."""
+    """Kind of file for a sentence, such as "a FastGAN"."""
     architecture: Architecture
     """The family that computes the same."""
     detect: Callable[[Shapes], bool]
     """Whether a state dict with these shapes is such a generator."""
     convert: Callable[[dict[str, Tensor]], dict[str, Tensor]] = as_they_are
-    """Their state dict -> ours. Raises InputError for one with a tensor missing, too many, or filtered otherwise."""
+    """Their state dict -> ours. Raises InputError for missing or unexpected tensors, and for other filters."""
     config: Callable[[Any, Attributes], Any] = lambda config, attributes: config
     """The config from the shapes -> the config with what only the modules' attributes tell. Raises InputError for a
     network that computes in another way."""
@@ -45,7 +45,7 @@ class Layout:
 
 
 def check_attributes(attributes: Attributes, known: Mapping[str, Set[Any]]) -> None:
-    """Raises InputError where an attribute has another value than the known ones."""
+    """Raises InputError if an attribute has another value than the known ones."""
     for name, values in known.items():
         other = attributes.get(name, frozenset()) - values
         if other:
@@ -53,7 +53,7 @@ def check_attributes(attributes: Attributes, known: Mapping[str, Set[Any]]) -> N
 
 
 def listed(values: Iterable[Any]) -> str:
-    """At most three values of a file, each cut to 40 characters, for a sentence."""
+    """Lists at most three values of a file, each cut to 40 characters, for a sentence."""
     return ", ".join(sorted(str(value)[:40] for value in values)[:3])
 
 
@@ -73,7 +73,7 @@ def check_complete(tensors: Mapping[str, Tensor], architecture: Architecture, li
         expected = architecture.generator(config).state_dict()
     for name in expected:
         if name not in tensors:
-            raise InputError(f"It is like {like}, but what would be {name} here is missing.")
+            raise InputError(f"It is like {like}, but a tensor for {name} is missing.")
     for name in tensors:
         if name not in expected:
-            raise InputError(f"It is like {like}, but has what would be {name} here, and none has that.")
+            raise InputError(f"It is like {like}, but has a tensor for {name}, which no such generator has.")

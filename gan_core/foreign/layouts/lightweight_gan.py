@@ -31,7 +31,7 @@ def detect(shapes: Shapes) -> bool:
 
 
 def convert(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state dict of lightweight-gan's generator as ours; that of its EMA (GE) where there are two.
+    """Converts the state dict of lightweight-gan's generator to ours; that of its EMA (GE) if there are two.
 
     Raises InputError for a generator of another release, for a tensor that does not belong and where one is missing.
     """
@@ -42,7 +42,7 @@ def convert(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for name, tensor in theirs.items():
         found = _our_name(name, late)
         if found is None:
-            raise InputError(f"It is like a lightweight-gan, but has {name}, which belongs to none that is known here.")
+            raise InputError(f"It is like a lightweight-gan, but has {name}, which no known release has.")
         # Their norm over channels keeps its gains as [1, C, 1, 1].
         flat = found.endswith((".attention.norm.gain", ".attention.norm.bias"))
         ours[found] = tensor.flatten() if flat else tensor
@@ -66,11 +66,11 @@ def _check_release(theirs: Mapping[str, Tensor]) -> None:
     noise, conv = theirs.get("layers.0.0.3.weight"), theirs.get("layers.0.0.2.weight")
     if noise is not None and noise.shape == (1,) and conv is not None:
         raise InputError(
-            "It was made by a release from 0.21.0 to 0.21.2 of lightweight-gan, of which none is known here."
+            "It is from a release of lightweight-gan from 0.21.0 to 0.21.2, which is not supported."
         )
     double, middle = theirs.get("layers.0.0.0.net.0.weight"), theirs.get("layers.0.0.2.1.weight")
     if double is not None and middle is not None and double.shape[:2] != (4 * middle.shape[1], middle.shape[1]):
-        raise InputError("It was made by release 1.0 of lightweight-gan, which is not known here.")
+        raise InputError("It is from release 1.0 of lightweight-gan, which is not supported.")
 
 
 _OUTSIDE_STAGES = {"initial_conv.0.": "project.", "initial_conv.1.": "norm.", "out_conv.": "to_image."}

@@ -42,11 +42,11 @@ def convert(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     if missing:
         raise InputError(f"its {missing[0]} is missing.")
     if extra:
-        raise InputError(f"it has {min(extra)}, which is no part of an R3GAN generator.")
+        raise InputError(f"it has {min(extra)}, which is not a part of an R3GAN generator.")
     if wrong:
         name = min(wrong)
         raise InputError(
-            f"its {theirs[name]} has shape {list(state[name].shape)} where {list(expected[name])} belongs."
+            f"its {theirs[name]} must have shape {list(expected[name])} (got {list(state[name].shape)})."
         )
     for name in filters:
         if not _is_ours(tensors[name]):
@@ -84,7 +84,7 @@ def _names() -> Iterator[tuple[str, str]]:
 
 
 def _config(config: Any, attributes: Attributes) -> Any:
-    """Raises InputError where the file says another thing of its network than its tensors do."""
+    """Raises InputError if attributes of the network contradict its tensors."""
     check_attributes(
         attributes, {"z_dim": {config.latent_size}, "c_dim": {config.classes}, "img_resolution": {config.side}}
     )

@@ -1,4 +1,4 @@
-"""Files that people have and that are no generators known here: recognised, and refused in a sentence."""
+"""Common files that are not generators: recognised, for a helpful error."""
 
 import re
 from collections.abc import Iterable
@@ -15,11 +15,11 @@ STRANGERS = {
     r"^params|body\.\d+\.(rdb|conv)|conv_first\.weight": "an upscaler",
     r"^(layer1|features)\.0\.": "a classifier",
 }
-"""What a file is, by a pattern that is found in the name of one of its tensors."""
+"""Kinds of files, by a pattern in the name of one of their tensors."""
 
 
 def stranger(names: Iterable[str]) -> str | None:
-    """What a file with tensors of these names is, for a sentence; None where nobody knows."""
+    """Kind of a file with tensors of these names, for a sentence; None if it is unknown."""
     for name in names:
         for pattern, what in STRANGERS.items():
             if re.search(pattern, name):

@@ -18,7 +18,7 @@ from ...errors import InputError
 from .layout import Layout
 
 LOG_VARIANCE_OF_A_POINT = -30.0
-"""Of the posterior, as a TAESD's encoder knows no variance: the smallest that Stable Diffusion's VAE can say."""
+"""Log variance of the posterior of a TAESD, whose encoder has none: the minimum of Stable Diffusion's VAE."""
 
 _DIFFUSERS = re.compile(r"(encoder|decoder)\.layers\.([0-9]|[1-9][0-9])\.(.+)")
 
@@ -32,12 +32,12 @@ def detect(shapes: Shapes) -> bool:
 
 
 def convert(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state dict of a TAESD as ours.
+    """Converts the state dict of a TAESD to ours.
 
-    Its encoder says one point for a picture, and so the posterior gets next to no variance. A scale and shift of
-    latents, which ComfyUI's files may have, are kept.
+    Its encoder is deterministic, so that the posterior gets almost no variance. Scale and shift of latents, which
+    ComfyUI's files may have, are kept.
 
-    Raises InputError for a tensor that does not belong, and for a scale or shift that cannot be computed with.
+    Raises InputError for unexpected tensors, and for an invalid scale or shift.
     """
     renamed = _renamed(tensors)
     expected = network_shapes(renamed["taesd_decoder.1.weight"].shape[1])
@@ -52,7 +52,7 @@ def convert(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
                 raise InputError(f"its {name} is not a number.")
             numbers[name] = renamed[name].reshape(()).float()
     if numbers["vae_scale"] == 0:
-        raise InputError("its vae_scale is 0, by which no latent can be divided.")
+        raise InputError("its vae_scale must not be 0.")
     return {
         **{name: renamed[name] for name in expected},
         **numbers,
@@ -61,7 +61,7 @@ def convert(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _renamed(tensors: Mapping[str, Value]) -> dict[str, Value]:
-    """Under ComfyUI's names; where a file has both, those count."""
+    """Values under ComfyUI's names; if a file has both names, ComfyUI's count."""
     renamed = {}
     for name, tensor in tensors.items():
         found = _DIFFUSERS.fullmatch(name)

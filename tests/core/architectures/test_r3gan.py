@@ -175,7 +175,7 @@ def test_the_authors_state_dict_is_refused_where_a_part_is_missing_or_misshapen(
 def test_what_is_left_over_is_refused_by_name(name):
     tensors = original(CASES[0])
     assert name not in tensors
-    with pytest.raises(InputError, match=f"it has {re.escape(name)}, which is no part"):
+    with pytest.raises(InputError, match=f"it has {re.escape(name)}, which is not a part"):
         LAYOUT.convert({**tensors, name: torch.zeros(4, 4)})
 
 

@@ -258,7 +258,7 @@ def test_a_scale_of_one_element_in_half_precision_is_a_number_too():
 @pytest.mark.parametrize(
     ("extra", "message"),
     [
-        ({"vae_scale": torch.tensor(0.0)}, "vae_scale is 0"),
+        ({"vae_scale": torch.tensor(0.0)}, "vae_scale must not be 0"),
         ({"vae_scale": torch.tensor(float("nan"))}, "vae_scale is not a number"),
         ({"vae_shift": torch.tensor(float("inf"))}, "vae_shift is not a number"),
         ({"vae_shift": torch.zeros(2)}, "vae_shift is not a number"),

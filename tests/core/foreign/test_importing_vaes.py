@@ -122,7 +122,7 @@ def test_of_a_checkpoint_only_the_vae_is_read(tmp_path: Path, monkeypatch: pytes
             "is incomplete: decoder.conv_norm_out.bias is missing",
         ),
         (lambda: {"encoder.conv_in.weight": torch.ones(1)}, "is a VAE of another kind"),
-        (lambda: weights(TAESD, "taesd_decoder."), "no generator that is known here"),
+        (lambda: weights(TAESD, "taesd_decoder."), "not a known generator"),
     ],
 )
 def test_what_is_no_vae_known_here_is_named(tmp_path: Path, tensors: Callable[[], Tensors], sentence: str) -> None:

@@ -141,15 +141,15 @@ def test_a_function_may_not_be_called(tmp_path: Path, full: str) -> None:
 
 def test_what_was_made_cannot_be_called(tmp_path: Path) -> None:
     partial = name("functools", "partial") + name("models", "run") + b"\x85R"
-    assert "calls what is no name" in said(tmp_path, HEAD + partial + b")R.")
+    assert "calls something that is not a name" in said(tmp_path, HEAD + partial + b")R.")
     nested = name("torch._tensor", "_rebuild_from_type_v2") + name("models", "run") + b"N)\x87R."
-    assert "made in no known way" in said(tmp_path, HEAD + nested)
+    assert "created in an unknown way" in said(tmp_path, HEAD + nested)
 
 
 def test_a_tensor_in_a_tensor_in_a_tensor_is_refused(tmp_path: Path) -> None:
     """Each level would be one more call within ours."""
     itself = name("torch._tensor", "_rebuild_from_type_v2")
-    assert "made in no known way" in said(tmp_path, HEAD + itself * 5000 + b")" + b"N2\x87" * 5000 + b"R.")
+    assert "created in an unknown way" in said(tmp_path, HEAD + itself * 5000 + b")" + b"N2\x87" * 5000 + b"R.")
 
 
 def test_the_reader_looks_nothing_up() -> None:

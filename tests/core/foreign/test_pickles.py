@@ -393,7 +393,7 @@ def test_a_claim_beyond_the_file_is_refused(tmp_path: Path, kind: str) -> None:
 def test_tensors_may_not_claim_the_same_numbers_again_and_again(tmp_path: Path) -> None:
     base = torch.zeros(1 << 16)
     one = saved({str(i): base[: 1 << (15 + i % 2)] for i in range(100)})
-    with pytest.raises(InputError, match="claim far more numbers than it holds"):
+    with pytest.raises(InputError, match="claim far more values than it has"):
         state_dicts(tmp_path, one)
 
 
@@ -423,8 +423,8 @@ def test_something_else_is_refused_in_a_sentence(tmp_path: Path, data: bytes) ->
 def test_a_file_says_what_it_is(tmp_path: Path) -> None:
     assert refusal(tmp_path, b"<!DOCTYPE html>").startswith("file.pkl is a web page, perhaps from a failed download")
     assert refusal(tmp_path, b"\x89PNG\r\n\x1a\n").startswith("file.pkl is a PNG image")
-    assert refusal(tmp_path, b"hello").startswith("file.pkl is no file of weights, or damaged")
-    assert refusal(tmp_path, nvidia_pickle(TENSORS)[:2000]).startswith("file.pkl is damaged or cut short")
+    assert refusal(tmp_path, b"hello").startswith("file.pkl is not a file of weights, or damaged")
+    assert refusal(tmp_path, nvidia_pickle(TENSORS)[:2000]).startswith("file.pkl is damaged or incomplete")
 
 
 def test_a_file_of_the_tensorflow_era_is_told(tmp_path: Path) -> None:
