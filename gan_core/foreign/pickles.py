@@ -49,7 +49,7 @@ MAX_LINE = 1 << 16
 MAX_NUMBER = 256
 """Maximum bytes of one whole number."""
 
-DEEPEST = 8
+MAX_DIMENSIONS = 8
 """Maximum dimensions of a tensor."""
 
 
@@ -649,7 +649,7 @@ def _tensor(machine: Machine, arguments: tuple[Any, ...]) -> StoredTensor:
         type(storage) is not Storage
         or type(shape) is not tuple
         or type(strides) is not tuple
-        or not len(shape) == len(strides) <= DEEPEST
+        or not len(shape) == len(strides) <= MAX_DIMENSIONS
         or not all(map(_is_count, (offset, *shape, *strides)))
         or offset > storage.count
         or prod(shape) > storage.count

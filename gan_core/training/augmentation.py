@@ -112,7 +112,7 @@ class Adaptive:
 
     @classmethod
     def of(cls, state: Mapping[str, Any]) -> Adaptive:
-        """The inverse of `state`. Raises KeyError, TypeError or ValueError for what is none."""
+        """The inverse of `state`. Raises KeyError, TypeError or ValueError for anything else."""
         p, signs = float(state["p"]), [float(sign) for sign in state["signs"]]
         if not 0 <= p <= MAX_P or len(signs) >= INTERVAL:
             raise ValueError
@@ -251,7 +251,7 @@ def _scaled(across: np.ndarray, down: np.ndarray | float) -> np.ndarray:
 
 
 def _turned(angle: np.ndarray, aspect: float) -> np.ndarray:
-    """aspect: width / height. What is 1 across is so many times as far in pixels as what is 1 down."""
+    """aspect: width / height. A horizontal 1 is `aspect` times as many pixels as a vertical 1."""
     matrices = _scaled(np.cos(angle), np.cos(angle))
     matrices[:, 0, 1], matrices[:, 1, 0] = -np.sin(angle) / aspect, np.sin(angle) * aspect
     return matrices

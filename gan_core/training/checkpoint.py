@@ -110,7 +110,7 @@ def state_of(folder: Path) -> dict[str, Any] | None:
 def _state(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     version = metadata.get(CHECKPOINT_KEY)
     if version != str(VERSION):
-        raise InputError(f"{path} is no checkpoint that this version can resume (its version is {version}).")
+        raise InputError(f"{path} is not a checkpoint that this version can resume (its version is {version}).")
     try:
         state = json.loads(metadata["state"])
         whole = all(isinstance(state[name], kind) for name, kind in STATE.items())

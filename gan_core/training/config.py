@@ -47,7 +47,7 @@ class TrainConfig:
         minimum=0,
         maximum=LAST_SEED,
     )
-    resume: bool = setting(False, "Resume the run in this folder, if there is one, instead of starting from new weights.")
+    resume: bool = setting(False, "Resume the run in this folder, if there is one, instead of starting a new one.")
     title: str | None = None
     """Name of the generator in its card; the folder's name where None."""
     on_trouble: str = setting(

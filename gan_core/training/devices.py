@@ -24,7 +24,7 @@ def usable(device: torch.device | str) -> torch.device:
 
 @contextmanager
 def cpu_threads(count: int | None) -> Iterator[None]:
-    """Lets torch work with so many threads for a while; None leaves them as they are."""
+    """Limits torch to this number of threads within the context; None keeps the present number."""
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)
     try:

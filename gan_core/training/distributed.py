@@ -225,7 +225,7 @@ class World:
             yield
 
     def speaks(self) -> bool:
-        """Whether this process is the first that has something to say of an end, which all may come to alike.
+        """Whether this process is the first to report an end, which all may reach alike.
 
         Any of them may ask, at any time.
         """

@@ -27,7 +27,7 @@ class Record:
 
 
 class Pending:
-    """What the steps since the last record said of themselves. It is read once, as a GPU has to wait for that."""
+    """Values that the steps since the last record returned. They are read once, as a GPU has to wait for that."""
 
     def __init__(self) -> None:
         self.names: list[str] = []

@@ -35,7 +35,7 @@ class TrainedNetwork:
         weights = [parameter for parameter in module.parameters() if parameter.requires_grad]
         fused = weights[0].device.type in ("cpu", "cuda")
         ratio = regularised_every / (regularised_every + 1) if regularised_every else 1.0
-        # Learning rate and betas are set anew at each step: see update.
+        # Learning rate and betas are set at each step: see update.
         return cls(module, Adam(weights, fused=fused), ratio)
 
     def update(self, loss: Tensor, rates: Rates, world: World) -> None:

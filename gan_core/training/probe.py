@@ -63,13 +63,13 @@ class Probe:
 
     @property
     def different(self) -> int:
-        """How many of all images are no duplicates, going by those that were looked at: at most, as the other one of a
+        """How many of all images are unique, estimated from those that were looked at: at most, as the other one of a
         pair may not be among them."""
         return self.count - round(self.count * self.duplicates / max(1, self.looked_at))
 
     @property
     def warning(self) -> str | None:
-        """A sentence about duplicates, where there are so many that they matter."""
+        """A sentence about duplicates, where there are enough to matter."""
         if self.duplicates < max(1, WORTH_TELLING * self.looked_at):
             return None
         return (
@@ -154,7 +154,7 @@ def settled(config: TrainConfig, dataset: ImageDataset, device: torch.device) ->
         fewer = 2 ** (len(dataset).bit_length() - 1)
         remarks.append(
             f"A batch has {fewer} images instead of {wanted}, as there are only {len(dataset)}: a "
-            "network learns little from so few, some hundred are a start."
+            "network learns little from so few; start with a few hundred."
         )
         config = replace(config, settings={**config.settings, "batch_size": fewer})
     config.check()
@@ -173,7 +173,7 @@ def _wanted(found: Probe, gpu: bool) -> tuple[list[str], str]:
             return [
                 "stylegan2",
                 "few",
-            ], "a discriminator soon overfits to so many, which adaptive augmentation holds off"
+            ], "a discriminator soon overfits to this number, which adaptive augmentation holds off"
         if different < FEW_THOUSAND:
             return ["few"], "a discriminator soon overfits to so few, which adaptive augmentation holds off"
         if shorter >= SMALL_SIDE:

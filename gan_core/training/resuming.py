@@ -14,7 +14,7 @@ from .methods.method import Method
 
 
 def facts_of(dataset: Dataset) -> dict[str, Any]:
-    """What a card and a checkpoint say of the data."""
+    """Facts about the data, for a card and a checkpoint."""
     return {
         "name": dataset.name,
         "images": len(dataset),
@@ -26,7 +26,7 @@ def facts_of(dataset: Dataset) -> dict[str, Any]:
 def check_resumable(
     folder: Path, state: Mapping[str, Any], method: Method, dataset: Dataset, begun_with: Sequence[str]
 ) -> None:
-    """Raises InputError, with what differs, unless a run in that state goes on with these networks and classes.
+    """Raises InputError, with what differs, unless a run in that state can continue with these networks and classes.
 
     begun_with: the names of the classes that it was begun with.
     """
@@ -35,7 +35,7 @@ def check_resumable(
         others = "another order of the classes" if sorted(begun_with) == sorted(ours) else "other classes"
         raise InputError(
             f"{folder.name} cannot be resumed with {others}: it was begun with {some(begun_with)}, and "
-            f"{dataset.name} has {some(ours)}. Use the run's own images, or start anew."
+            f"{dataset.name} has {some(ours)}. Use the run's own images, or start a new run."
         )
     identity = method.identity()
     wanted = {"architecture": method.architecture.name, **asdict(method.config), **identity}
@@ -48,7 +48,7 @@ def check_resumable(
         if wanted.get(name) != (tuple(value) if isinstance(value, list) else value):
             raise InputError(
                 f"{folder.name} cannot be resumed with these settings: it was begun with {name} {value}, and "
-                f"preset, objective and data now ask for {wanted.get(name)}. Use the run's own, or start anew."
+                f"preset, objective and data now ask for {wanted.get(name)}. Use the run's own, or start a new run."
             )
 
 
@@ -64,11 +64,11 @@ def classes_of_generator(folder: Path) -> list[str]:
 
 
 def remarks_on_other_data(state: Mapping[str, Any], dataset: Dataset) -> list[str]:
-    """A sentence where a run goes on with other images than it has learned from so far."""
+    """A sentence where a run continues with other images than it has learned from so far."""
     had, now = state.get("data"), facts_of(dataset)
     if not isinstance(had, dict) or had.get("fingerprint") == now["fingerprint"]:
         return []
     return [
-        f"The images are not those that this run has learned from so far: it goes on with {now['images']:,} of "
+        f"The images are not those that this run has learned from so far: it continues with {now['images']:,} of "
         f"{now['name']} after {had.get('images')} of {had.get('name')}."
     ]

@@ -66,7 +66,7 @@ class Run:
         start: Generator | None = None,
         world: World | None = None,
     ):
-        """Starts anew or resumes, as the config says. Raises InputError where that is not possible."""
+        """Starts or resumes, as the config says. Raises InputError where that is not possible."""
         self.dataset, self.config, self.device = dataset, config, device
         self.world = world or World()
         self.folder = Path(config.folder)

@@ -69,7 +69,7 @@ class RunFiles:
         checkpoint.write(run.folder, state, tensors)
         run.generator().save(run.folder / GENERATOR)
         self.kept_images = run.images
-        for_people = "Training goes on without it"
+        for_people = "Training continues without it"
         with self.remarking("history", for_people):
             histories.write_csv(run.history, run.folder / "history.csv")
         with self.remarking("samples", for_people):

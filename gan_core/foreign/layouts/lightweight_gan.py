@@ -65,9 +65,7 @@ def _ema(values: Mapping[str, Value]) -> Mapping[str, Value]:
 def _check_release(theirs: Mapping[str, Tensor]) -> None:
     noise, conv = theirs.get("layers.0.0.3.weight"), theirs.get("layers.0.0.2.weight")
     if noise is not None and noise.shape == (1,) and conv is not None:
-        raise InputError(
-            "It is from a release of lightweight-gan from 0.21.0 to 0.21.2, which is not supported."
-        )
+        raise InputError("It is from a release of lightweight-gan from 0.21.0 to 0.21.2, which is not supported.")
     double, middle = theirs.get("layers.0.0.0.net.0.weight"), theirs.get("layers.0.0.2.1.weight")
     if double is not None and middle is not None and double.shape[:2] != (4 * middle.shape[1], middle.shape[1]):
         raise InputError("It is from release 1.0 of lightweight-gan, which is not supported.")

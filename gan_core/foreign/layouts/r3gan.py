@@ -45,9 +45,7 @@ def convert(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         raise InputError(f"it has {min(extra)}, which is not a part of an R3GAN generator.")
     if wrong:
         name = min(wrong)
-        raise InputError(
-            f"its {theirs[name]} must have shape {list(expected[name])} (got {list(state[name].shape)})."
-        )
+        raise InputError(f"its {theirs[name]} must have shape {list(expected[name])} (got {list(state[name].shape)}).")
     for name in filters:
         if not _is_ours(tensors[name]):
             raise InputError(f"its {name} is not the filter [1, 3, 3, 1], and no other is known here.")

@@ -20,7 +20,7 @@ from ..settings import Recipe
 
 @dataclass(frozen=True)
 class StepResult:
-    """What a step tells of itself."""
+    """What a step returns."""
 
     values: Mapping[str, Tensor]
     """Scalars for the record, by name, on the device. They are not read at every step, as a GPU would have to wait."""
@@ -96,7 +96,7 @@ class Method(Protocol):
         """The generator as it is saved."""
 
     def describe(self) -> dict[str, Any]:
-        """What the generator's card says of the training, besides what all say."""
+        """Entries of the generator's card about the training, besides those that all methods share."""
 
     def in_words(self, history: Sequence[Record]) -> str:
         """The latest record as part of a line for people."""

@@ -266,7 +266,7 @@ class Variational:
             active, units = int(measured.values["active_units"]), self.config.latent_size
             text += f", {active} of {units} units active"
         text += f" at {measured.images / 1000:.1f} kimg"
-        # What was measured during KL warm-up says nothing of this.
+        # What was measured during KL warm-up is not evidence of this.
         if measured.values.get("active_units") == 0 and measured.images >= 1000 * self.recipe.warm_up_kimg:
             text += " (posterior collapse: z carries no information; lower beta or raise free_bits)"
         return text

@@ -1,4 +1,4 @@
-"""What a look at a GAN says of its health, in figures that cost little and need no network but its own."""
+"""Diagnostics of a GAN's health: numbers that cost little and need no network but its own."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def diagnose(
 def likeness(generated: Tensor, real: Tensor) -> Likeness | None:
     """Compares features of generated images, [N, D], with those of real ones, [M, D], N and M at least 2.
 
-    None where all real ones are the same, as nothing can be said of diversity then.
+    None where all real ones are the same, as diversity is undefined then.
     """
     within_real = _mean_distance(real)
     if within_real < 1e-6:

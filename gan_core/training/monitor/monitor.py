@@ -1,4 +1,4 @@
-"""What is looked at while a run learns: its diagnostics, the KID of its samples, and what both say of its health.
+"""What is looked at while a run learns: its diagnostics, the KID of its samples, and the health that both indicate.
 
 What is measured depends on the images that were shown and on the run's seed, except KID: where its interval is not set,
 it is measured by the clock, and so decides on no step of a run, only on its end and on which generator is the best.

@@ -1,14 +1,14 @@
 """What is done about trouble, as `TrainConfig.on_trouble` says.
 
 - "stop": A run that collapses or diverges ends there, with the files of its last healthy state and the best generator
-  that there is. One whose discriminator overfits goes on with a warning, as its images may be good all the same, and
+  that there is. One whose discriminator overfits continues with a warning, as its images may be good all the same, and
   ends only if KID says that they have become worse.
 - "rollback": It goes back to its last healthy state, or to its beginning, and on from there with a quarter of the
   learning rate, and with ada where nothing was augmented; MAX_ROLLBACKS times at most, then it stops as above.
   Overfitting is answered with ada alone, from where the run is.
 - "ignore": It is only reported.
 
-A loss or a weight that is no longer a finite number is a divergence that nothing can go on with: such a run ends as
+A loss or a weight that is no longer a finite number is a divergence that no run can recover from: such a run ends as
 above if it has a healthy state, and raises TrainingDiverged if it has none, or is to ignore trouble.
 """
 
@@ -30,7 +30,7 @@ GROWTH = 1.25
 images alone, so that a run which was stopped and resumed has kept the same ones."""
 
 MAX_ROLLBACKS = 3
-"""After so many the learning rate is 1/64. Few that are too high are so by a little."""
+"""After this many, the learning rate is 1/64; few are too high by more."""
 
 
 class Policy:
@@ -93,8 +93,8 @@ class Policy:
             self._end(f"KID has not improved for {patience:g} kimg.")
 
     def _roll_back(self, verdict: Verdict, broken: bool) -> bool:
-        """Goes on from the last healthy state, or ends there. Returns whether it could: without one, a run whose
-        numbers are `broken` can only begin anew."""
+        """Continues from the last healthy state, or ends there. Returns whether it could: without one, a run whose
+        numbers are `broken` can only start again."""
         run = self.run
         kept = checkpoint.shared(run.folder, run.world, HEALTHY)
         goes_on = run.config.on_trouble == "rollback" and run.standing.rollbacks < MAX_ROLLBACKS

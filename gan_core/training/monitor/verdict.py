@@ -1,8 +1,8 @@
-"""What the history of a GAN says of its health, in a word and a sentence: a pure function of the history.
+"""The health of a GAN by its history, as a word and a sentence: a pure function of the history.
 
-It goes by medians of several looks, so that one bad moment is none, and by what the run itself has reached before, as
-networks and data differ in how fast they learn. `python -m benchmarks stability` shows what it finds, and what it does
-not.
+It goes by medians of several looks, so that one bad moment does not count, and by what the run itself has reached
+before, as networks and data differ in how fast they learn. `python -m benchmarks stability` shows what it finds, and
+what it does not.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def worsened(history: Sequence[Record]) -> bool:
 
 def counted(history: Sequence[Record]) -> list[Record]:
     """The records whose KID is that of a generator, by the look at its samples before it: one that is as varied and as
-    near to the real images as one must be that has neither collapsed nor diverged. What a run begins with is none, and
+    near to the real images as one must be that has neither collapsed nor diverged. A run's first record does not count:
     its KID, grey against a few hundred images, may be lower than any that follows."""
     found = []
     look: Mapping[str, float] | None = None
@@ -159,7 +159,7 @@ def _divergence(history: Sequence[Record]) -> Verdict | None:
     if now > FAR and now > PARTED * had:
         seen = f"samples have moved away from the real images, to a distance of {now:.2f} after {had:.2f} before"
     elif (before := _half_way(looks, "distance")) is not None and had > LOST and now > 0.9 * before:
-        seen = f"samples stay at a distance of {now:.2f} from the real images, where 0 is none and noise has about 1"
+        seen = f"samples stay at a distance of {now:.2f} from the real images, where 0 is equal and noise has about 1"
     elif before is not None and _lately(history, "discriminator_loss", abs) < WON and now > 0.9 * before:
         seen = "the discriminator has won: its loss is 0, and samples come no nearer to the real images"
     elif now > APART and _lately(history, "discriminator_loss") >= 0 and (margin := _margin(history)) > CERTAIN:

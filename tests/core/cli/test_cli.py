@@ -231,7 +231,7 @@ def test_what_cannot_be_written_at_the_very_end_is_told_too(photos, tmp_path):
     (tmp_path / "run" / "history.csv").mkdir(parents=True)
     result = done("train", photos, "--out", tmp_path / "run", "--kimg", "0.004", *SMALL)
     assert "history.csv cannot be written: " in result.stdout
-    assert "Training goes on without it." in result.stdout
+    assert "Training continues without it." in result.stdout
 
 
 def test_the_decoder_of_another_programs_vae_is_tuned(photos, tmp_path):

@@ -322,7 +322,7 @@ def test_a_table_or_a_sheet_that_is_open_elsewhere_is_a_remark(
     open_elsewhere.add(name)
     _, last = finish(noise_images, config_for(tmp_path, 4))
     (remark,) = last.remarks
-    assert remark.endswith("cannot be written: The process cannot access the file. Training goes on without it.")
+    assert remark.endswith("cannot be written: The process cannot access the file. Training continues without it.")
     assert steps_kept(tmp_path) == 4
     assert gan_core.load(tmp_path / "generator.safetensors").card.training["kimg"] == 0.02
 

@@ -841,7 +841,7 @@ def test_a_run_on_other_images_says_so_when_it_is_resumed(noise_images, tmp_path
     assert finish(noise_images, config_for(tmp_path, steps=3, resume=True)).last.remarks == ()
     others = ImageDataset.from_images(noise_images.images[:20], name="others")
     assert finish(others, config_for(tmp_path, steps=4, resume=True)).last.remarks == (
-        "The images are not those that this run has learned from so far: it goes on with 20 of others after 24 of "
+        "The images are not those that this run has learned from so far: it continues with 20 of others after 24 of "
         "noise.",
     )
     assert finish(others, config_for(tmp_path, steps=5, resume=True)).last.remarks == ()
