@@ -160,7 +160,7 @@ def vae_command(threads: int, mnist: Path | None, minutes: float, peer: Path | N
 @click.option(
     "--count", type=click.IntRange(min=50, max=5000), default=2000, show_default=True, help="Images of each kind."
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the first picture of each.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the first image of each.")
 def generators_command(threads: int, count: int, seed: int) -> None:
     """Figures of the digits' GAN and VAE that ship with the project."""
     from . import generators

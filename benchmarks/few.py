@@ -13,7 +13,7 @@ from torch import Tensor
 
 import gan_core
 from gan_core import ImageDataset, TrainConfig, Training
-from gan_core.media import image as pictures
+from gan_core.media.image import grid, save_png
 from gan_core.training.augmentation import AUGMENTS
 
 from . import reader
@@ -30,8 +30,8 @@ def run(minutes: float, seeds: tuple[int, ...], preset: str, sheets: Path | None
     torch.set_num_threads(1)
     data = reader.shipped_digits()
     reads, _ = reader.trained(data)
-    dataset = ImageDataset.from_images(data.test_pictures[:IMAGES, :, :, None], name=f"{IMAGES} digits")
-    judge = Judge(reads, reader.to_images(data.test_pictures[:IMAGES]), reader.to_images(data.test_pictures[IMAGES:]))
+    dataset = ImageDataset.from_images(data.test_images[:IMAGES, :, :, None], name=f"{IMAGES} digits")
+    judge = Judge(reads, reader.to_images(data.test_images[:IMAGES]), reader.to_images(data.test_images[IMAGES:]))
     found: Figures = {"real": judge.measured("real digits, not among these", judge.unseen[:SAMPLES])}
     for seed in seeds:
         for augment in AUGMENTS:
@@ -44,7 +44,7 @@ def run(minutes: float, seeds: tuple[int, ...], preset: str, sheets: Path | None
                     made = generator.decode(gan_core.sample_noise(generator, range(SAMPLES)))
                     found[name] = {**_course(training), **judge.measured(name, made)}
                     if sheets is not None:
-                        pictures.save_png(pictures.grid(made[:128], columns=16), sheets / f"{name}.png")
+                        save_png(grid(made[:128], columns=16), sheets / f"{name}.png")
     return {"minutes": minutes, "preset": preset, "images": IMAGES, "samples": SAMPLES, **found}
 
 

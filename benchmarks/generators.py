@@ -31,7 +31,7 @@ def run(count: int, seed: int, threads: int) -> Figures:
 
 
 def _real(count: int, seed: int) -> Figures:
-    """What a generator would get whose pictures are real digits that are not among the others."""
+    """What a generator would get whose images are real digits that are not among the others."""
     from gan_core.examples import digits
     from gan_core.metrics.coverage import density_and_coverage, precision_and_recall
     from gan_core.metrics.features import efficientnet_lite0

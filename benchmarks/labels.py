@@ -21,7 +21,7 @@ from torch.nn.functional import avg_pool2d
 
 import gan_core
 from gan_core import ImageDataset, TrainConfig
-from gan_core.media import image as pictures
+from gan_core.media.image import grid, save_png
 
 from . import reader
 from .measure import Figures
@@ -55,7 +55,7 @@ def run(
     data: str, source: Path | None, kimg: float, seeds: Sequence[int], presets: Sequence[str], sheets: Path | None
 ) -> Figures:
     """data: "mnist" or "emoji". source: where it is; None for the digits that ship. presets: none for one of each
-    family. sheets: a folder for pictures of what was made, a column for each class."""
+    family. sheets: a folder for images of what was made, a column for each class."""
     torch.set_num_threads(1)
     found: dict[str, Figures] = {}
     for preset in presets or PRESETS[data]:
@@ -110,8 +110,8 @@ def _trained(
         made = _made(generator, ATTEMPTS, asked)
         figures["read"] = round(float((data.read(made) == torch.tensor(asked)).float().mean()), 4)
         if sheets is not None:
-            sheet = pictures.grid(made[: 8 * shown.classes], columns=shown.classes)
-            pictures.save_png(sheet, sheets / f"{preset}-{seed}.png")
+            sheet = grid(made[: 8 * shown.classes], columns=shown.classes)
+            save_png(sheet, sheets / f"{preset}-{seed}.png")
     return figures
 
 
@@ -132,8 +132,8 @@ def _digits(source: Path | None, side: int) -> Labelled:
     shown, unseen = (
         _labelled(_enlarged(digits, side, scale), labels, [str(digit) for digit in range(10)], "mnist")
         for digits, labels in (
-            (data.train_pictures, data.train_labels),
-            (data.test_pictures, data.test_labels),
+            (data.train_images, data.train_labels),
+            (data.test_images, data.test_labels),
         )
     )
 
@@ -155,7 +155,7 @@ def _enlarged(digits: np.ndarray, side: int, scale: int) -> np.ndarray:
 def _emoji(source: Path | None, side: int) -> Labelled:
     """Emoji by their colour; every fifth to compare with."""
     if source is None:
-        raise SystemExit("The emoji do not ship with the project: give --source, a zip file of 64x64 pictures.")
+        raise SystemExit("The emoji do not ship with the project: give --source, a zip file of 64x64 images.")
     with zipfile.ZipFile(source) as archive:
         names = sorted(name for name in archive.namelist() if name.endswith(".png"))
         images = np.stack(

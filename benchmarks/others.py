@@ -15,7 +15,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from torch.utils.data import DataLoader, TensorDataset
 
 LATENT, WIDTH, BATCH = 100, 32, 64
-"""Half the example's width, for all of them: in so short a time it makes better pictures than the whole."""
+"""Half the example's width, for all of them: in so short a time it makes better images than the whole."""
 
 
 @dataclass(frozen=True)
@@ -130,15 +130,15 @@ class Plain:
         self.discriminator.zero_grad()
         loss = self.recipe.loss_of_discriminator(self._judge(real), self._judge(fake))
         if self.recipe.penalty:
-            loss = loss + self.recipe.penalty * self._slope(real, fake)
+            loss = loss + self.recipe.penalty * self._gradient_penalty(real, fake)
         loss.backward()
         self.discriminator_optimizer.step()
 
-    def _slope(self, real: Tensor, fake: Tensor) -> Tensor:
-        """How far the discriminator's slope between real and generated images is from 1 (Gulrajani et al. 2017)."""
+    def _gradient_penalty(self, real: Tensor, fake: Tensor) -> Tensor:
+        """WGAN-GP penalty: squared distance of the gradient norm from 1 between images (Gulrajani et al. 2017)."""
         between = real.lerp(fake, torch.rand(len(real), 1, 1, 1)).requires_grad_()
-        (slope,) = torch.autograd.grad(self._judge(between).sum(), between, create_graph=True)
-        return (slope.flatten(1).norm(dim=1) - 1).square().mean()
+        (gradient,) = torch.autograd.grad(self._judge(between).sum(), between, create_graph=True)
+        return (gradient.flatten(1).norm(dim=1) - 1).square().mean()
 
     def _judge(self, images: Tensor) -> Tensor:
         return self.discriminator(images).flatten()

@@ -22,7 +22,7 @@ from torch import Tensor
 import gan_core
 from gan_core import ImageDataset, TrainConfig
 from gan_core.cli.charts import line_chart
-from gan_core.media import image as pictures
+from gan_core.media.image import to_pixels
 from gan_core.metrics.coverage import density_and_coverage
 from gan_core.metrics.features import Extractor, efficientnet_lite0
 from gan_core.metrics.kid import kid
@@ -37,7 +37,7 @@ MARKS = (0.1, 0.3, 0.6, 1.0)
 TURN_SECONDS = 5.0
 """Of CPU time, that one learns before it is the next one's turn: so all share what else the machine is doing."""
 
-SAMPLES, MOST_REAL, AT_ONCE = 1000, 1000, 50
+SAMPLES, MAX_REAL, AT_ONCE = 1000, 1000, 50
 
 PRESETS = {"mnist": ("digits",), "emoji": ("few",)}
 """Ours, where nothing else is asked for."""
@@ -144,11 +144,11 @@ def drawn(generator: gan_core.Generator) -> Tensor:
 
 
 class Judge:
-    """Says how near pictures come to real ones that nobody learned from."""
+    """Says how near images come to real ones that nobody learned from."""
 
     def __init__(self, unseen: ImageDataset):
         self.extractor: Extractor = efficientnet_lite0(torch.device("cpu"))
-        self.real = self._features(_some(unseen, MOST_REAL))
+        self.real = self._features(_some(unseen, MAX_REAL))
 
     def measured(self, pixels: Tensor) -> dict[str, float]:
         """pixels: uint8 [N, C, side, side]."""
@@ -163,7 +163,7 @@ class Judge:
 
     def measured_made(self, images: Tensor) -> dict[str, float]:
         """images: [N, C, side, side] in [-1, 1]."""
-        return self.measured(torch.from_numpy(pictures.to_pixels(images)).permute(0, 3, 1, 2))
+        return self.measured(torch.from_numpy(to_pixels(images)).permute(0, 3, 1, 2))
 
     def _features(self, pixels: Tensor) -> Tensor:
         return torch.cat([self.extractor.features(part) for part in pixels.split(AT_ONCE)])
@@ -256,15 +256,15 @@ def digits_of(source: Path | None) -> tuple[ImageDataset, ImageDataset]:
     data = reader.full_mnist(source) if source else reader.shipped_digits()
     shown, unseen = (
         ImageDataset.from_images(digits[..., None], name="mnist")
-        for digits in (data.train_pictures, data.test_pictures)
+        for digits in (data.train_images, data.test_images)
     )
     return shown, unseen
 
 
 def _emoji(source: Path | None, folder: Path) -> tuple[ImageDataset, ImageDataset]:
-    """Of the pictures in a zip file, every fifth to compare with."""
+    """Of the images in a zip file, every fifth to compare with."""
     if source is None:
-        raise SystemExit("The emoji do not ship with the project: give --source, a zip file of 64x64 pictures.")
+        raise SystemExit("The emoji do not ship with the project: give --source, a zip file of 64x64 images.")
     with zipfile.ZipFile(source) as archive:
         archive.extractall(folder)
     everything = ImageDataset.from_folder(folder, size=64, channels="RGB")

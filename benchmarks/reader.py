@@ -1,4 +1,4 @@
-"""The reader: a small classifier that says which digit a picture shows, and how sure it is.
+"""The reader: a small classifier that says which digit an image shows, and how sure it is.
 
 It judges the demo, and so must itself be right: 99 % on digits that it has not seen. Trained once, then kept in the
 cache folder.
@@ -29,24 +29,24 @@ HELD_OUT = 2_000
 """Of the shipped digits, kept for testing."""
 
 STEPS, BATCH, LEARNING_RATE = 2_000, 64, 3e-3
-"""The same for both sets: 128,000 pictures, each a little turned, moved and resized."""
+"""The same for both sets: 128,000 images, each a little turned, moved and resized."""
 
 TURN, MOVE, RESIZE = math.radians(12), 2 / 14, 0.1
-"""At most: an angle, a share of half the picture's side (2 pixels of 28), a share of the digit's size."""
+"""At most: an angle, a share of half the image's side (2 pixels of 28), a share of the digit's size."""
 
 
 @dataclass(frozen=True)
 class Digits:
-    """What the reader learns from and what it is tested on. Pictures are uint8 [N, 28, 28], labels int64 [N]."""
+    """What the reader learns from and what it is tested on. Images are uint8 [N, 28, 28], labels int64 [N]."""
 
-    train_pictures: np.ndarray
+    train_images: np.ndarray
     train_labels: np.ndarray
-    test_pictures: np.ndarray
+    test_images: np.ndarray
     test_labels: np.ndarray
 
     @property
     def fingerprint(self) -> str:
-        parts = (self.train_pictures, self.train_labels, self.test_pictures, self.test_labels)
+        parts = (self.train_images, self.train_labels, self.test_images, self.test_labels)
         return hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()[:16]
 
 
@@ -80,8 +80,8 @@ def shipped_digits() -> Digits:
     dataset = digits(labels=True)
     assert dataset.labels is not None
     order = np.random.RandomState(0).permutation(len(dataset))
-    pictures, labels = dataset.images[order, :, :, 0], dataset.labels[order]
-    return Digits(pictures[HELD_OUT:], labels[HELD_OUT:], pictures[:HELD_OUT], labels[:HELD_OUT])
+    images, labels = dataset.images[order, :, :, 0], dataset.labels[order]
+    return Digits(images[HELD_OUT:], labels[HELD_OUT:], images[:HELD_OUT], labels[:HELD_OUT])
 
 
 def full_mnist(folder: Path) -> Digits:
@@ -106,13 +106,13 @@ def trained(data: Digits) -> tuple[Reader, float]:
         _train(reader, data)
         write_tensors(path, reader.state_dict(), {"format": "pt"})
     reader.eval()
-    answers = reader.probabilities(to_images(data.test_pictures)).argmax(dim=1)
+    answers = reader.probabilities(to_images(data.test_images)).argmax(dim=1)
     return reader, float((answers == torch.from_numpy(data.test_labels)).float().mean())
 
 
-def to_images(pictures: np.ndarray) -> Tensor:
+def to_images(images: np.ndarray) -> Tensor:
     """uint8 [N, 28, 28] -> [N, 1, 28, 28] in [-1, 1]."""
-    return torch.tensor(pictures)[:, None].float().div(127.5).sub(1)
+    return torch.tensor(images)[:, None].float().div(127.5).sub(1)
 
 
 def _train(reader: Reader, data: Digits) -> None:
@@ -125,7 +125,7 @@ def _train(reader: Reader, data: Digits) -> None:
     labels = torch.from_numpy(data.train_labels)
     for step in range(STEPS):
         indices = torch.randint(len(labels), (BATCH,), generator=random)
-        images = _disturbed(to_images(data.train_pictures[indices.numpy()]), random)
+        images = _disturbed(to_images(data.train_images[indices.numpy()]), random)
         loss = cross_entropy(reader(images), labels[indices])
         optimizer.zero_grad()
         loss.backward()
@@ -136,7 +136,7 @@ def _train(reader: Reader, data: Digits) -> None:
 
 
 def _disturbed(images: Tensor, random: torch.Generator) -> Tensor:
-    """Turns, moves and resizes each picture by a little of its own."""
+    """Turns, moves and resizes each image by a little of its own."""
     turn, size, right, down = torch.rand(4, len(images), generator=random).mul(2).sub(1)  # each [N], in [-1, 1]
     angle, size = turn * TURN, 1 + size * RESIZE
     cosine, sine = angle.cos() * size, angle.sin() * size

@@ -25,7 +25,7 @@ from .comfyui import ROOT
 from .measure import Figures, ratio, spread
 
 IMAGES = 4096
-"""Pictures of digits, in RGB, in a folder that all of them read."""
+"""Images of digits, in RGB, in a folder that all of them read."""
 
 TARGET = 2.0
 
@@ -164,7 +164,7 @@ def _missing(contest: Contest, peers: Path) -> str | None:
 def _compared(contest: Contest, peers: Path, folder: Path, rounds: int, threads: int) -> Figures:
     common = {
         "threads": threads,
-        "images": str(_pictures(folder / "images", contest.side)),
+        "images": str(_images(folder / "images", contest.side)),
         "side": contest.side,
         "batch": contest.batch,
     }
@@ -209,7 +209,7 @@ def _told(contest: Contest, programs: Mapping[str, Program], seconds: Mapping[st
     return found
 
 
-def _pictures(folder: Path, side: int) -> Path:
+def _images(folder: Path, side: int) -> Path:
     """A folder with one class of digits, as PNG files of that side in RGB: all programs read this form."""
     inside = folder / "digits"
     inside.mkdir(parents=True)

@@ -127,21 +127,21 @@ def datasets(folder: Path | None) -> list[ImageDataset]:
 def letters() -> ImageDataset:
     """A to Z in grey, of many sizes, a little turned and moved."""
     random = np.random.RandomState(0)
-    pictures = []
+    images = []
     for _ in range(IMAGES):
         sheet = Image.new("L", (64, 64))
         font = ImageFont.load_default(random.uniform(30, 44))
         place = (32 + random.uniform(-4, 4), 32 + random.uniform(-4, 4))
         ImageDraw.Draw(sheet).text(place, chr(65 + random.randint(26)), 255, font, anchor="mm")
         sheet = sheet.rotate(random.uniform(-15, 15), Image.Resampling.BILINEAR)
-        pictures.append(np.asarray(sheet.resize((SIDE, SIDE), Image.Resampling.BOX)))
-    return ImageDataset.from_images(np.stack(pictures)[..., None], name="letters")
+        images.append(np.asarray(sheet.resize((SIDE, SIDE), Image.Resampling.BOX)))
+    return ImageDataset.from_images(np.stack(images)[..., None], name="letters")
 
 
 def shapes() -> ImageDataset:
     """An ellipse or a rectangle on a ground, each of any colour."""
     random = np.random.RandomState(0)
-    pictures = []
+    images = []
     for _ in range(IMAGES):
         ground, colour = (tuple(int(value) for value in random.randint(0, 256, 3)) for _ in range(2))
         sheet = Image.new("RGB", (64, 64), ground)
@@ -149,5 +149,5 @@ def shapes() -> ImageDataset:
         pen = ImageDraw.Draw(sheet)
         draw = pen.ellipse if random.rand() < 0.5 else pen.rectangle
         draw((x - wide, y - high, x + wide, y + high), fill=colour)
-        pictures.append(np.asarray(sheet.resize((SIDE, SIDE), Image.Resampling.BOX)))
-    return ImageDataset.from_images(np.stack(pictures), name="shapes")
+        images.append(np.asarray(sheet.resize((SIDE, SIDE), Image.Resampling.BOX)))
+    return ImageDataset.from_images(np.stack(images), name="shapes")

@@ -13,7 +13,7 @@ import torch
 from .measure import Figures, interleaved, ratio, spread
 
 SEEDS, FRAMES = 8, 30
-MOST_OUTSIDE, MOST_SECONDS, LEAST_PSNR = 0.03, 2.0, 30.0
+MAX_OUTSIDE, MAX_SECONDS, MIN_PSNR = 0.03, 2.0, 30.0
 SAMPLES = 8
 
 
@@ -58,16 +58,14 @@ def _walk(rounds: int) -> Figures:
     seconds = interleaved({"bare": bare, "walk": walked, "way": way}, rounds, 1)
     more, share = ratio(seconds["walk"], seconds["bare"]) - 1, ratio(seconds["way"], seconds["walk"])
     print(f"{len(frames)} frames of 256x256 by the bare network: {spread(seconds['bare'])} CPU seconds")
-    print(
-        f"with the walk, from seeds to pictures: {spread(seconds['walk'])}: {more:+.2%}; the aim is {MOST_OUTSIDE:.0%}"
-    )
+    print(f"with the walk, from seeds to images: {spread(seconds['walk'])}: {more:+.2%}; the aim is {MAX_OUTSIDE:.0%}")
     print(f"seeds, mapping and walk alone: {spread(seconds['way'])}, {share:.2%} of it")
     return {
         "frames": len(frames),
         "bare_cpu_s": round(statistics.median(seconds["bare"]), 3),
         "outside_the_network": round(more, 4),
         "share_of_the_way": round(share, 5),
-        "target": MOST_OUTSIDE,
+        "target": MAX_OUTSIDE,
     }
 
 
@@ -82,12 +80,12 @@ def _directions() -> Figures:
         "pca": lambda: directions.pca(generator, 10),
         "boundary": lambda: directions.boundary(generator, positive, negative),
     }
-    found: Figures = {"target": MOST_SECONDS}
+    found: Figures = {"target": MAX_SECONDS}
     for name, find in finders.items():
         start = time.process_time()
         find()
         found[name] = round(time.process_time() - start, 3)
-        print(f"{name} of a generator of 256x256 and 512 wide: {found[name]} CPU seconds; the aim is {MOST_SECONDS:g}")
+        print(f"{name} of a generator of 256x256 and 512 wide: {found[name]} CPU seconds; the aim is {MAX_SECONDS:g}")
     return found
 
 
@@ -96,7 +94,7 @@ def _projection() -> Figures:
     from gan_core.examples import FOLDER
     from gan_core.sampling.projection import ProjectionConfig, projecting, psnr
 
-    found: Figures = {"target_db": LEAST_PSNR}
+    found: Figures = {"target_db": MIN_PSNR}
     for path in sorted(FOLDER.glob("*.safetensors")):
         generator = gan_core.load(path)
         # Seeds that are none of the random latents that the search begins with.
@@ -107,7 +105,7 @@ def _projection() -> Figures:
         each = [psnr(step.images[i : i + 1], images[i : i + 1]) for i in range(SAMPLES)]
         print(
             f"{path.name}: {SAMPLES} samples of its own found with {', '.join(f'{value:.1f}' for value in each)} dB, "
-            f"in {cpu:.1f} CPU seconds ({wall:.1f} s) each; the aim is {LEAST_PSNR:g} dB in 60"
+            f"in {cpu:.1f} CPU seconds ({wall:.1f} s) each; the aim is {MIN_PSNR:g} dB in 60"
         )
         found[path.stem] = {
             "psnr_db": [round(value, 1) for value in each], "cpu_s_each": round(cpu, 1), "wall_s_each": round(wall, 1),

@@ -1,4 +1,4 @@
-"""Claim: StyleGAN2 makes pictures on a CPU at least as fast as NVIDIA's own code does, from the same weights."""
+"""Claim: StyleGAN2 makes images on a CPU at least as fast as NVIDIA's own code does, from the same weights."""
 
 from __future__ import annotations
 

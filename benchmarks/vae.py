@@ -62,8 +62,8 @@ def run(mnist: Path | None, minutes: float, peer: Path | None, rounds: int, epoc
 def _trained(data: reader.Digits, minutes: float) -> Figures:
     """Trains the preset for so many minutes, in which the measurements on test digits are not counted: they are taken
     between two steps. All that a person's training does is counted, its own checkpoints and measurements too."""
-    dataset = gan_core.ImageDataset.from_images(data.train_pictures[..., None], name="mnist")
-    test = data.test_pictures[..., None]
+    dataset = gan_core.ImageDataset.from_images(data.train_images[..., None], name="mnist")
+    test = data.test_images[..., None]
     measured: list[Figures] = []
     wall = cpu = 0.0
     with tempfile.TemporaryDirectory() as folder:
@@ -114,16 +114,16 @@ def _trained(data: reader.Digits, minutes: float) -> Figures:
 def _compared(peer: Path, rounds: int, epochs: int, threads: int) -> Figures:
     """Trains the same network from the same first weights, turn by turn, each time in a fresh process."""
     digits = reader.shipped_digits()
-    test = digits.test_pictures[..., None]
+    test = digits.test_images[..., None]
     recipe = PRESETS[PRESET]
     programs = {"ours": [sys.executable, "-m", "benchmarks.vae"], "pythae": [str(peer), "-m", "benchmarks.vae_peer"]}
     seconds: dict[str, list[float]] = {"ours": [], "ours, its files": [], "pythae": []}
     bounds: dict[str, list[float]] = {"ours": [], "ours, last weights": [], "pythae": []}
     versions: dict[str, str] = {}
-    images = epochs * len(digits.train_pictures)
+    images = epochs * len(digits.train_images)
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder, "digits.npy")
-        np.save(data, digits.train_pictures[..., None])
+        np.save(data, digits.train_images[..., None])
         for i in range(rounds):
             for name in list(programs)[:: -1 if i % 2 else 1]:
                 job = {
@@ -166,7 +166,7 @@ def _compared(peer: Path, rounds: int, epochs: int, threads: int) -> Figures:
         "target": RATIO_TARGET,
         "rounds": rounds,
         "epochs": epochs,
-        "digits": len(digits.train_pictures),
+        "digits": len(digits.train_images),
         "peer_torch": versions["pythae"],
     }
 

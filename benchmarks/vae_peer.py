@@ -48,8 +48,8 @@ class Decoder(BaseDecoder):
 
 def _trained(job: dict) -> dict:
     torch.set_num_threads(job["threads"])
-    pictures = np.load(job["data"])
-    images = torch.from_numpy(pictures).movedim(-1, 1).float() / 255
+    pixels = np.load(job["data"])
+    images = torch.from_numpy(pixels).movedim(-1, 1).float() / 255
     side, folder = images.shape[-1], Path(job["folder"])
     shared = network(job, side)
     latent_size = shared.decoder[0].in_features

@@ -1,6 +1,6 @@
 """`python -m benchmarks.peers.lucidrains JOB`: stylegan2-pytorch and lightweight-gan, whose trainers share a form.
 
-A step is their trainer's own. Its pictures and files of every 100 or 1,000 steps are left out, in their favour.
+A step is their trainer's own. Its images and files of every 100 or 1,000 steps are left out, in their favour.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def main(job: dict[str, Any]) -> None:
         image_size=job["side"],
         batch_size=job["batch"],
         num_workers=0,
-        rank=1,  # of several processes the first alone draws pictures and writes files
+        rank=1,  # of several processes the first alone draws images and writes files
         aug_prob=0.0,
         **settings,
     )

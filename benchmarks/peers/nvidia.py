@@ -1,7 +1,7 @@
 """`python -m benchmarks.peers.nvidia JOB`: the training loops of stylegan2-ada-pytorch and, grown from it, of R3GAN.
 
 Both are run as they stand, on a clone of their repository. They wait for their turn where they ask for the first image
-of a batch; the pictures with which they begin are left out. Without CUDA they use their operations' plain form.
+of a batch; the images with which they begin are left out. Without CUDA they use their operations' plain form.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def r3gan(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _for_cpu(settings: dict[str, Any], folder: str) -> dict[str, Any]:
-    """The same without pictures, files and other processes, and with betas as torch now wants them."""
+    """The same without images, files and other processes, and with betas as torch now wants them."""
     for name in ("G_opt_kwargs", "D_opt_kwargs"):
         settings[name]["betas"] = [float(beta) for beta in settings[name]["betas"]]
     return {
