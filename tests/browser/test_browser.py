@@ -54,7 +54,7 @@ def node(page: "Page", node_type: str) -> "JSHandle":
 
 
 def picture_on(page: "Page", node_type: str, address: str) -> str:
-    """Waits until a node shows a picture from an address that has this in it; returns all of the address."""
+    """Waits until a node shows an image from an address that has this in it; returns all of the address."""
     shown = page.wait_for_function(
         """([node, address]) => {
             const loaded = (node.imgs ?? []).filter(image => image.complete && image.naturalWidth > 0)
@@ -76,7 +76,7 @@ def test_the_templates_are_offered_with_their_pictures(page: "Page") -> None:
     open_category(page)
     for name in TEMPLATES:
         card = page.get_by_test_id(f"template-workflow-{name}")
-        card.scroll_into_view_if_needed()  # until then a card has no picture
+        card.scroll_into_view_if_needed()  # until then a card has no image
         picture = card.locator("img").first
         picture.evaluate("image => image.decode()")
         assert "default-template" not in picture.get_attribute("src"), f"workflows/{name}.jpg is missing"
@@ -166,7 +166,7 @@ PICTURED = [
     "ProjectImageToLatent",
     "MeasureGenerator",
 ]
-"""Nodes that show a picture once they have run."""
+"""Nodes that show an image once they have run."""
 
 SPEAKING = [
     "LoadGANImageFolder", "TrainGAN", "TrainVAE", "LoadGenerator", "SaveGenerator", "ImportGenerator", "VAEToGenerator",

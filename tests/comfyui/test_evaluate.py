@@ -1,4 +1,4 @@
-"""Measuring on a real server: first without the network that looks at the pictures, then with it."""
+"""Measuring on a real server: first without the network that looks at the images, then with it."""
 
 import subprocess
 

@@ -131,7 +131,7 @@ KEEP_LABELS = {
     "LatentAdd": slice(None),
     "LatentMultiply": slice(None),
 }
-"""Nodes after which a picture still has its class, and which of a's labels are then whose."""
+"""Nodes after which an image still has its class, and which of a's labels are then whose."""
 
 
 def two_batches(graph: Graph, generator: Output) -> tuple[Output, Output]:
@@ -320,5 +320,5 @@ def test_fifty_prompts_leave_no_memory_behind(comfy: Comfy) -> None:
     for seed in range(50):
         sample_once(2000 + seed)
     grown = (server.memory_info().rss - before) / 2**20
-    # Fifty batches of pictures are 29 MB; the server's own history of prompts takes a little.
+    # Fifty batches of images are 29 MB; the server's own history of prompts takes a little.
     assert grown < 8, f"the server grew by {grown:.1f} MiB"

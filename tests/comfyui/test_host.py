@@ -244,7 +244,7 @@ def test_a_new_run_takes_a_free_name_and_a_resumed_one_its_own(inside: Inside) -
     assert inside(taken.format("cats_2", True))[0] == str(runs / "cats_2")
 
 
-# Pictures.
+# Images.
 
 
 def test_pictures_are_images_of_comfyui(inside: Inside) -> None:

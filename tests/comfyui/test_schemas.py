@@ -126,7 +126,7 @@ def _changes(had: dict[str, Any], has: dict[str, Any]) -> list[str]:
 
 
 def test_schemas_only_grow(info: dict[str, Any]) -> None:
-    """Node ids, input names and their order are public: they are in people's workflows and in the pictures they share.
+    """Node ids, input names and their order are public: they are in people's workflows and in the images they share.
 
     A node, a last and optional input, a last output or an option may be added; nothing may go, be renamed, change its
     place or become required.

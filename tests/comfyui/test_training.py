@@ -44,7 +44,7 @@ def weights(comfy: Comfy, name: str) -> dict[str, torch.Tensor]:
     return load_file(run_folder(comfy, name) / "generator.safetensors")
 
 
-# From pictures to a generator.
+# From images to a generator.
 
 
 def test_a_folder_of_pictures_becomes_a_generator(comfy: Comfy) -> None:

@@ -1,4 +1,4 @@
-"""Train VAE and what is made of it: reconstructions, samples, latents between pictures."""
+"""Train VAE and what is made of it: reconstructions, samples, latents between images."""
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ VAE = "example/vae-digits.safetensors"
 
 
 def digits(graph: Graph, count: int = 4, seed: int = 0) -> Output:
-    """Pictures of digits, as no file of a person is there."""
+    """Images of digits, as no file of a person is there."""
     generator = graph("LoadGenerator", name=EXAMPLE_GENERATOR)
     return graph("Decode", generator=generator, latent=sample(graph, generator, seed, count))
 

@@ -21,7 +21,7 @@ from gan_core.architectures import autoencoder_kl, conv_vae, dcgan, taesd_vae
 from gan_core.sampling.encoding import images_for
 
 SIZES = [(28, 28), (48, 64), (100, 75), (5, 5)]
-"""Height and width of pictures that somebody may have."""
+"""Height and width of images that somebody may have."""
 
 CLOSE = {"rtol": 0, "atol": 1e-4}
 
@@ -38,7 +38,7 @@ def tiny(architecture: gan_core.generator.Architecture, **settings: object) -> G
 
 
 SPATIAL = tiny(taesd_vae.ARCHITECTURE, side=28)
-"""Its own pictures have latents of 4x4, and lose what is padding."""
+"""Its own images have latents of 4x4, and lose what is padding."""
 GREY = tiny(conv_vae.ARCHITECTURE, side=28, channels=1, latent_size=5, width=4)
 COLOURED = tiny(conv_vae.ARCHITECTURE, side=32, channels=4, latent_size=5, width=4)
 CLASSES = tiny(dcgan.ARCHITECTURE, side=16, channels=3, classes=3, width=4, latent_size=5)
@@ -72,7 +72,7 @@ def as_vae(graph: Graph, name: str, **label: int) -> Output:
 
 
 def picture(graph: Graph, comfy: Comfy, size: tuple[int, int]) -> tuple[Output, Tensor]:
-    """A picture of smooth colours: a node that loads it, and its values [1, H, W, 3] in [0, 1]."""
+    """An image of smooth colours: a node that loads it, and its values [1, H, W, 3] in [0, 1]."""
     path = comfy.input / f"colours {size}.png"
     if not path.exists():
         draw = np.random.RandomState(sum(size)).randint(0, 256, (3, 3, 3), np.uint8)

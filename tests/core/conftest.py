@@ -77,7 +77,7 @@ def labelled_images() -> ImageDataset:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """A folder of 12 small pictures in colour."""
+    """A folder of 12 small images in colour."""
     folder = tmp_path / "photos"
     folder.mkdir()
     for i, pixels in enumerate(np.random.RandomState(2).randint(0, 256, (12, 16, 16, 3), np.uint8)):

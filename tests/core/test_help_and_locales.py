@@ -394,7 +394,7 @@ def test_links_and_pictures_lead_somewhere(document: Path) -> None:
     found = re.findall(r"(!?)\[[^\]]*\]\(([^)\s]+)\)", text)
     here = [(picture, target) for picture, target in found if not re.match(r"https?:", target)]
     if document.is_relative_to(PAGES):
-        # A help page is shown far from its file: ComfyUI finds its pictures from web/docs, and other links nowhere.
+        # A help page is shown far from its file: ComfyUI finds its images from web/docs, and other links nowhere.
         lost = [target for picture, target in here if not (picture and (PAGES / target).is_file())]
     else:
         lost = [target for _, target in here if not _leads_somewhere(document.parent, target, anchors)]

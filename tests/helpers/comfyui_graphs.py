@@ -60,7 +60,7 @@ def sample(graph: Graph, generator: Output, seed: int = 0, batch_size: int = 4, 
 
 
 def decode(graph: Graph, generator: Output, latent: Output, **label: int) -> Output:
-    """Decode, and a node that shows the pictures: the latter's output."""
+    """Decode, and a node that shows the images: the latter's output."""
     return graph("PreviewImage", images=graph("Decode", generator=generator, latent=latent, **label))
 
 
@@ -70,7 +70,7 @@ def pictures(comfy: Comfy, run: Run, node: Output) -> np.ndarray:
 
 
 def differ(one: np.ndarray, other: np.ndarray) -> bool:
-    """Whether pictures differ by more than rounding: a value of 254.9999 is saved as 254, one of 255 as 255."""
+    """Whether images differ by more than rounding: a value of 254.9999 is saved as 254, one of 255 as 255."""
     return one.shape != other.shape or bool(np.abs(one - other).max() > 1)
 
 

@@ -184,7 +184,7 @@ class Run:
     progress: list[tuple[str, float, float]] = field(default_factory=list)
     """(node, done, total)"""
     previews: list[tuple[str, Image.Image]] = field(default_factory=list)
-    """(node, picture)"""
+    """(node, image)"""
     texts: list[tuple[str, str]] = field(default_factory=list)
     """(node, line)"""
     outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -279,7 +279,7 @@ class Comfy:
     # What is shown and known.
 
     def images(self, run: Run, node: Output) -> list[Image.Image]:
-        """The pictures that an output node shows."""
+        """The images that an output node shows."""
         return [Image.open(io.BytesIO(self._view(where))) for where in run.outputs[node.node]["images"]]
 
     def texts(self, run: Run, node: Output) -> list[str]:
@@ -358,7 +358,7 @@ _TEXT, _PREVIEW_WITH_METADATA = 3, 4
 
 
 def _take_binary(run: Run, message: bytes) -> None:
-    """Layouts: (kind, length of the node's id, id, text) and (kind, length of metadata, metadata, picture)."""
+    """Layouts: (kind, length of the node's id, id, text) and (kind, length of metadata, metadata, image)."""
     kind, length = struct.unpack(">II", message[:8])
     head, rest = message[8 : 8 + length], message[8 + length :]
     if kind == _TEXT:

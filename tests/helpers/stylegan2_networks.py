@@ -14,7 +14,7 @@ def shapes_of(module: torch.nn.Module) -> dict[str, tuple[int, ...]]:
 
 
 def generator_of(config: StyleGAN2Config, seed: int = 0) -> Generator:
-    """A generator with weights that make lively pictures of order 1."""
+    """A generator with weights that make lively images of order 1."""
     module = StyleGAN2Generator(config)
     module.load_state_dict(lively(golden.weights(shapes_of(module), seed)))
     return Generator(ARCHITECTURE, config, module.eval().requires_grad_(False))

@@ -1,4 +1,4 @@
-"""The textbook VAE: what it makes, what it says of a picture, and how its files are known."""
+"""The textbook VAE: what it makes, what it says of an image, and how its files are known."""
 
 from contextlib import suppress
 

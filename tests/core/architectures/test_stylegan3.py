@@ -1,4 +1,4 @@
-"""StyleGAN3: the reference's numbers, where its pictures stand, every shape it promises, and how it is recognised."""
+"""StyleGAN3: the reference's numbers, where its images stand, every shape it promises, and how it is recognised."""
 
 import contextlib
 from dataclasses import replace
@@ -38,7 +38,7 @@ def shapes_of(module: torch.nn.Module) -> dict[str, tuple[int, ...]]:
 
 
 def network(config: StyleGAN3Config, seed: int = 0, own_filters: bool = False) -> StyleGAN3Generator:
-    """A network with weights that make lively pictures; its filters are those it designs, or some of its own."""
+    """A network with weights that make lively images; its filters are those it designs, or some of its own."""
     module = StyleGAN3Generator(config)
     tensors = golden.weights(shapes_of(module), seed)
     for name, tensor in tensors.items():
@@ -160,7 +160,7 @@ def test_planes_that_are_too_many_at_once_are_filtered_in_turns(
     torch.testing.assert_close(module.synthesis(styles), together, rtol=0, atol=1e-6)
 
 
-# Where the pictures stand.
+# Where the images stand.
 
 
 def test_a_picture_moves_to_the_right_and_down() -> None:
@@ -198,7 +198,7 @@ def test_waves_are_drawn_larger_about_the_middle() -> None:
 
 
 def test_a_picture_is_scaled_and_turned_before_it_is_moved() -> None:
-    # Backwards: a point in the middle of the moved picture is the middle of the one that is not.
+    # Backwards: a point in the middle of the moved image is the middle of the one that is not.
     middle = transform(0.25, -0.5, 30, 2) @ torch.tensor([0.25, -0.5, 1])
     torch.testing.assert_close(middle, torch.tensor([0.0, 0.0, 1.0]), rtol=0, atol=1e-6)
 

@@ -459,7 +459,7 @@ def test_info_is_json_that_says_what_the_file_is(weights):
 
 @pytest.fixture
 def cheap(monkeypatch) -> None:
-    """Lets pictures be measured by their pixels instead of a network that may not be installed."""
+    """Lets images be measured by their pixels instead of a network that may not be installed."""
     pixels = Extractor("pixels", (8, 16), lambda pictures: torch.nn.functional.avg_pool2d(pictures, 4).flatten(1))
     monkeypatch.setattr(measure, "efficientnet_lite0", lambda device: pixels)
 
@@ -667,7 +667,7 @@ def test_a_class_is_drawn_by_its_name(new_generator, tmp_path):
 
 @pytest.fixture
 def animals(tmp_path) -> Path:
-    """A folder of two classes of six pictures each."""
+    """A folder of two classes of six images each."""
     for i in range(12):
         path = tmp_path / "animals" / ("cats", "dogs")[i % 2] / f"{i}.png"
         path.parent.mkdir(parents=True, exist_ok=True)

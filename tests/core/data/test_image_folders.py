@@ -35,7 +35,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def put(folder: Path, *files: str) -> Path:
-    """Puts small pictures into a folder, the first black, each next one a little less."""
+    """Puts small images into a folder, the first black, each next one a little less."""
     for i, file in enumerate(files):
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (8, 8), (i, 0, 0)).save(folder / file)

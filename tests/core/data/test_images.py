@@ -709,7 +709,7 @@ def test_reading_many_images_needs_little_memory(folder, cache, photos):
     assert growth() < 15e6
 
 
-# Pictures in memory.
+# Images in memory.
 
 
 def test_eight_bit_pictures_are_taken_as_they_are():

@@ -233,7 +233,7 @@ def test_source_code_in_a_pickle_is_not_run(tmp_path: Path) -> None:
 
 
 def test_golden_pictures_come_out_of_a_pickle(tmp_path: Path) -> None:
-    """From NVIDIA's layout to the picture that NVIDIA's tools make for a seed, all the way."""
+    """From NVIDIA's layout to the image that NVIDIA's tools make for a seed, all the way."""
     case = next(case for case in golden.cases("stylegan2") if case["labels"] and case["truncation"] == 0.5)
     values = dict(case["config"])
     widths = gan_core.architectures.stylegan2.widths(values["side"], values.pop("base"), values.pop("largest"))

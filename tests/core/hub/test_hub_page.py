@@ -1,4 +1,4 @@
-"""A published page word by word, its pictures to the pixel, and names and files on either side of their limits."""
+"""A published page word by word, its images to the pixel, and names and files on either side of their limits."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Generated images become the pictures that people look at."""
+"""Generated batches become images that people look at."""
 
 import math
 
@@ -180,7 +180,7 @@ def test_only_a_panel_by_factors_is_logarithmic(tmp_path, figures):
 def test_a_contact_sheet_has_its_pictures_in_order_and_a_caption_under_each(channels, side):
     shades = (torch.arange(5) * 40 / 127.5 - 1).reshape(5, 1, 1, 1).repeat(1, channels, side, side)
     if channels == 4:
-        shades[:, 3] = 1.0  # nothing is see-through
+        shades[:, 3] = 1.0  # nothing is transparent
     sheet = contact_sheet(shades, ["0", "17", "4294967295", "a caption that is far too long for a picture", ""], 3, 112)
     width, height = 112 + 2 * GAP, sheet.height // 2
     assert sheet.width == 3 * width
@@ -217,7 +217,7 @@ def test_a_sheet_can_be_made_of_batches():
 
 @pytest.mark.parametrize(("cell", "sharp"), [(20, True), (19, False), (40, True)])
 def test_pixels_stay_sharp_from_twice_their_size_on(cell, sharp):
-    """Two levels that are enlarged stay two; between those of a picture that is smoothed lie others."""
+    """Two levels that are enlarged stay two; between those of an image that is smoothed lie others."""
     images = torch.where(torch.arange(10) % 4 < 2, -1.0, 1.0).expand(1, 1, 10, 10)
     pixels = np.asarray(contact_sheet(images, [""], cell_size=cell))[GAP : GAP + cell, GAP : GAP + cell]
     assert (len(np.unique(pixels)) == 2) == sharp

@@ -83,7 +83,7 @@ def pictures(count: int, *shape: int, seed: int = 0) -> Tensor:
 
 
 def likely_pictures(count: int, module: Linear) -> Tensor:
-    """Pictures that the linear model itself draws."""
+    """Images that the linear model itself draws."""
     stream = np.random.RandomState(1)
     z = torch.from_numpy(stream.randn(count, module.weight.shape[1])).float()
     drawn = module(0.3 * z) + NOISE * torch.from_numpy(stream.randn(count, *module.shape[1:])).float()

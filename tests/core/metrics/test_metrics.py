@@ -31,7 +31,7 @@ from gan_core.metrics.measure import looked_at
 from gan_core.metrics.neighbours import nearest
 
 PIXELS = Extractor("pixels", (8, 16), lambda pictures: functional.avg_pool2d(pictures, 4).flatten(1) / 255)
-"""A cheap stand-in for a network: pictures made small."""
+"""A cheap stand-in for a network: images made small."""
 
 ON_CPU = torch.device("cpu")
 
@@ -324,7 +324,7 @@ def test_a_picture_is_reduced_without_aliasing_and_stretched_to_its_longer_side(
     seen = []
     extractor = Extractor("seen", (8, 16), lambda pictures: seen.append(pictures) or pictures[:, :, 0, 0])
     stripes = torch.zeros(1, 1, 32, 64, dtype=torch.uint8)
-    stripes[..., ::4] = 255  # every fourth column, which a picture that only picks pixels would miss
+    stripes[..., ::4] = 255  # every fourth column, which an image that only picks pixels would miss
     extractor.features(stripes)
     assert seen[0].shape == (1, 3, 16, 16)
     torch.testing.assert_close(seen[0][..., 2:-2], torch.full((1, 3, 16, 12), 255 / 4))
@@ -375,7 +375,7 @@ class Recorder:
 
 
 def as_shown(generator, latent):
-    """What a generator's pictures are to an extractor, RGB from 0 to 255."""
+    """What a generator's images are to an extractor, RGB from 0 to 255."""
     pixels = torch.from_numpy(to_pixels(generator.decode(latent))).permute(0, 3, 1, 2).float()
     return pixels.expand(-1, 3, -1, -1)
 
@@ -463,7 +463,7 @@ def test_figures_are_those_of_the_images_that_were_seen(new_generator, noise_ima
 
 
 def test_figures_tell_the_real_images_from_the_generated_ones(new_generator):
-    """Of pictures that are nearly its own, so that no figure is the same the other way round."""
+    """Of images that are nearly its own, so that no figure is the same the other way round."""
     generator, recorder = new_generator(), Recorder()
     pixels = to_pixels(generator.decode(sample_noise(generator, range(100, 124), 1.5)))
     report = measured(generator, ImageDataset.from_images(pixels), 30, 7, recorder.extractor)[-1].report

@@ -1,4 +1,4 @@
-"""From pictures to latents, and back."""
+"""From images to latents, and back."""
 
 import pytest
 import torch
@@ -146,7 +146,7 @@ def test_what_no_picture_can_have_becomes_black_or_white(new_generator, value, m
 
 
 BARS = torch.tensor([0.0, 0.2, 0.4, 0.6]).repeat_interleave(8).expand(16, 32)[None, :, :, None]
-"""A picture twice as wide as high, of four upright bars."""
+"""An image twice as wide as high, of four upright bars."""
 
 
 @pytest.mark.parametrize("upright", [False, True])

@@ -1,4 +1,4 @@
-"""From a picture to its latent: a generator's own sample is found again, and nothing that was given is changed."""
+"""From an image to its latent: a generator's own sample is found again, and nothing that was given is changed."""
 
 import copy
 import math
@@ -180,7 +180,7 @@ class Adam:
 
 
 def searched(generator, target, config, space):
-    """The latents after every step of the search for one picture, as it is described, one step after the other."""
+    """The latents after every step of the search for one image, as it is described, one step after the other."""
     noise = sample_noise(generator, range(config.seed, config.seed + config.candidates), labels=config.label)
     order = _loss(generator.decode(noise), target).argsort()[:4]
     base, deviation, styles = noise.samples, 1.0, 1
@@ -273,7 +273,7 @@ def test_of_pictures_larger_than_512_only_one_latent_is_followed(new_generator, 
 
 
 def tuned_as_described(generator, latent, targets, config):
-    """The weights after a tuning, as it is described: one picture and one anchor at a time."""
+    """The weights after a tuning, as it is described: one image and one anchor at a time."""
     module = copy.deepcopy(generator.module)
     styled = generator.style_shape is not None
     weights = list((module.synthesis if styled else module).parameters())
@@ -321,7 +321,7 @@ def test_a_tuning_goes_as_it_is_described(styled, new_generator, kind, steps, ca
 
 
 def test_a_tuning_leaves_the_pictures_of_other_latents_as_they_are(new_generator):
-    """Anchors keep what random latents make: without them it would move with the picture that is tuned to."""
+    """Anchors keep what random latents make: without them it would move with the image that is tuned to."""
     generator = new_generator()
     targets = -torch.ones(1, 1, 16, 16)
     tuned = projected(generator, targets, ProjectionConfig(steps=0, candidates=8, tuning_steps=60))[-1]
@@ -358,7 +358,7 @@ def test_a_tuned_generator_is_a_file_like_any_other(new_generator, tmp_path):
     assert torch.equal(back.decode(tuned.latent), tuned.generator.decode(tuned.latent))
 
 
-# Pictures.
+# Images.
 
 
 def test_pictures_become_what_the_generator_makes(new_generator, styled):

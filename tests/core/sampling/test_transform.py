@@ -1,4 +1,4 @@
-"""Motion of a StyleGAN3's pictures, spread over a batch."""
+"""Motion of a StyleGAN3's images, spread over a batch."""
 
 import math
 
@@ -24,7 +24,7 @@ def test_a_still_motion_is_the_same_for_every_image() -> None:
     matrices = Transform(0.25, -0.5, rotation=30, scale=2).matrices(4)
     assert matrices.shape == (4, 3, 3)
     assert (matrices == matrices[0]).all()
-    # The network asks where in the picture a point of the image lies: the way back.
+    # The network asks where in the image a point of the image lies: the way back.
     there = torch.linalg.inv(matrices[0])
     assert there[:2, 2].tolist() == pytest.approx([0.25, -0.5], abs=1e-6)
     assert torch.linalg.det(there[:2, :2]).item() == pytest.approx(4, abs=1e-5)

@@ -1,4 +1,4 @@
-"""What a run keeps in case it goes wrong, what it is after it has gone back, and how its pictures are measured."""
+"""What a run keeps in case it goes wrong, what it is after it has gone back, and how its images are measured."""
 
 import itertools
 from collections.abc import Sequence

@@ -518,7 +518,7 @@ VAES: dict[str, VariationalRecipe] = {
 
 
 def last_layer(module: nn.Module) -> nn.Module:
-    """Of a decoder, the one that makes the picture."""
+    """Of a decoder, the one that makes the image."""
     if hasattr(module, "taesd_decoder"):
         return module.taesd_decoder[-1]
     return module.decoder.conv_out if hasattr(module.decoder, "conv_out") else module.decoder[-1][-1]
