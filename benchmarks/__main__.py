@@ -202,7 +202,7 @@ def speed_command(threads: int, peers: Path | None, only: tuple[str, ...], round
 )
 @click.option("--seed", "seeds", multiple=True, type=int, default=(0,), show_default=True, help="A run of each; again.")
 def stability_command(folder: Path | None, seeds: tuple[int, ...]) -> None:
-    """Runs that are built to break, and healthy ones, and what is said of them."""
+    """Runs that are built to break, and healthy ones, and their verdicts."""
     from . import stability
 
     measure.report("stability", stability.run(folder, seeds), 1)

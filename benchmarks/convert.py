@@ -30,7 +30,7 @@ def peak():
     return 1024 * int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
 for _ in range(2):  # the first time, Python itself loads much of torch
     step = None
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts again
     before = peak()
     for step in importing(sys.argv[1]):
         pass
@@ -42,7 +42,7 @@ print(json.dumps(peak() - before))
 def run(rounds: int, threads: int, pickle: Path | None) -> Figures:
     """Reads the state dict of a StyleGAN2 for 256x256 in both wrappings of torch.save.
 
-    pickle: a snapshot of NVIDIA's. It is compared with torch.load on its averaged generator alone, and on both of its
+    pickle: a snapshot of NVIDIA's. It is compared with torch.load on its EMA generator alone, and on both of its
     generators: it holds a discriminator too, and all of it has to be walked through to find the one that is wanted.
     """
     torch.set_num_threads(threads)

@@ -66,7 +66,7 @@ def _run_demo(folder: Path) -> tuple[float, float]:
 
 
 def _read(name: str, probabilities: Tensor) -> Figures:
-    """Prints and returns what the reader says of digits. probabilities: [N, 10]."""
+    """Prints and returns the classifier's view of digits. probabilities: [N, 10]."""
     sure, answers = probabilities.max(dim=1)
     confidence = float(sure.mean())
     shares = (torch.bincount(answers, minlength=10) / len(answers)).tolist()

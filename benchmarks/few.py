@@ -49,7 +49,7 @@ def run(minutes: float, seeds: tuple[int, ...], preset: str, sheets: Path | None
 
 
 def _at_marks(dataset: ImageDataset, config: TrainConfig, seconds: float) -> Iterator[Training]:
-    """Trains for so many CPU seconds, those in which its caller looks at it not counted."""
+    """Trains for this many CPU seconds, those in which its caller looks at it not counted."""
     with gan_core.train(dataset, config, "cpu") as training:
         used, done = 0.0, 0
         start = time.process_time()

@@ -13,7 +13,7 @@ PACK = "gan_studio"
 
 
 def main(rounds: int, threads: int) -> None:
-    # ComfyUI's modules are found from its folder; this script's own folder is no place for them.
+    # ComfyUI's modules are found from its folder; this script's own folder is not the place for them.
     sys.path[0], sys.argv = os.getcwd(), ["main.py", "--cpu"]
     import comfy.options
 

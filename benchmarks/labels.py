@@ -93,7 +93,7 @@ def _trained(
 ) -> Figures:
     """Trains once, and measures what came of it."""
     shown = data.shown if with_labels else replace(data.shown, labels=None, class_names=())
-    # In full, whatever is said of it: the two are compared at the same number of images.
+    # In full, whatever the verdict: the two are compared at the same number of images.
     settings = {"measure_kimg": float("inf")}
     config = TrainConfig(folder, preset, kimg=kimg, seed=seed, on_trouble="ignore", settings=settings)
     training = gan_core.train(shown, config, "cpu")
@@ -146,7 +146,7 @@ def _digits(source: Path | None, side: int) -> Labelled:
 
 
 def _enlarged(digits: np.ndarray, side: int, scale: int) -> np.ndarray:
-    """[N, 28, 28] -> [N, side, side, 1], with pixels so many times as large, on black."""
+    """[N, 28, 28] -> [N, side, side, 1], enlarged by scale, on black."""
     digits = digits.repeat(scale, axis=1).repeat(scale, axis=2)
     edge = (side - digits.shape[1]) // 2
     return np.pad(digits, ((0, 0), (edge, edge), (edge, edge)))[..., None]

@@ -170,7 +170,7 @@ class Judge:
 
 
 def _raced(learners: Mapping[str, Learner], judge: Judge, seconds: float) -> dict[str, list[Figures]]:
-    """Lets all learn for so many CPU seconds each. Returns what was measured of each at the marks."""
+    """Lets all learn for this many CPU seconds each. Returns what was measured of each at the marks."""
     used = dict.fromkeys(learners, 0.0)
     found: dict[str, list[Figures]] = {name: [] for name in learners}
     for mark in MARKS:
@@ -255,8 +255,7 @@ def digits_of(source: Path | None) -> tuple[ImageDataset, ImageDataset]:
     """To learn from, and to compare with: MNIST's own halves, or 8,000 and 2,000 of the digits that ship."""
     data = reader.full_mnist(source) if source else reader.shipped_digits()
     shown, unseen = (
-        ImageDataset.from_images(digits[..., None], name="mnist")
-        for digits in (data.train_images, data.test_images)
+        ImageDataset.from_images(digits[..., None], name="mnist") for digits in (data.train_images, data.test_images)
     )
     return shown, unseen
 
@@ -276,5 +275,5 @@ def _emoji(source: Path | None, folder: Path) -> tuple[ImageDataset, ImageDatase
 
 
 def _some(dataset: ImageDataset, count: int) -> Tensor:
-    """At most so many of its images, uint8 [N, C, H, W]."""
+    """At most this many of its images, uint8 [N, C, H, W]."""
     return dataset.batch(np.sort(np.random.RandomState(0).permutation(len(dataset))[:count]))

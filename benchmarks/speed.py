@@ -240,7 +240,7 @@ class Program:
         """Of its memory, in so far as it is resident."""
 
     def steps(self, count: int) -> float:
-        """Takes so many steps. Returns CPU seconds."""
+        """Takes this many steps. Returns CPU seconds."""
         assert self.process.stdin is not None
         print(count, file=self.process.stdin, flush=True)
         answer = self._answer()

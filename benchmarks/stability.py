@@ -31,7 +31,7 @@ PLAIN = AdversarialRecipe(
 
 @dataclass(frozen=True)
 class Built(TrainConfig):
-    """A run of a recipe that is no preset."""
+    """A run of a recipe that is not a preset."""
 
     built: AdversarialRecipe = PLAIN
 

@@ -97,7 +97,7 @@ def _projection() -> Figures:
     found: Figures = {"target_db": MIN_PSNR}
     for path in sorted(FOLDER.glob("*.safetensors")):
         generator = gan_core.load(path)
-        # Seeds that are none of the random latents that the search begins with.
+        # Seeds that are not among the random latents that the search begins with.
         images = generator.decode(gan_core.sample_noise(generator, range(10**6, 10**6 + SAMPLES))).clamp(-1, 1)
         start, began = time.process_time(), time.monotonic()
         *_, step = projecting(generator, images, ProjectionConfig())

@@ -36,7 +36,7 @@ MEASURED_AT = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
 """Of the minutes."""
 
 SAMPLES, SAMPLED_DIGITS = 500, 1_000
-"""Draws for each of so many test digits, for the importance-weighted estimate."""
+"""Draws for each of this many test digits, for the importance-weighted estimate."""
 
 NATS_TARGET, RATIO_TARGET = 100.0, 2.0
 
@@ -60,7 +60,7 @@ def run(mnist: Path | None, minutes: float, peer: Path | None, rounds: int, epoc
 
 
 def _trained(data: reader.Digits, minutes: float) -> Figures:
-    """Trains the preset for so many minutes, in which the measurements on test digits are not counted: they are taken
+    """Trains the preset for this many minutes, in which the measurements on test digits are not counted: they are taken
     between two steps. All that a person's training does is counted, its own checkpoints and measurements too."""
     dataset = gan_core.ImageDataset.from_images(data.train_images[..., None], name="mnist")
     test = data.test_images[..., None]
@@ -112,7 +112,7 @@ def _trained(data: reader.Digits, minutes: float) -> Figures:
 
 
 def _compared(peer: Path, rounds: int, epochs: int, threads: int) -> Figures:
-    """Trains the same network from the same first weights, turn by turn, each time in a fresh process."""
+    """Trains the same network from the same initial weights, turn by turn, each time in a fresh process."""
     digits = reader.shipped_digits()
     test = digits.test_images[..., None]
     recipe = PRESETS[PRESET]

@@ -30,7 +30,7 @@ def stay_on_cpu() -> None:
 
 
 def missing(name: str) -> None:
-    """Puts an empty module in the place of one that a program imports and does not need for a step."""
+    """Puts an empty module instead of one that a program imports and does not need for a step."""
     sys.modules[name] = ModuleType(name)
 
 

@@ -65,7 +65,13 @@ EXCEPT = re.compile(r"leaky ReLU's slope|negative_slope|find_my_picture|Find my 
 
 def english() -> Iterator[tuple[str, str]]:
     """Files and texts of the project in English."""
-    for folder, pattern in (("gan_core", "*.py"), ("nodes", "*.py"), ("web", "en.md"), ("docs", "*.md")):
+    for folder, pattern in (
+        ("gan_core", "*.py"),
+        ("nodes", "*.py"),
+        ("web", "en.md"),
+        ("docs", "*.md"),
+        ("benchmarks", "*.py"),
+    ):
         for path in sorted((ROOT / folder).rglob(pattern)):
             if not path.name.endswith(".zh-CN.md"):
                 yield path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")
