@@ -100,7 +100,7 @@ def test_of_a_large_set_some_thousand_images_are_looked_at_always_the_same():
 def test_duplicates_are_spoken_of_where_they_matter(duplicates, told):
     warning = replace(DATA, count=1000, looked_at=1000, duplicates=duplicates).warning
     assert (warning is not None) == told
-    assert not told or f"{duplicates} of 1,000 images that were looked at" in warning
+    assert not told or f"{duplicates} of 1,000 images that were compared" in warning
 
 
 # What is chosen.
@@ -179,7 +179,7 @@ def test_a_run_with_auto_says_what_it_chose_and_warns_of_copies(tmp_path):
     last = finish(ImageDataset.from_images(pixels), config_for(tmp_path)).last
     assert len(last.remarks) == 2
     assert last.remarks[0].startswith("The preset is few, for 11 different images of 16x16x3 on a CPU: ")
-    assert last.remarks[1].startswith("1 of 12 images that were looked at are the same as another")
+    assert last.remarks[1].startswith("1 of 12 images that were compared are (near-)duplicates")
     assert load(tmp_path / "run" / "generator.safetensors").card.training["preset"] == "few"
 
 
