@@ -63,4 +63,4 @@ class Streams:
 
     def torch(self, *purpose: int) -> Generator:
         """A stream on the device for a purpose."""
-        return Generator(self.device).manual_seed(int(self.numpy(*purpose).integers(2**63)))
+        return torch.Generator(self.device).manual_seed(int(self.numpy(*purpose).integers(2**63)))

@@ -213,7 +213,10 @@ def without(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
         ({"conv1.conv.modulation.weight": torch.ones(1)}, "is a StyleGAN2 of rosinality's code"),
         ({"lora_up.weight": torch.ones(1)}, "is a LoRA"),
         ({"model.diffusion_model.x": torch.ones(1)}, "is a checkpoint of a diffusion model"),
-        ({"something.weight": torch.ones(2, 3)}, r"the first something.weight of shape \[2, 3\], and not a known generator"),
+        (
+            {"something.weight": torch.ones(2, 3)},
+            r"the first something.weight of shape \[2, 3\], and not a known generator",
+        ),
         ({}, "is a pickle without weights"),
         (without(original(SMALL), "synthesis.b8.conv1.bias"), "is incomplete: synthesis.b8.conv1.bias is missing"),
         ({**original(SMALL), "synthesis.b8.extra": torch.ones(1)}, "tensors that its architecture does not have"),

@@ -411,7 +411,7 @@ def test_a_generator_that_draws_is_given_another_stream_for_every_batch(noise_im
         return z
 
     method.generate_images = generator
-    ((_, context),) = run.next_batches()
+    (_, context), *_ = run.next_batches()
     for step, substep in ((0, 0), (0, 1), (1, 0), (0, 0)):
         method.generate(torch.zeros(2, 4), None, replace(context, step=step, substep=substep))
     assert len(set(drawn)) == 3

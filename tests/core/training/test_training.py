@@ -700,7 +700,7 @@ def test_settings_that_cannot_be_are_sentences_before_anything_is_written(noise_
 
 def test_images_of_a_size_that_the_network_cannot_make_are_a_sentence(tmp_path):
     dataset = ImageDataset.from_images(np.zeros((24, 50, 50, 1), np.uint8))
-    with pytest.raises(InputError, match="as with 48x48"):
+    with pytest.raises(InputError, match="use 48x48, for example"):
         finish(dataset, config_for(tmp_path))
     assert list(tmp_path.iterdir()) == []
 

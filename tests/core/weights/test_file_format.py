@@ -391,7 +391,7 @@ def test_a_header_of_absurd_length_is_told_from_a_file_cut_short(good, tmp_path)
         ({"gan_core.format_version": "2"}, "file format version 2, and this ComfyUI-GAN-Studio reads up to version 1"),
         ({"gan_core.format_version": "new"}, "damaged header"),
         ({"gan_core.format_version": "9" * 5000}, "damaged header"),
-        ({"gan_core.architecture": "stylegan9"}, 'no architecture "stylegan9"; it knows dcgan'),
+        ({"gan_core.architecture": "stylegan9"}, 'no architecture "stylegan9", only dcgan'),
         ({"gan_core.architecture": "two\nlines"}, "no architecture"),
         ({"gan_core.architecture": None}, "damaged header"),
         ({"gan_core.config": None}, "damaged header"),
