@@ -144,15 +144,24 @@ def test_a_run_that_had_nothing_to_do_says_so(page: "Page") -> None:
 
 def test_budgets_are_shown_as_they_are(page: "Page") -> None:
     page.evaluate("graph => window.app.loadGraphData(graph)", workflow("train_a_gan_on_a_folder"))
-    shown = node(page, "TrainGAN").evaluate(
-        """node => ["kimg", "minutes", "learning_rate"].map(name => {
-            const widget = node.widgets.find(widget => widget.name === name)
-            widget.value = name === "learning_rate" ? 0.000002 : 0.3
-            widget.callback(widget.value)
-            return [widget.value, Number(widget._displayValue)]
-        })"""
-    )
-    assert shown == [[0.3, 0.3], [0.3, 0.3], [0.000002, 0.000002]]
+    page.evaluate("""() => window.app.graph.add(window.LiteGraph.createNode("GANSettings"))""")
+    shown = [
+        node(page, kind).evaluate(
+            """(node, [name, text]) => {
+                const widget = node.widgets.find(widget => widget.name === name)
+                widget.value = text
+                widget.callback(widget.value)
+                return [widget.value, widget._displayValue]
+            }""",
+            [name, text],
+        )
+        for kind, name, text in (
+            ("TrainGAN", "kimg", "0.3"),
+            ("TrainGAN", "minutes", "0.3"),
+            ("GANSettings", "learning_rate", "0.000002"),
+        )
+    ]
+    assert shown == [["0.3", "0.3"], ["0.3", "0.3"], ["0.000002", "0.000002"]]
 
 
 # What lies where.

@@ -166,9 +166,12 @@ def test_a_stopped_training_goes_on(comfy: Comfy) -> None:
 def test_what_cannot_be_trained_is_said_in_a_sentence(comfy: Comfy) -> None:
     folder = folder_of_pictures(comfy, "refused")
     for changes, told in (
-        ({"preset": "finetune_decoder"}, "goes on from a VAE that there is"),
-        ({"preset": "taesd_vae", "reconstruction": "bernoulli"}, "cannot be bernoulli"),
-        ({"preset": "taesd_vae", "latent_channels": 100}, "1 to 64 latent channels"),
+        ({"preset": "finetune_decoder"}, "fine-tunes an existing VAE: connect one to start"),
+        (
+            {"preset": "taesd_vae", "reconstruction": "bernoulli"},
+            "not Bernoulli probabilities: choose another reconstruction",
+        ),
+        ({"preset": "taesd_vae", "latent_channels": 100}, "latent_channels of taesd_vae must be 1 to 64 (got 100)."),
         ({"batch_size": 100}, "fewer than a batch of 100"),
     ):
         graph = Graph()
