@@ -61,7 +61,7 @@ class TrainGAN(io.ComfyNode):
             node_id="TrainGAN",
             display_name="Train GAN",
             category=CATEGORY,
-            description="Trains a generator on images, and shows its samples on the node while it learns. Stop at any "
+            description="Train a generator on images, and show its samples on the node while it learns. Stop at any "
             "time without losing progress: the run is kept in output/gan/runs, and resume continues it.",
             search_aliases=["train", "learn", "DCGAN", "generative adversarial network", "fit", "train model"],
             is_output_node=True,
@@ -134,8 +134,8 @@ class TrainVAE(io.ComfyNode):
             node_id="TrainVAE",
             display_name="Train VAE",
             category=CATEGORY,
-            description="Trains an encoder and a decoder on images, or fine-tunes the decoder of an existing VAE. "
-            "Shows originals and, below each, its reconstruction. Stop at any time without losing progress.",
+            description="Train an encoder and a decoder on images, or fine-tune the decoder of an existing VAE. "
+            "Show originals and, below each, its reconstruction. Stop at any time without losing progress.",
             search_aliases=["train", "variational autoencoder", "TAESD", "autoencoder", "fine-tune VAE", "decoder"],
             is_output_node=True,
             inputs=[
