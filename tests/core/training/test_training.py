@@ -875,3 +875,14 @@ def test_a_run_can_be_kept_in_a_folder_whose_name_is_in_any_script(noise_images,
     finish(noise_images, config_for(tmp_path / "猫 été"))
     steps = finish(noise_images, config_for(tmp_path / "猫 été", steps=6, resume=True)).last.images // BATCH
     assert steps == 6
+
+
+def test_progress_can_be_sent_as_json_and_stays_as_it_was(noise_images, tmp_path):
+    with train(noise_images, config_for(tmp_path), "cpu") as training:
+        next(training)
+        progress = next(training)
+        sent = json.loads(json.dumps(progress.as_json()))
+        next(training)
+    assert sent["images"] == progress.images == BATCH
+    assert sent["record"] == {"images": BATCH, "values": dict(progress.record.values)}
+    assert sent["figures"] == progress.figures and sent["failed"] is False and sent["verdict"] is None
