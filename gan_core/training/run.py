@@ -27,7 +27,7 @@ from . import history as histories
 from .batches import Batches, held_out_count
 from .checkpoint import Checkpoint
 from .config import TrainConfig
-from .context import StepContext
+from .context import FromHost, StepContext
 from .devices import in_memory_format, seeded
 from .distributed import World
 from .history import Pending, Record
@@ -134,7 +134,7 @@ class Run:
         recipe, images = self.recipe, self.images
         rates = Rates(at(recipe.learning_rate, images), (at(recipe.betas[0], images), at(recipe.betas[1], images)))
         contexts = (
-            StepContext(self.steps, substep, images, rates, self.streams, self.world)
+            StepContext(self.steps, substep, images, rates, self.streams, self.world, FromHost(self.device))
             for substep in range(self.method.batches_per_step)
         )
         return [(self.batches.shown_at(context), context) for context in contexts]

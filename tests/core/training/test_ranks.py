@@ -15,7 +15,7 @@ from gan_core import TrainConfig
 from gan_core.losses import path_length
 from gan_core.losses.path_length import path_lengths
 from gan_core.training import presets as recipes
-from gan_core.training.context import StepContext
+from gan_core.training.context import FromHost, StepContext
 from gan_core.training.distributed import SIGNALS, WholeBatchNorm, World
 from gan_core.training.methods.adversarial import Judged
 from gan_core.training.optimizer import Rates
@@ -72,7 +72,7 @@ def of_each(dataset, folder: Path, size: int = 2) -> list[Run]:
 
 
 def at_step(run: Run, step: int, substep: int = 0) -> StepContext:
-    return StepContext(step, substep, 0, Rates(1e-3, (0.0, 0.9)), run.streams, run.world)
+    return StepContext(step, substep, 0, Rates(1e-3, (0.0, 0.9)), run.streams, run.world, FromHost(run.device))
 
 
 @pytest.mark.parametrize("size", [2, 3])
