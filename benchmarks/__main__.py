@@ -22,6 +22,10 @@ PEERS = click.option(
     help="A folder with the other programs and their Python; benchmarks/README.md says how to fill it.",
 )
 
+DEVICE = click.option(
+    "--device", type=click.Choice(["cuda", "cpu"]), default="cuda", show_default=True, help="To compute on."
+)
+
 DATA = click.option(
     "--data", type=click.Choice(["mnist", "emoji"]), default="mnist", show_default=True, help="To learn."
 )
@@ -192,6 +196,26 @@ def speed_command(threads: int, peers: Path | None, only: tuple[str, ...], round
     from . import speed
 
     measure.report("speed", speed.run(peers, only, rounds, threads), threads)
+
+
+@main.command("gpu")
+@click.option("--only", multiple=True, help="One of the presets, as the benchmark names them; again for more.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    default=2.0,
+    show_default=True,
+    help="Timed steps of each preset, with CUDA graphs and without.",
+)
+@DEVICE
+def gpu_command(only: tuple[str, ...], seconds: float, device: str) -> None:
+    """Steps of the presets on a GPU: speed, kernels, memory, with CUDA graphs and without."""
+    from . import gpu
+
+    unknown = [name for name in only if name not in gpu.CASES]
+    if unknown:
+        raise click.BadParameter(f"{unknown[0]} is not one of {', '.join(gpu.CASES)}.", param_hint="--only")
+    measure.report("gpu", gpu.run(only, seconds, device))
 
 
 @main.command("stability")

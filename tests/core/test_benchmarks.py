@@ -7,9 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
 
-from benchmarks import others, quality
+from benchmarks import gpu, others, quality
+from benchmarks.__main__ import main
 from benchmarks.peers.without_cuda import TorchOnCPU
+from gan_core.training.presets import PRESETS
 
 ROOT = Path(__file__).parents[2]
 
@@ -72,3 +77,47 @@ def test_a_module_that_sees_no_cuda_still_sees_torch() -> None:
     assert seen.device("cuda", 0) == torch.device("cpu")
     assert seen.randn is torch.randn
     assert seen.cuda.max_memory_allocated() / 2**30 == 0
+
+
+def test_the_steps_of_a_preset_are_timed_on_any_device_and_json_comes_last() -> None:
+    result = CliRunner().invoke(main, ["gpu", "--device", "cpu", "--only", "digits", "--seconds", "0.01"])
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.output.splitlines()[-1])["digits"]["eager"]
+    assert found["batch"] == PRESETS["digits"].batch_size
+    assert found["images_per_second"] == pytest.approx(1e3 * found["batch"] / found["ms"], rel=0.01)
+
+
+def test_a_preset_that_fails_is_told_and_the_next_one_is_measured(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cases = {"absent": gpu.Case("absent", 28), "digits": gpu.CASES["digits"]}
+    monkeypatch.setattr(gpu, "CASES", cases)
+    figures = gpu.run((), 0.01, "cpu")
+    assert 'There is no preset "absent"' in capsys.readouterr().out
+    assert "images_per_second" in figures["digits"]["eager"]  # type: ignore[index]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_where_there_is_no_gpu_a_sentence_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert gpu.run((), 1.0, "cuda") == {"skipped": "no GPU"}
+    assert "there is no GPU" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("preset", "steps"), [("digits", 1), ("conv_vae", 1), ("stylegan2", 16)])
+def test_a_cycle_of_steps_has_each_lazy_regulariser(preset: str, steps: int) -> None:
+    assert gpu.cycle_of(PRESETS[preset]) == steps
+
+
+@given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 20)), max_size=12))
+def test_kernels_side_by_side_keep_a_gpu_busy_once(kernels: list[tuple[int, int]]) -> None:
+    spans = [gpu.Span("kernel", start, start + length) for start, length in kernels]
+    covered = {moment for start, length in kernels for moment in range(start, start + length)}
+    assert gpu.busy_time(spans) == len(covered)
+
+
+def test_images_to_time_with_are_the_same_each_time_and_differ_from_one_another() -> None:
+    first = gpu.images(16, 3).images.copy()
+    gpu.images.cache_clear()
+    assert (gpu.images(16, 3).images == first).all()
+    assert first.shape == (gpu.IMAGES, 16, 16, 3)
+    assert first.std(axis=0).min() > 20
