@@ -30,9 +30,9 @@ from .architecture import (
     check_channels,
     has_tensors,
 )
-from .layers.convolution import Conv2d, convolution, transposed_convolution
+from .layers.convolution import Conv2d
 from .layers.piecewise_linear import leaky_relu_
-from .layers.resampling import SMOOTH
+from .layers.resampling import doubled, halved
 
 MAX_DOUBLINGS = 10
 """Maximum doublings of the first block: from 4x4 to images of 4096x4096."""
@@ -242,29 +242,6 @@ class Block(nn.Module):
         y = leaky_relu_(self.expand(x), 0.2)
         y = leaky_relu_(self.mix(y), 0.2)
         return x + self.contract(y)
-
-
-def doubled(x: Tensor) -> Tensor:
-    """Upsamples features by 2, bilinearly, with zero padding: [N, C, H, W] -> [N, C, 2H, 2W]."""
-    x, kernel, of = _filtered(x, gain=1.0)
-    with full_precision(x.device):
-        size = 2 * x.shape[2], 2 * x.shape[3]
-        return transposed_convolution(x, kernel, size, stride=(2, 2), padding=(1, 1), groups=len(kernel)).to(of)
-
-
-def halved(x: Tensor) -> Tensor:
-    """Downsamples features by 2, with the same filter and zero padding: [N, C, 2H, 2W] -> [N, C, H, W]."""
-    x, kernel, of = _filtered(x, gain=0.25)
-    with full_precision(x.device):
-        return convolution(x, kernel, stride=(2, 2), padding=(1, 1), groups=len(kernel)).to(of)
-
-
-def _filtered(x: Tensor, gain: float) -> tuple[Tensor, Tensor, torch.dtype]:
-    """Features and depthwise filter in the precision of the computation, and the dtype of the result."""
-    # On the CPU bfloat16 is twenty times slower than float32 here.
-    precise = x.float() if x.device.type == "cpu" and x.dtype == torch.bfloat16 else x
-    kernel = (gain * torch.outer(SMOOTH, SMOOTH)).to(precise).expand(x.shape[1], 1, 4, 4)
-    return precise, kernel, x.dtype
 
 
 def design(

@@ -39,8 +39,9 @@ def convolution(
     x: [N, C, H, W]. weight: [O, C / groups, h, w]. bias: [O]. Returns [N, O, H', W'].
     """
     x, weight, bias = _in_one_precision(x, weight, bias)
-    plan, seen = _Plan(stride, padding, groups), _Seen()
-    token = _WeightGradient.apply(weight, bias, plan, seen)
+    plan, seen, token = _Plan(stride, padding, groups), _Seen(), None
+    if weight.requires_grad or (bias is not None and bias.requires_grad):
+        token = _WeightGradient.apply(weight, bias, plan, seen)
     return _Convolution.apply(x, weight, bias, token, plan, seen)
 
 
@@ -86,7 +87,7 @@ class _Seen:
 class _Convolution(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, token: Tensor, plan: _Plan, seen: _Seen
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, token: Tensor | None, plan: _Plan, seen: _Seen
     ) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.plan, ctx.seen = plan, seen
@@ -95,16 +96,21 @@ class _Convolution(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
         x, weight = ctx.saved_tensors
-        ctx.seen.gradient, ctx.seen.x = gradient, x
-        at_input = _InputGradient.apply(gradient, weight, x.detach(), ctx.plan) if ctx.needs_input_grad[0] else None
-        return at_input, None, None, gradient.new_zeros(()), None, None
+        at_input = at_token = None
+        if ctx.needs_input_grad[0]:
+            at_input = _InputGradient.apply(gradient, weight, x.detach(), ctx.plan)
+        if ctx.needs_input_grad[3]:
+            ctx.seen.gradient, ctx.seen.x = gradient, x
+            at_token = gradient.new_zeros(())
+        return at_input, None, None, at_token, None, None
 
 
 class _WeightGradient(torch.autograd.Function):
     """Weight gradient of a convolution, as a separate function.
 
     torch does not tell a function which of its gradients are needed. Where no weight gradient is needed, as in a
-    gradient penalty, this function is not called. Its value is a token in place of the weight.
+    gradient penalty, this function is not called. Its value is a token in place of the weight; a constant weight needs
+    none.
     """
 
     @staticmethod

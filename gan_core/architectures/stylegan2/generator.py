@@ -102,7 +102,10 @@ class Block(nn.Module):
             x = self.conv0(x, styles[:, 0], noise)
         x = self.conv1(x, styles[:, -2], noise)
         added = self.torgb(x, styles[:, -1])
-        return x, added if image is None else doubled(image) + added
+        if image is None:
+            return x, added
+        with full_precision(image.device):
+            return x, doubled(image) + added
 
 
 class Convolution(nn.Module):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ...architectures import Shapes
-from ...architectures.layers.resampling import SMOOTH
+from ...architectures.layers.resampling import low_pass
 from ...architectures.stylegan2 import ARCHITECTURE
 from ...errors import InputError
 from .layout import Attributes, Layout, check_attributes, listed
@@ -30,7 +30,7 @@ def convert(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """NVIDIA's state dict -> ours. Raises InputError where a layer has another filter than ours."""
     for name, tensor in tensors.items():
         if name.endswith(FILTER):
-            usual = torch.outer(SMOOTH, SMOOTH) / 4
+            usual = low_pass(gain=1.0)
             if tensor.shape != usual.shape or not torch.allclose(tensor.float(), usual, atol=1e-4):
                 raise InputError(f"Its {name} is not the filter [1, 3, 3, 1], and no other is known here.")
     return {name: tensor for name, tensor in tensors.items() if not name.endswith(FILTER)}

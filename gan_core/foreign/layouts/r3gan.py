@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ...architectures import Shapes
-from ...architectures.layers.resampling import SMOOTH
+from ...architectures.layers.resampling import low_pass
 from ...architectures.r3gan import ARCHITECTURE, MAX_BLOCKS, MAX_DOUBLINGS
 from ...errors import InputError
 from .layout import Attributes, Layout, check_attributes
@@ -54,7 +54,7 @@ def convert(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _is_ours(kernel: Tensor) -> bool:
     """Whether a filter of the authors' is the one that the generator applies, but for its gain of 4."""
-    usual = torch.outer(SMOOTH, SMOOTH) / 4
+    usual = low_pass(gain=1.0)
     try:
         return kernel.shape == usual.shape and torch.allclose(kernel.cpu().float(), usual, rtol=0, atol=1e-6)
     except RuntimeError:  # a kind of tensor that has no such numbers

@@ -278,7 +278,7 @@ def test_a_design_counts_widths_from_the_first_block_on() -> None:
 def test_a_network_that_was_sampled_without_gradients_can_be_trained() -> None:
     module, discriminator = StyleGAN2Generator(SMALL).double(), StyleGAN2Discriminator(SMALL).double()
     z = torch.randn(2, 5, dtype=torch.float64)
-    resampling._smooth.cache_clear()
+    resampling._kept.cache_clear()
     with torch.inference_mode():
         discriminator(module(z))
     discriminator(module(z)).sum().backward()
