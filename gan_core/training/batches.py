@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import torch
@@ -45,13 +45,21 @@ class Batches:
         count = min(MAX_COMPARED, len(self.shown))
         self.compared = streams.numpy(Stream.COMPARED).choice(self.shown, count, replace=False)
         """Indices of some of those, always the same, that samples are compared with."""
+        example = dataset.draw(self.shown[:1])
+        self._fields = [each.name for each in fields(Batch) if getattr(example, each.name) is not None]
         self._epoch, self._order = -1, np.empty(0, np.int64)
 
     def shown_at(self, context: StepContext) -> Batch:
         """The batch that is shown at that moment: this process's part of it."""
-        first = context.images + context.substep * self.batch_size
-        indices = self.world.shard(self.indices(first, self.batch_size))
-        return self._on_device(self.dataset.draw(indices, context.numpy(Stream.MIRROR)))
+
+        def drawn(now: StepContext) -> list[np.ndarray]:
+            first = now.images + now.substep * self.batch_size
+            indices = self.world.shard(self.indices(first, self.batch_size))
+            batch = self.dataset.draw(indices, now.numpy(Stream.MIRROR))
+            return [getattr(batch, name).numpy() for name in self._fields]
+
+        batch = Batch(**dict(zip(self._fields, context.tensors(drawn), strict=True)))
+        return replace(batch, target=self.dataset.medium.normalise(batch.target))
 
     def at(self, indices: np.ndarray) -> Batch:
         """The examples at these indices, unflipped."""

@@ -47,13 +47,14 @@ class Checkpoint:
         """Gives an optimiser of the module's parameters the moments that it had, if it had begun."""
         if not any(name.startswith(f"{prefix}.") for name in self.tensors):
             return
+        group = optimizer.param_groups[0]
         for name, parameter in _optimized(optimizer, module):
             first, second, step = (self.tensors[f"{prefix}.{moment}.{name}"] for moment in MOMENTS)
             optimizer.state[parameter] = {
                 # Fused Adam walks through memory: moments must lie in it just as their weights do.
                 "exp_avg": torch.empty_like(parameter, requires_grad=False).copy_(first),
                 "exp_avg_sq": torch.empty_like(parameter, requires_grad=False).copy_(second),
-                "step": step.to(parameter.device if optimizer.param_groups[0]["fused"] else "cpu"),
+                "step": step.to(parameter.device if group["fused"] or group["capturable"] else "cpu"),
             }
 
 

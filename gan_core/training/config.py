@@ -56,6 +56,11 @@ class TrainConfig:
         "with a lower learning rate, or ignore it.",
         choices=ON_TROUBLE,
     )
+    eager: bool = setting(
+        False,
+        "Launch every operator of a step by itself, where CUDA graphs would launch the whole step at once: slower, for "
+        "comparison and for finding faults.",
+    )
     settings: Mapping[str, Any] = field(default_factory=dict)
     """What differs from the preset, by the names of the settings of AdversarialRecipe or VariationalRecipe."""
 
@@ -93,11 +98,6 @@ class TrainConfig:
             recipe.network_settings()
 
     def _check_adversarial(self, recipe: AdversarialRecipe) -> None:
-        if recipe.compiled and recipe.gradient_penalty != "none" and recipe.penalty_every == 1:
-            raise InputError(
-                f"compile cannot be used with {self.preset}, which takes the gradient of a gradient at every step: "
-                "train without it, or with an objective that has no such penalty (log or hinge, on dcgan)."
-            )
         if "gamma" in self.settings and recipe.gradient_penalty not in ("r1", "r1_r2"):
             raise InputError(
                 f"gamma is the weight of R1 and R2, which {self.preset} does not have with the objective "

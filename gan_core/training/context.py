@@ -16,8 +16,15 @@ from torch import Generator, Tensor
 
 from .devices import to_device
 from .distributed import World
-from .optimizer import Rates
 from .streams import Stream, Streams
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Adam's settings at one step."""
+
+    learning_rate: float
+    betas: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -43,8 +50,7 @@ class StepContext:
     """Where what the host makes comes from."""
 
     def tensors(self, make: Arrays) -> list[Tensor]:
-        """Arrays that the host makes, on the device. They depend on the context that `make` is given alone, and have
-        the same shapes and types at every step."""
+        """Arrays that the host makes, on the device: see Arrays."""
         return self.inputs.tensors(self, make)
 
     def number(self, make: Callable[[StepContext], float]) -> float | Tensor:
@@ -62,20 +68,22 @@ class StepContext:
 
     def torch(self, stream: Stream, *place: int) -> Generator:
         """A stream on the device that is the same in all processes."""
-        return self.inputs.generator(self, (stream, *self.moment, *place))
+        return self.inputs.generator(self, lambda now: (stream, *now.moment, *place))
 
     def own(self, stream: Stream) -> Generator:
         """A stream on the device for what a network draws by itself for its images: another one for each process."""
         rank = self.world.rank
-        return self.inputs.generator(self, (stream, *((self.step, self.substep, rank) if rank else self.moment)))
+        return self.inputs.generator(
+            self, lambda now: (stream, *((now.step, now.substep, rank) if rank else now.moment))
+        )
 
     def noise(self, *shape: int) -> Tensor:
         """Standard normal numbers on the device. The first axis counts the images of this process."""
         whole = shape[0] * self.world.size, *shape[1:]
 
-        def drawn(context: StepContext) -> list[np.ndarray]:
-            stream = context.streams.numpy(Stream.NOISE, *context.moment)
-            return [context.world.shard(stream.standard_normal(whole, np.float32))]
+        def drawn(now: StepContext) -> list[np.ndarray]:
+            stream = now.streams.numpy(Stream.NOISE, *now.moment)
+            return [now.world.shard(stream.standard_normal(whole, np.float32))]
 
         return self.tensors(drawn)[0]
 
@@ -89,7 +97,8 @@ class StepContext:
 
 
 Arrays = Callable[[StepContext], Sequence[np.ndarray]]
-"""Makes arrays on the host. They depend on the context alone, and have the same shapes and types at every step."""
+"""Makes arrays on the host. They depend on the context that it is given alone, which may be that of a later step, and
+have the same shapes and types at every step."""
 
 
 class Inputs(Protocol):
@@ -101,8 +110,8 @@ class Inputs(Protocol):
     def number(self, context: StepContext, make: Callable[[StepContext], float]) -> float | Tensor:
         """The number; on a GPU a float32 scalar there."""
 
-    def generator(self, context: StepContext, purpose: tuple[int, ...]) -> Generator:
-        """A random stream on the device for that purpose at that moment."""
+    def generator(self, context: StepContext, purpose: Callable[[StepContext], tuple[int, ...]]) -> Generator:
+        """A random stream on the device for the purpose that the context has then."""
 
 
 class FromHost:
@@ -117,5 +126,5 @@ class FromHost:
     def number(self, context: StepContext, make: Callable[[StepContext], float]) -> float | Tensor:
         return make(context) if self.device.type == "cpu" else to_device(torch.tensor(make(context)), self.device)
 
-    def generator(self, context: StepContext, purpose: tuple[int, ...]) -> Generator:
-        return context.streams.torch(*purpose)
+    def generator(self, context: StepContext, purpose: Callable[[StepContext], tuple[int, ...]]) -> Generator:
+        return context.streams.torch(*purpose(context))

@@ -3,19 +3,52 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Adam
 
-from .distributed import World
+from .context import StepContext
 
 
-@dataclass(frozen=True)
-class Rates:
-    """Adam's settings at one step."""
+class ScheduledAdam(Adam):
+    """Adam (Kingma & Ba 2015) whose learning rate and decay rates are scalars on the device.
 
-    learning_rate: float
-    betas: tuple[float, float]
+    torch's fused Adam takes decay rates as Python numbers, which a captured step would keep for good. Weights are moved
+    together, by a few operators whatever their number. All have the bias correction of the first.
+    """
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        for group in self.param_groups:
+            weights = [weight for weight in group["params"] if weight.grad is not None]
+            states = [self.state[weight] for weight in weights]
+            for weight, state in zip(weights, states, strict=True):
+                if not state:
+                    state["step"] = torch.zeros((), device=weight.device)
+                    state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(weight), torch.zeros_like(weight)
+            if states:
+                _step(weights, states, group["lr"], group["betas"], group["eps"])
+
+
+def _step(
+    weights: list[Tensor], states: list[dict[str, Tensor]], rate: Tensor, betas: tuple[Tensor, Tensor], eps: float
+) -> None:
+    gradients = [weight.grad for weight in weights if weight.grad is not None]
+    steps, means, squares = ([state[name] for state in states] for name in ("step", "exp_avg", "exp_avg_sq"))
+    torch._foreach_add_(steps, 1)
+    powers = gradients, torch._foreach_mul(gradients, gradients)
+    for moments, new, beta in zip((means, squares), powers, betas, strict=True):
+        torch._foreach_mul_(moments, beta)
+        torch._foreach_add_(moments, torch._foreach_mul(new, 1 - beta))
+    corrections = [1 - beta ** steps[0] for beta in betas]
+    moves = torch._foreach_sqrt(squares)
+    torch._foreach_mul_(moves, corrections[1].rsqrt())
+    torch._foreach_add_(moves, eps)
+    moves = torch._foreach_div(means, moves)
+    torch._foreach_mul_(moves, -rate / corrections[0])
+    torch._foreach_add_(weights, moves)
 
 
 @dataclass(frozen=True)
@@ -30,20 +63,31 @@ class TrainedNetwork:
     factor and moments decay more slowly, so that training is as fast as without (Karras et al. 2020a, appendix B)."""
 
     @classmethod
-    def of(cls, module: nn.Module, regularised_every: int | None = None) -> TrainedNetwork:
-        """The module with a fresh optimizer. regularised_every: k of `lazy_ratio`; None for no such steps."""
+    def of(
+        cls, module: nn.Module, regularised_every: int | None = None, scheduled_betas: bool = False
+    ) -> TrainedNetwork:
+        """The module with a fresh optimizer.
+
+        regularised_every: k of `lazy_ratio`; None for no such steps. scheduled_betas: whether the decay rates change.
+        """
         weights = [parameter for parameter in module.parameters() if parameter.requires_grad]
-        fused = weights[0].device.type in ("cpu", "cuda")
+        device = weights[0].device.type
         ratio = regularised_every / (regularised_every + 1) if regularised_every else 1.0
         # Learning rate and betas are set at each step: see update.
-        return cls(module, Adam(weights, fused=fused), ratio)
+        if device == "cuda" and scheduled_betas:
+            return cls(module, ScheduledAdam(weights, capturable=True), ratio)
+        return cls(module, Adam(weights, fused=device in ("cpu", "cuda"), capturable=device == "cuda"), ratio)
 
-    def update(self, loss: Tensor, rates: Rates, world: World) -> None:
+    def update(self, loss: Tensor, context: StepContext) -> None:
         """Takes one optimizer step against the gradient of a loss, averaged over all processes."""
         self.optimizer.zero_grad()
         loss.backward()
-        world.average_gradients(self.module)
+        context.world.average_gradients(self.module)
+        ratio = self.lazy_ratio
+        rate = context.number(lambda now: now.rates.learning_rate * ratio)
+        betas: Any = tuple(beta**ratio for beta in context.rates.betas)
+        if isinstance(self.optimizer, ScheduledAdam):
+            betas = tuple(context.number(lambda now, i=i: now.rates.betas[i] ** ratio) for i in range(2))
         for group in self.optimizer.param_groups:
-            group["lr"] = rates.learning_rate * self.lazy_ratio
-            group["betas"] = tuple(beta**self.lazy_ratio for beta in rates.betas)
+            group["lr"], group["betas"] = rate, betas
         self.optimizer.step()

@@ -6,7 +6,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -27,14 +27,14 @@ from . import history as histories
 from .batches import Batches, held_out_count
 from .checkpoint import Checkpoint
 from .config import TrainConfig
-from .context import FromHost, StepContext
+from .context import FromHost, Rates, StepContext
 from .devices import in_memory_format, seeded
 from .distributed import World
+from .graphs import CUDARecorder, Learned, Recorder, Stepper
 from .history import Pending, Record
 from .methods import Method, method_for
 from .methods.method import Look
 from .monitor.verdict import Verdict
-from .optimizer import Rates
 from .resuming import check_resumable, classes_of_generator, facts_of, remarks_on_other_data
 from .schedule import at
 from .settings import Recipe
@@ -90,6 +90,7 @@ class Run:
         self.ema: dict[str, Any] = {
             name: copy.deepcopy(networks[name].module).eval().requires_grad_(False) for name in self.method.averaged
         }
+        self.stepper = Stepper(self.learn, self.written, self._weights, self._recorder())
         self.standing = Standing()
         self.history: list[Record] = []
         self.pending = Pending()
@@ -119,25 +120,50 @@ class Run:
 
     def step(self) -> None:
         """One step of the method, and of the EMA of its networks."""
-        values = self.method.step(self.next_batches()).values
-        if self.pending.values and list(values) != self.pending.names:  # a network has joined
+        contexts = self.contexts()
+        names, values = self.stepper.take(self.method.kind(contexts), contexts)
+        if self.pending.values and names != self.pending.names:  # a network has joined
             self.record({})
-        self.pending.add(list(values), self.world.mean(torch.stack([value.float() for value in values.values()])))
+        self.pending.add(names, self.world.mean(values))
         self.steps += 1
         self.images += self.images_per_step
-        half_life = 1000 * at(self.recipe.ema_kimg, self.images)
-        for name, average in self.ema.items():
-            ema.update(average, self.method.networks[name].module, self.images_per_step, self.images, half_life)
 
-    def next_batches(self) -> list[tuple[Batch, StepContext]]:
-        """The batches of the next step, each with what it depends on."""
+    def learn(self, contexts: Sequence[StepContext]) -> Learned:
+        """All that a step computes on the device."""
+        values = self.method.step(self.shown(contexts)).values
+        last, shown, kimg = contexts[-1], self.images_per_step, self.recipe.ema_kimg
+
+        def share_of(now: StepContext) -> float:
+            images = now.images + shown
+            return ema.share_of(shown, images, 1000 * at(kimg, images))
+
+        for name, average in self.ema.items():
+            ema.update(average, self.method.networks[name].module, last.number(share_of))
+        return Learned(list(values), torch.stack([value.float() for value in values.values()]))
+
+    def written(self) -> list[list[Tensor]]:
+        """All tensors that a step changes: of each network its weights, its buffers and Adam's state."""
+        groups = [list(self.method.moving)]
+        for network in self.method.networks.values():
+            states = network.optimizer.state.values()
+            groups += [[*network.module.parameters()], [*network.module.buffers()]]
+            groups += [[state[name] for state in states] for name in checkpoint.MOMENTS]
+        for average in self.ema.values():
+            groups += [[*average.parameters()], [*average.buffers()]]
+        return groups
+
+    def contexts(self) -> list[StepContext]:
+        """What the batches of the next step depend on."""
         recipe, images = self.recipe, self.images
         rates = Rates(at(recipe.learning_rate, images), (at(recipe.betas[0], images), at(recipe.betas[1], images)))
-        contexts = (
+        return [
             StepContext(self.steps, substep, images, rates, self.streams, self.world, FromHost(self.device))
             for substep in range(self.method.batches_per_step)
-        )
-        return [(self.batches.shown_at(context), context) for context in contexts]
+        ]
+
+    def shown(self, contexts: Sequence[StepContext] | None = None) -> list[tuple[Batch, StepContext]]:
+        """The batches of a step, the next one by default, each with what it depends on."""
+        return [(self.batches.shown_at(context), context) for context in contexts or self.contexts()]
 
     @property
     def images_per_step(self) -> int:
@@ -338,8 +364,20 @@ class Run:
 
     def _restore_state(self, state: Mapping[str, Any]) -> None:
         self.standing = Standing.of(state)
-        self.method.recipe = self.standing.applied_to(self.config.recipe)
+        self.apply_standing()
         self.method.restore(state)
+
+    def apply_standing(self) -> None:
+        """Lets the method go on by the recipe that trouble has left it."""
+        self.method.recipe = self.standing.applied_to(self.config.recipe)
+        self.stepper.forget()
+
+    def _weights(self) -> list[Tensor]:
+        return [weight for network in self.method.networks.values() for weight in network.module.parameters()]
+
+    def _recorder(self) -> Recorder | None:
+        alone = self.world.size == 1
+        return CUDARecorder(self.device) if self.device.type == "cuda" and alone and not self.config.eager else None
 
     def _begin_anew(self) -> None:
         """Gives the networks their initial weights, and forgets what happened since."""

@@ -196,12 +196,6 @@ class AdversarialRecipe(Recipe):
         above=True,
         unit="thousands of images",
     )
-    compiled: bool = setting(
-        False,
-        "Compile the networks with torch.compile, where no gradient of a gradient is taken. Needs a C++ compiler, or "
-        "Triton on a GPU, and minutes at the start; resuming is then no longer equal to the bit.",
-        option="compile",
-    )
 
     def changed(self, settings: Mapping[str, Any]) -> Recipe:
         """As in Recipe; another objective brings its own penalty along, and another augmentation adapts its p."""

@@ -63,4 +63,8 @@ class Streams:
 
     def torch(self, *purpose: int) -> Generator:
         """A stream on the device for a purpose."""
-        return torch.Generator(self.device).manual_seed(int(self.numpy(*purpose).integers(2**63)))
+        return torch.Generator(self.device).manual_seed(self.seed_of(*purpose))
+
+    def seed_of(self, *purpose: int) -> int:
+        """The seed of that stream."""
+        return int(self.numpy(*purpose).integers(2**63))

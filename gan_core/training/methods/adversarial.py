@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -36,7 +36,7 @@ from ..distributed import World
 from ..history import Charts, Record
 from ..monitor import diagnostics
 from ..optimizer import TrainedNetwork
-from ..schedule import at
+from ..schedule import Schedule, at
 from ..settings import AdversarialRecipe
 from ..streams import Place, Stream
 from .method import Look, StepResult
@@ -112,16 +112,13 @@ class Adversarial:
             "generator": PATH_LENGTH_EVERY if recipe.path_length else None,
             "discriminator": recipe.penalty_every if lazy else None,
         }
+        scheduled = any(isinstance(beta, Schedule) for beta in recipe.betas)
         self.networks = {
-            name: TrainedNetwork.of(placed_for_training(module, device), regularised_every[name])
+            name: TrainedNetwork.of(placed_for_training(module, device), regularised_every[name], scheduled)
             for name, module in networks.items()
         }
         self.generator: Any = self.networks["generator"].module
         self.discriminator: Any = self.networks["discriminator"].module
-        # The same modules, as they are called where no gradient of a gradient is taken.
-        self.generate_images, self.discriminate = (
-            torch.compile(module) if recipe.compiled else module for module in (self.generator, self.discriminator)
-        )
         self.adaptive = Adaptive()
         self.logit_means: tuple[Tensor, Tensor] | None = None  # running means of real and fake logits, for LeCam
         self.path_mean = torch.zeros((), device=device)  # running mean of path lengths
@@ -146,7 +143,7 @@ class Adversarial:
             if self.adapts:
                 self.adaptive.observe(context.world.mean(values["real_sign"]), self.recipe.batch_size)
         generator_loss = self.generator_step(batch, fake_images, real_logits, context)
-        if self.recipe.path_length and context.step % PATH_LENGTH_EVERY == 0:
+        if self.path_length_is_due(context):
             self.path_length_step(batch.labels, context)
         values["generator_loss"] = generator_loss
         if self.recipe.augment == "ada":
@@ -180,11 +177,10 @@ class Adversarial:
             with self.autocast():
                 reconstruction = self.discriminator.self_supervision(augmented, context.own(Stream.SUPERVISION))
             total = total + recipe.self_supervision * reconstruction
-        network.update(total, context.rates, context.world)
-        batches_before = context.step * self.batches_per_step + context.substep
-        if penalised and not at_once and batches_before % recipe.penalty_every == 0:
+        network.update(total, context)
+        if penalised and not at_once and self.lazy_penalty_is_due(context):
             penalty = recipe.penalty_every * self.penalty(real, fake, context)
-            network.update(penalty, context.rates, context.world)
+            network.update(penalty, context)
         real_logits, fake_logits = real.logits.detach(), fake.logits.detach()
         # Where a number added to all logits changes nothing, only their difference has a sign.
         signed = real_logits if self.objective.anchored else real_logits - fake_logits
@@ -202,13 +198,13 @@ class Adversarial:
         self.discriminator.requires_grad_(False)
         with self.autocast():
             augmented = self.augment(fake_images, Place.GENERATOR_FAKE, context)
-            fake_logits = self.discriminate(augmented, batch.labels)
+            fake_logits = self.discriminator(augmented, batch.labels)
             if self.objective.relativistic:
                 with torch.no_grad():
                     augmented = self.augment(batch.target, Place.GENERATOR_REAL, context)
-                    real_logits = self.discriminate(augmented, batch.labels)
+                    real_logits = self.discriminator(augmented, batch.labels)
             loss = self.objective.loss(real_logits, fake_logits).generator
-        self.networks["generator"].update(loss, context.rates, context.world)
+        self.networks["generator"].update(loss, context)
         return loss.detach()
 
     def path_length_step(self, labels: Tensor | None, context: StepContext) -> None:
@@ -221,17 +217,30 @@ class Adversarial:
             images = self.generator.synthesis(styles, self.generator.fresh_noise(count, random)).float()
         lengths = path_length.path_lengths(images, styles, random)
         penalty, mean = path_length.penalty(lengths, self.path_mean)
-        self.path_mean = context.world.mean(mean)
+        self.path_mean.copy_(context.world.mean(mean))
         loss = self.recipe.path_length * PATH_LENGTH_EVERY * penalty
-        self.networks["generator"].update(loss, context.rates, context.world)
+        self.networks["generator"].update(loss, context)
+
+    def kind(self, contexts: Sequence[StepContext]) -> Hashable:
+        """Which regularisers have a turn."""
+        lazy = tuple(self.recipe.penalty_every > 1 and self.lazy_penalty_is_due(context) for context in contexts)
+        return lazy, self.path_length_is_due(contexts[-1]), self.logit_means is None
+
+    def lazy_penalty_is_due(self, context: StepContext) -> bool:
+        """Whether a lazy penalty, if there is one, follows after that batch."""
+        batches_before = context.step * self.batches_per_step + context.substep
+        return batches_before % self.recipe.penalty_every == 0
+
+    def path_length_is_due(self, context: StepContext) -> bool:
+        return self.recipe.path_length > 0 and context.step % PATH_LENGTH_EVERY == 0
 
     # Parts of a step.
 
     def generate(self, z: Tensor, labels: Tensor | None, context: StepContext) -> Tensor:
         """G(z), as it is while it trains. z: [N, latent_size]. Returns [N, C, H, W]."""
         if self.architecture.draws:
-            return self.generate_images(z, labels, context.own(Stream.NETWORK))
-        return self.generate_images(z, labels)
+            return self.generator(z, labels, context.own(Stream.NETWORK))
+        return self.generator(z, labels)
 
     def judge(
         self,
@@ -246,7 +255,7 @@ class Adversarial:
         images = images.detach().requires_grad_(differentiated)
         augmented = self.augment(images, place, context)
         if not differentiated:
-            return Judged(images, labels, place, self.discriminate(augmented, labels))
+            return Judged(images, labels, place, self.discriminator(augmented, labels))
         if self.architecture.piecewise_linear and self.recipe.normalisation == "none":
             logits, gradients = logits_and_gradients(self.discriminator, augmented, labels)
             if augmented is not images:  # back through the augmentation
@@ -273,8 +282,9 @@ class Adversarial:
     def penalty(self, real: Judged, fake: Judged, context: StepContext) -> Tensor:
         """Weighted gradient penalty: a scalar. A lazy one judges the images again, as D was updated since."""
         if self.recipe.gradient_penalty == "wgan_gp":
-            shares = torch.from_numpy(context.numpy(Stream.PENALTY).random(len(real.images), np.float32))
-            images = interpolate(real.images.detach(), fake.images.detach(), shares.to(self.device))
+            count = len(real.images)
+            [shares] = context.tensors(lambda now: [now.numpy(Stream.PENALTY).random(count, np.float32)])
+            images = interpolate(real.images.detach(), fake.images.detach(), shares)
             with self.autocast():
                 judged = self.judge(images, real.labels, Place.INTERPOLATED, context, True)
             assert judged.gradients is not None
@@ -286,7 +296,8 @@ class Adversarial:
                 batches = [self.judge(b.images, b.labels, b.place, context, differentiated) for b in batches]
         # A squared gradient summed over pixels grows with their number, so gamma is given for 64x64.
         pixels = math.prod(size_of(self.config)) / 64**2
-        weight = at(self.recipe.gamma, context.images) * pixels / 2
+        gamma = self.recipe.gamma
+        weight = context.number(lambda now: at(gamma, now.images) * pixels / 2)
         return weight * torch.stack([self.squared_gradient(judged, context) for judged in batches]).sum()
 
     def squared_gradient(self, judged: Judged, context: StepContext) -> Tensor:
@@ -301,10 +312,12 @@ class Adversarial:
 
     def lecam(self, real_logits: Tensor, fake_logits: Tensor, world: World) -> Tensor:
         """LeCam's regularisation; its running means are updated."""
-        means = world.mean(torch.stack([real_logits.detach().mean(), fake_logits.detach().mean()]))
-        now = means[0], means[1]
-        before = self.logit_means or now
-        self.logit_means = before[0].lerp(now[0], 1 - LECAM_DECAY), before[1].lerp(now[1], 1 - LECAM_DECAY)
+        now = world.mean(torch.stack([real_logits.detach().mean(), fake_logits.detach().mean()]))
+        if self.logit_means is None:
+            self.logit_means = now[0].clone(), now[1].clone()
+        before = self.logit_means[0].clone(), self.logit_means[1].clone()
+        for mean, new in zip(self.logit_means, now, strict=True):
+            mean.lerp_(new, 1 - LECAM_DECAY)
         return lecam(real_logits, fake_logits, *before)
 
     def autocast(self) -> AbstractContextManager[Any]:
@@ -353,6 +366,10 @@ class Adversarial:
             real, fake = (torch.tensor(float(mean), device=self.device) for mean in state["logit_means"])
             self.logit_means = real, fake
         self.path_mean = torch.tensor(float(state.get("path_mean", 0.0)), device=self.device)
+
+    @property
+    def moving(self) -> list[Tensor]:
+        return [self.path_mean, *(self.logit_means or ())]
 
     def measure(self, look: Look) -> dict[str, float]:
         """Diversity and distance of samples, overfitting of D, and gradient norms."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -72,6 +72,13 @@ class Method(Protocol):
 
     def build(self) -> dict[str, nn.Module]:
         """The networks with initial weights, by torch's global generator, on the CPU."""
+
+    def kind(self, contexts: Sequence[StepContext]) -> Hashable:
+        """Which of its kinds of steps comes then. Steps of one kind call the same operators, in the same order."""
+
+    @property
+    def moving(self) -> Sequence[Tensor]:
+        """Tensors besides those of its networks that a step changes, in place."""
 
     def step(self, batches: Sequence[tuple[Batch, StepContext]]) -> StepResult:
         """Shows the networks `batches_per_step` batches, each with its context, and updates their weights."""

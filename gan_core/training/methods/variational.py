@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -137,17 +137,27 @@ class Variational:
         divergence = kl(mean, log_variance)  # [N, D]
         loss = reconstruction
         if not self.fine_tunes:
-            weight = self.recipe.beta * warm_up(context.images, round(1000 * self.recipe.warm_up_kimg))
+            beta, length = self.recipe.beta, round(1000 * self.recipe.warm_up_kimg)
+            weight = context.number(lambda now: beta * warm_up(now.images, length))
             loss = loss + weight * free_bits(divergence, self.recipe.free_bits)
         values = {"reconstruction": reconstruction.detach(), "kl": divergence.detach().sum(1).mean()}
-        start = self.recipe.adversarial_kimg
-        adversarial = start is not None and context.images >= 1000 * start
+        adversarial = self.is_adversarial(context)
         if adversarial:
             loss = loss + self.adversarial_loss(output, reconstruction, context)
-        self.networks["generator"].update(loss, context.rates, context.world)
+        self.networks["generator"].update(loss, context)
         if adversarial:
             values["discriminator_loss"] = self.discriminator_step(images, output.detach(), context)
         return StepResult(values)
+
+    def kind(self, contexts: Sequence[StepContext]) -> Hashable:
+        """Whether the patch discriminator takes part."""
+        return self.is_adversarial(contexts[0])
+
+    def is_adversarial(self, context: StepContext) -> bool:
+        start = self.recipe.adversarial_kimg
+        return start is not None and context.images >= 1000 * start
+
+    moving: ClassVar[Sequence[Tensor]] = ()
 
     def adversarial_loss(self, output: Tensor, reconstruction: Tensor, context: StepContext) -> Tensor:
         """The decoder's adversarial loss, weighted relative to the reconstruction (Esser et al. 2021, eq. 7)."""
@@ -169,7 +179,7 @@ class Variational:
         with self.autocast():
             real, fake = network.module(images).float(), network.module(self._images_of(output)).float()
         loss = hinge(real, fake).discriminator
-        network.update(loss, context.rates, context.world)
+        network.update(loss, context)
         return loss.detach()
 
     def _decoded(self, z: Tensor) -> Tensor:

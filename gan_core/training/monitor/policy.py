@@ -60,7 +60,7 @@ class Policy:
             return
         if on_trouble == "rollback" and isinstance(run.recipe, AdversarialRecipe) and run.recipe.augment == "none":
             standing.with_ada = True
-            self._apply_standing()
+            run.apply_standing()
             run.remarks.append(f"From {run.images / 1000:.1f} kimg on, images are augmented (ada).")
         elif verdicts.worsened(run.history):
             self._end(f"{verdict} KID has become worse since.")
@@ -108,7 +108,7 @@ class Policy:
             return True
         run.standing.rollbacks += 1
         run.standing.with_ada = True
-        self._apply_standing()
+        run.apply_standing()
         augment = f" and augmentation {run.recipe.augment}" if isinstance(run.recipe, AdversarialRecipe) else ""
         run.remarks.append(
             f"Rolled back to {run.images / 1000:.1f} kimg, and on from there with the learning rate "
@@ -124,10 +124,6 @@ class Policy:
         standing = run.standing
         standing.rollbacks, standing.with_ada, standing.best = before.rollbacks, before.with_ada, before.best
         self.files.kept_images = -1
-
-    def _apply_standing(self) -> None:
-        run = self.run
-        run.method.recipe = run.standing.applied_to(run.config.recipe)
 
     def _end(self, why: str) -> None:
         """Ends the run, with the best generator that there is."""

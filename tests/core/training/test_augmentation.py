@@ -366,7 +366,7 @@ def test_the_discriminator_sees_changed_images_and_is_penalised_at_the_images_th
 ):
     run, other = (make(labelled_images, tmp_path, name, objective) for make in (begun, twin))
     method = run.method
-    ((batch, context),) = run.next_batches()
+    ((batch, context),) = run.shown()
     fake_images = method.generate(context.noise(BATCH, method.config.latent_size), batch.labels, context)
     method.discriminator_step(batch, fake_images, context)
 
@@ -388,12 +388,12 @@ def test_the_discriminator_sees_changed_images_and_is_penalised_at_the_images_th
 def test_the_generator_learns_through_the_changes(labelled_images, tmp_path, name, objective):
     run, other = (make(labelled_images, tmp_path, name, objective) for make in (begun, twin))
     method, again = run.method, other.method
-    batch, context = run.next_batches()[-1]  # the generator learns after the last of a step's batches
+    batch, context = run.shown()[-1]  # the generator learns after the last of a step's batches
     size = method.config.latent_size
     fake_images = method.generate(context.noise(BATCH, size), batch.labels, context)
     _, real_logits = method.discriminator_step(batch, fake_images, context)
     again.discriminator.load_state_dict(method.discriminator.state_dict())
-    _, context_again = other.next_batches()[-1]
+    _, context_again = other.shown()[-1]
     fake = again.generator(context_again.noise(BATCH, size), batch.labels)
     method.generator_step(batch, fake_images, real_logits, context)
 

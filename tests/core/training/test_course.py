@@ -308,7 +308,7 @@ def test_every_epoch_has_an_order_of_its_own_and_a_batch_may_lie_in_two(tmp_path
 def test_every_purpose_step_and_batch_has_a_stream_of_its_own(tmp_path):
     run = run_of(noise(10), tmp_path)
     streams = run.streams
-    ((_, context),) = run.next_batches()
+    ((_, context),) = run.shown()
     steps = [replace(context, step=step, substep=substep) for step, substep in itertools.product(range(3), range(3))]
     assert len({each.moment for each in steps}) == 9
     assert len(Stream) == 12
@@ -322,7 +322,7 @@ def test_every_purpose_step_and_batch_has_a_stream_of_its_own(tmp_path):
 
 def test_seeds_are_streams_of_their_own(tmp_path):
     runs_of_seeds = [run_of(noise(10), tmp_path, seed=seed) for seed in (0, 1)]
-    draws = [context.noise(4, 2) for run in runs_of_seeds for _, context in run.next_batches()]
+    draws = [context.noise(4, 2) for run in runs_of_seeds for _, context in run.shown()]
     assert not torch.equal(*draws)
     expected = np.random.default_rng([1, 0, 0]).standard_normal((4, 2), np.float32)
     assert draws[1].tolist() == expected.tolist()

@@ -161,7 +161,7 @@ def test_a_lazy_penalty_is_a_step_of_its_own_so_many_times_as_heavy(labelled_ima
     ]
     run.steps = 0
     run.images = 0
-    ((batch, _),) = run.next_batches()
+    ((batch, _),) = run.shown()
     real = batch.target.requires_grad_()
     (gradient,) = torch.autograd.grad(run.method.discriminator(real, batch.labels).sum(), real)
     squared = gradient.square().sum(dim=(1, 2, 3)).mean().item()
@@ -183,7 +183,7 @@ def test_a_network_with_steps_of_its_own_for_penalties_takes_shorter_ones(noise_
 
 def first_batch(run: Run) -> tuple[Batch, torch.Tensor]:
     """The real images of a run's next step, of one batch, and the generated ones."""
-    ((batch, context),) = run.next_batches()
+    ((batch, context),) = run.shown()
     return batch, run.method.generate(context.noise(BATCH, 4), batch.labels, context).detach()
 
 
@@ -196,7 +196,7 @@ def test_an_estimated_penalty_is_on_average_the_exact_one(labelled_images, tmp_p
     both = ((Place.REAL, batch.target), (Place.FAKE, fake))
 
     def penalty(of: Run, differentiated: bool) -> float:
-        ((_, context),) = of.next_batches()
+        ((_, context),) = of.shown()
         judged = [of.method.judge(images, batch.labels, at, context, differentiated) for at, images in both]
         return of.method.penalty(*judged, context).item()
 
@@ -214,7 +214,7 @@ def test_an_estimated_penalty_changes_both_points_alike(labelled_images, tmp_pat
     use(replace(TINY, objective="relativistic", penalty_estimate="finite", augment="diffaugment", gamma=2.0))
     run = session_of(labelled_images, tmp_path).run
     method = run.method
-    ((_, context),) = run.next_batches()
+    ((_, context),) = run.shown()
     batch, fake = first_batch(run)
     both = list(enumerate((batch.target, fake)))
     judged = [method.judge(images, batch.labels, Place(place), context, False) for place, images in both]
@@ -308,7 +308,13 @@ def test_schedules_reach_the_optimiser_the_penalty_the_average_and_the_augmentat
     )
     session = session_of(noise_images, tmp_path)
     half_lives = []
-    monkeypatch.setattr(ema, "update", lambda *settings: half_lives.append(settings[-1]))
+    share_of = ema.share_of
+
+    def noted(batch_size: int, images: int, half_life: float) -> float:
+        half_lives.append(half_life)
+        return share_of(batch_size, images, half_life)
+
+    monkeypatch.setattr(ema, "share_of", noted)
     seen = []
     for _ in range(6):
         session.advance()
@@ -327,10 +333,10 @@ def test_schedules_reach_the_optimiser_the_penalty_the_average_and_the_augmentat
 def test_the_weight_of_a_penalty_follows_its_schedule(labelled_images, tmp_path, use):
     use(replace(TINY, objective="relativistic", gamma=Schedule(2.0, 0.5, kimg=0.1)))
     run = session_of(labelled_images, tmp_path).run
-    ((batch, _),) = run.next_batches()
+    ((batch, _),) = run.shown()
     weights = []
     for run.images in (0, 50, 100, 1000):
-        ((_, context),) = run.next_batches()
+        ((_, context),) = run.shown()
         judged = run.method.judge(batch.target, batch.labels, Place.REAL, context, differentiated=True)
         weights.append(run.method.penalty(judged, judged, context).item())
     assert [weight / weights[0] for weight in weights] == pytest.approx([1, 0.625, 0.25, 0.25])
@@ -343,7 +349,7 @@ def test_lecam_holds_logits_near_the_mean_of_the_other_kind_before(labelled_imag
     use(replace(TINY, objective="hinge", lecam=0.5))
     run = session_of(labelled_images, tmp_path).run
     method = run.method
-    ((_, context),) = run.next_batches()
+    ((_, context),) = run.shown()
     method.logit_means = torch.tensor(0.7), torch.tensor(-0.9)
     twin = copy.deepcopy(method.discriminator)
     batch, fake = first_batch(run)
@@ -378,7 +384,7 @@ def test_a_style_based_generator_takes_a_step_for_the_length_of_its_paths(labell
         update(network, *settings)
 
     monkeypatch.setattr(TrainedNetwork, "update", noted)
-    before = method.path_mean
+    before = method.path_mean.clone()
     for _ in range(5):
         session.advance()
     assert asked == [((2, 3, 16, 16), (2, method.generator.num_ws, 8))] * 2  # after the first step and the fifth
@@ -410,8 +416,8 @@ def test_a_generator_that_draws_is_given_another_stream_for_every_batch(noise_im
         drawn.append(torch.rand(1, generator=random).item())
         return z
 
-    method.generate_images = generator
-    (_, context), *_ = run.next_batches()
+    method.generator = generator
+    (_, context), *_ = run.shown()
     for step, substep in ((0, 0), (0, 1), (1, 0), (0, 0)):
         method.generate(torch.zeros(2, 4), None, replace(context, step=step, substep=substep))
     assert len(set(drawn)) == 3
@@ -438,7 +444,7 @@ def test_self_supervision_is_added_with_its_weight_and_sees_real_images_as_the_d
     use(replace(TINY, self_supervision=2.0, augment="diffaugment"))
     run = session_of(noise_images, tmp_path).run
     method = run.method
-    ((_, context),) = run.next_batches()
+    ((_, context),) = run.shown()
     method.discriminator = SelfSupervised(method.discriminator)
     batch, fake = first_batch(run)
     values, _ = method.discriminator_step(batch, fake, context)

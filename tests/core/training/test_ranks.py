@@ -15,10 +15,9 @@ from gan_core import TrainConfig
 from gan_core.losses import path_length
 from gan_core.losses.path_length import path_lengths
 from gan_core.training import presets as recipes
-from gan_core.training.context import FromHost, StepContext
+from gan_core.training.context import FromHost, Rates, StepContext
 from gan_core.training.distributed import SIGNALS, WholeBatchNorm, World
 from gan_core.training.methods.adversarial import Judged
-from gan_core.training.optimizer import Rates
 from gan_core.training.run import Run
 from gan_core.training.settings import AdversarialRecipe
 from gan_core.training.streams import Place, Stream
@@ -82,8 +81,8 @@ def test_processes_share_out_the_images_the_labels_and_the_noise_of_one(labelled
     for alone.steps in (0, 1):
         for run in parts:
             run.steps = alone.steps
-        ((whole, _),) = alone.next_batches()
-        shares = [batch for run in parts for batch, _ in run.next_batches()]
+        ((whole, _),) = alone.shown()
+        shares = [batch for run in parts for batch, _ in run.shown()]
         assert [len(share) for share in shares] == [BATCH // size] * size
         assert torch.equal(torch.cat([share.target for share in shares]), whole.target)
         assert torch.equal(torch.cat([share.labels for share in shares]), whole.labels)
@@ -147,7 +146,7 @@ def test_what_a_network_draws_by_itself_is_another_in_each_process_step_and_batc
 
 def regularise(run: Run) -> None:
     """The path length step of a run's next step."""
-    ((batch, context),) = run.next_batches()
+    ((batch, context),) = run.shown()
     run.method.path_length_step(batch.labels, context)
 
 

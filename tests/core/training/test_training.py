@@ -181,14 +181,14 @@ def test_labels_travel_with_their_images(noise_images, tmp_path):
     labels = np.arange(24, dtype=np.int64) % 5
     pixels = (labels * 50).astype(np.uint8)[:, None, None, None] * np.ones((1, 16, 16, 1), np.uint8)
     dataset = ImageDataset(pixels, "told by brightness", "0" * 64, labels, tuple("abcde"))
-    ((batch, _),) = begun(dataset, config_for(tmp_path)).run.next_batches()
+    ((batch, _),) = begun(dataset, config_for(tmp_path)).run.shown()
     real, given = batch.target, batch.labels
     assert given.tolist() == ((real[:, 0, 0, 0] + 1) * 127.5 / 50).round().int().tolist()
 
 
 def test_real_images_lie_between_minus_one_and_one(tmp_path):
     pixels = np.stack([np.zeros((16, 16, 1), np.uint8), np.full((16, 16, 1), 255, np.uint8)])
-    ((batch, _),) = begun(ImageDataset.from_images(pixels), config_for(tmp_path, batch_size=2)).run.next_batches()
+    ((batch, _),) = begun(ImageDataset.from_images(pixels), config_for(tmp_path, batch_size=2)).run.shown()
     assert sorted(batch.target[:, 0, 0, 0].tolist()) == [-1, 1]
 
 
@@ -279,7 +279,7 @@ def test_the_discriminator_learns_from_its_loss_and_penalties(labelled_images, t
     run = begun(labelled_images, in_fp32(tmp_path, objective)).run
     method = run.method
     discriminator = copy.deepcopy(method.discriminator)
-    batch, context = run.next_batches()[0]
+    batch, context = run.shown()[0]
     fake_images = method.generate(context.noise(BATCH, method.config.latent_size), batch.labels, context)
     method.discriminator_step(batch, fake_images, context)
 
@@ -303,7 +303,7 @@ def test_the_discriminator_learns_from_its_loss_and_penalties(labelled_images, t
 def test_the_generator_learns_from_what_the_discriminator_says_now(labelled_images, tmp_path, objective):
     run = begun(labelled_images, in_fp32(tmp_path, objective)).run
     method = run.method
-    batch, context = run.next_batches()[-1]  # the generator learns after the last of a step's batches
+    batch, context = run.shown()[-1]  # the generator learns after the last of a step's batches
     fake_images = method.generate(context.noise(BATCH, method.config.latent_size), batch.labels, context)
     _, real_logits = method.discriminator_step(batch, fake_images, context)
     generator, discriminator = copy.deepcopy(method.generator), copy.deepcopy(method.discriminator)
@@ -338,21 +338,21 @@ def test_the_average_has_moved_half_way_after_its_half_life():
     average, module = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
     start = average.weight.detach().clone()
     for _ in range(10):
-        averaging.update(average, module, batch_size=100, images=10**9, half_life=1000)
+        averaging.update(average, module, averaging.share_of(batch_size=100, images=10**9, half_life=1000))
     torch.testing.assert_close(average.weight, (start + module.weight) / 2)
 
 
 def test_an_average_without_half_life_is_the_network_itself():
     average, module = torch.nn.BatchNorm1d(3), torch.nn.BatchNorm1d(3)
     module(torch.randn(5, 3))
-    averaging.update(average, module, batch_size=5, images=5, half_life=0)
+    averaging.update(average, module, averaging.share_of(batch_size=5, images=5, half_life=0))
     assert_same(average.state_dict(), module.state_dict())
 
 
 def test_statistics_of_batch_norm_are_averaged_like_weights():
     average, module = torch.nn.BatchNorm1d(1), torch.nn.BatchNorm1d(1)
     module.running_mean.fill_(8.0)
-    averaging.update(average, module, batch_size=1000, images=10**9, half_life=1000)
+    averaging.update(average, module, averaging.share_of(batch_size=1000, images=10**9, half_life=1000))
     assert average.running_mean.item() == pytest.approx(4)
 
 
@@ -499,7 +499,7 @@ def test_history_is_a_table_that_other_programs_read(noise_images, tmp_path):
 def test_the_first_record_is_what_the_first_networks_say(noise_images, tmp_path):
     run = begun(noise_images, config_for(tmp_path / "twin", precision="fp32")).run
     method = run.method
-    ((batch, context),) = run.next_batches()
+    ((batch, context),) = run.shown()
     real, fake = batch.target, method.generator(context.noise(BATCH, 64))
     real_logits, fake_logits = method.discriminator(real), method.discriminator(fake)
     method.discriminator_step(batch, method.generate(context.noise(BATCH, 64), None, context), context)

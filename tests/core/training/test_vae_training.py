@@ -108,7 +108,7 @@ def test_a_step_follows_the_reconstruction_and_the_weighed_divergence(colours, t
     run = run_of(colours, config)
     run.images = 25_000  # half of the warm-up
     module = copy.deepcopy(run.method.generator)
-    ((batch, context),) = run.next_batches()
+    ((batch, context),) = run.shown()
     images, noise = batch.target, context.noise(BATCH, 16)
     run.step()
 
@@ -124,7 +124,7 @@ def test_a_decoder_that_is_tuned_follows_the_reconstruction_alone(colours, vae, 
     config = config_for(tmp_path, "finetune_decoder", precision="fp32")
     run = run_of(colours, config, vae)
     module = copy.deepcopy(vae.module).requires_grad_(True)
-    ((batch, _),) = run.next_batches()
+    ((batch, _),) = run.shown()
     images = batch.target
     run.step()
     multiscale(module(module.posterior(images)[0].detach()), images).backward()
@@ -184,7 +184,7 @@ def test_a_discriminator_joins_in_when_it_is_asked_to(colours, tmp_path):
 def test_what_the_discriminator_says_pulls_as_hard_as_the_reconstruction(colours, tmp_path):
     config = config_for(tmp_path, "taesd_vae", adversarial_kimg=0, precision="fp32")
     run = run_of(colours, config)
-    ((batch, context),) = run.next_batches()
+    ((batch, context),) = run.shown()
     images, generator = batch.target, run.method.generator
     output = generator(generator.posterior(images)[0])
     reconstruction = multiscale(output, images)
@@ -199,7 +199,7 @@ def test_free_bits_cost_nothing(colours, tmp_path):
     run = run_of(colours, config)
     run.images = 100_000
     module = copy.deepcopy(run.method.generator)
-    ((batch, context),) = run.next_batches()
+    ((batch, context),) = run.shown()
     images, noise = batch.target, context.noise(BATCH, 16)
     run.step()
     mean, log_variance = module.posterior(images)
