@@ -81,7 +81,7 @@ DEFAULTS = {
     "demo": {"out": Path("demo"), "minutes": 2.75, "seed": 0},
     "train": {
         **{"preset": "auto", "size": "64", "seed": 0, "channels": "auto", "fit": "crop"},
-        **{"on_trouble": "stop", "mirror": False, "labels": False, "resume": False, "compiled": False},
+        **{"on_trouble": "stop", "mirror": False, "labels": False, "resume": False, "eager": False},
         **dict.fromkeys(
             ("kimg", "minutes", "batch_size", "learning_rate", "objective", "augment", "gamma", "lecam", "precision",
              "reconstruction", "beta", "latent_channels", "adversarial_kimg", "free_bits", "start", "measure_kimg",
@@ -113,9 +113,8 @@ def test_what_is_not_said_stays_as_it_was(command):
     assert {**values, **({"size": "64"} if values.get("size") == (64, 64) else {})} == DEFAULTS[command]
 
 
-def test_what_is_not_said_of_precision_and_compilation_is_the_same_in_all_presets():
+def test_what_is_not_said_of_precision_is_the_same_in_all_presets():
     assert {recipe.precision for recipe in PRESETS.values()} == {"auto"}
-    assert not any(getattr(recipe, "compiled", False) for recipe in PRESETS.values())
 
 
 def test_without_a_command_the_help_is_shown():
@@ -192,10 +191,10 @@ REACHING = {
     "patience-kimg": ("6.5", 6.5),
     "seed": ("11", 11),
     "precision": ("fp32", "fp32"),
-    "compile": (None, True),
+    "eager": (None, True),
     "resume": (None, True),
 }
-FIELDS = {"batch": "batch_size", "compile": "compiled"}
+FIELDS = {"batch": "batch_size"}
 
 
 @pytest.mark.parametrize("option", REACHING)

@@ -328,35 +328,3 @@ def test_images_of_28x28_are_grown_from_7x7(tmp_path: Path, preset: str) -> None
     config = training.generator.config
     assert config.start == (7, 7) and config.widths == (6, 6, 4)
     assert gan_core.load(tmp_path / "run" / "generator.safetensors").config == config
-
-
-# torch.compile, whose own compiler is left out here, as it takes minutes.
-
-
-def test_compiled_networks_learn_the_same(
-    labelled_images: ImageDataset, tmp_path: Path, preset: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    compiled, compile_it = [], torch.compile
-
-    def traced(module: torch.nn.Module) -> object:
-        compiled.append(type(module).__name__)
-        return compile_it(module, backend="eager")
-
-    monkeypatch.setattr(torch, "compile", traced)
-    for folder, wanted in (("plain", False), ("compiled", True)):
-        finish(labelled_images, config_for(tmp_path / folder, preset, compiled=wanted))
-    assert compiled == ["StyleGAN2Generator", "StyleGAN2Discriminator"]
-    plain, other = (load_file(tmp_path / name / "generator.safetensors") for name in ("plain", "compiled"))
-    assert plain.keys() == other.keys()
-    for name, tensor in plain.items():
-        torch.testing.assert_close(other[name], tensor, msg=name)
-    assert gan_core.load(tmp_path / "compiled" / "generator.safetensors").classes == 3
-
-
-@pytest.mark.parametrize(
-    ("name", "why"),
-    [("r3gan_small", "gradient of a gradient"), ("conv_vae", "a VAE, which has no setting compiled")],
-)
-def test_what_cannot_be_compiled_is_refused(name: str, why: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=why):
-        TrainConfig.of(tmp_path, preset=name, kimg=1, compiled=True).check()
