@@ -14,7 +14,7 @@ from stylegan2_networks import SMALL, generator_of
 from training_runs import finish, steps_of
 
 import gan_core
-from gan_core import ImageDataset, InputError, TrainConfig
+from gan_core import ImageDataset, TrainConfig
 from gan_core.architectures.architecture import size_of
 from gan_core.architectures.layers import resampling
 from gan_core.architectures.layers.resampling import blurred
