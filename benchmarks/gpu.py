@@ -8,6 +8,7 @@ KID, checkpoints) is left out; costs.py says what that takes.
 from __future__ import annotations
 
 import gc
+import logging
 import math
 import os
 import tempfile
@@ -24,10 +25,10 @@ from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
 from gan_core import ImageDataset, TrainConfig
+from gan_core.training.graphs import EAGER_STEPS
 from gan_core.training.methods.adversarial import PATH_LENGTH_EVERY
-from gan_core.training.presets import PRESETS
 from gan_core.training.run import Run
-from gan_core.training.settings import AdversarialRecipe, Recipe, settings_of
+from gan_core.training.settings import AdversarialRecipe, Recipe
 
 from .measure import Figures
 
@@ -38,10 +39,10 @@ PROFILED_STEPS = 12
 """Minimum number of steps under the profiler; the number taken is of whole cycles."""
 
 MIN_WARM_UP = 8
-"""Minimum number of steps before the clock starts: kernels are chosen and memory is taken meanwhile."""
+"""Minimum number of steps before the clock starts: kernels are chosen, memory is taken and graphs are captured."""
 
-CYCLES_TO_CAPTURE = 3
-"""Cycles in which graphs of all kinds of steps are captured, before the clock starts."""
+TRIAL_STEPS = 4
+"""Minimum number of steps from whose speed it follows how many fill the seconds."""
 
 SLOWEST = 8
 """Kernels named in the JSON, those with the largest share of a step's time."""
@@ -89,39 +90,36 @@ def run(only: Sequence[str], seconds: float, device: str) -> Figures:
         os.environ.setdefault("TEARDOWN_CUPTI", "0")
         with profile(activities=[ProfilerActivity.CUDA]):
             pass
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("gan_core").setLevel(logging.INFO)  # which says why steps could not be captured
     print(f"{_name(place)}, torch {torch.__version__}, {seconds:g} s of steps each")
     for name in only or CASES:
         found: dict[str, Figures] = {}
-        for mode, settings in _modes(CASES[name], place).items():
+        for mode in ("eager", "graphed") if place.type == "cuda" else ("eager",):
             try:
-                found[mode] = _measured(CASES[name], settings, seconds, place)
+                found[mode] = measured(CASES[name], mode == "eager", seconds, place)
             except Exception as error:  # noqa: BLE001 # the other cases are still worth having
-                found[mode] = {"failed": f"{type(error).__name__}: {str(error).partition(os.linesep)[0]}"}
+                found[mode] = {"failed": f"{type(error).__name__}: {_first_line(error)}"}
             _free(place)
             print(f"{name:16}{mode:8}{_in_words(found[mode])}", flush=True)
         figures[name] = found
     return figures
 
 
-def _modes(case: Case, device: torch.device) -> dict[str, Mapping[str, Any]]:
-    """How a case is run, and the settings for it: on a GPU with CUDA graphs of whole steps and without."""
-    if device.type != "cuda" or "eager" not in settings_of(type(PRESETS[case.preset])):
-        return {"eager": case.settings}
-    return {"eager": {**case.settings, "eager": True}, "graphed": case.settings}
-
-
-def _measured(case: Case, settings: Mapping[str, Any], seconds: float, device: torch.device) -> Figures:
-    """The figures of one case in one mode."""
+def measured(case: Case, eager: bool, seconds: float, device: torch.device) -> Figures:
+    """The figures of one case. eager: whether without CUDA graphs. seconds: of timed steps."""
     with tempfile.TemporaryDirectory() as folder:
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
         began = time.perf_counter()
-        config = TrainConfig(Path(folder, "run"), case.preset, kimg=1e6, settings=settings)
+        config = TrainConfig(Path(folder, "run"), case.preset, kimg=1e6, eager=eager, settings=case.settings)
         steps = Steps(Run(images(case.side, case.channels), config, device))
         cycle = cycle_of(steps.run.recipe)
-        steps.take(max(MIN_WARM_UP, CYCLES_TO_CAPTURE * cycle))
+        # A kind of step that comes once a cycle is captured in the first cycle after its eager steps.
+        steps.take(max(MIN_WARM_UP, cycle if eager else (EAGER_STEPS + 1) * cycle))
         started = time.perf_counter() - began
-        count = cycle * math.ceil(seconds / steps.take(cycle))
+        trial = cycle * math.ceil(TRIAL_STEPS / cycle)
+        count = cycle * math.ceil(seconds * trial / steps.take(trial) / cycle)
         step = steps.take(count) / count
         found: dict[str, Any] = {
             "side": case.side,
@@ -242,6 +240,10 @@ def _in_words(found: Figures) -> str:
             f"{found['graph_launches']:g} graphs, peak {found['peak_mb']:,} MB, reserved {found['reserved_mb']:,} MB"
         )
     return text
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0]
 
 
 def _milliseconds(microseconds: float) -> float:
