@@ -17,7 +17,7 @@ from .architectures.layers.mixture import GaussianMixture
 from .card import Card
 from .errors import InputError, shown, some
 from .latents import LAST_SEED, Latent, noise_maps
-from .platforms import placed
+from .platforms import all_digits_of_float32, placed
 
 MAX_DECODED_AT_ONCE = 64
 PIXELS_DECODED_AT_ONCE = 2**20
@@ -29,7 +29,11 @@ NOISES = ("const", "random", "none")
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Generator:
-    """A network that turns latents into images, with its config and its card."""
+    """A network that turns latents into images, with its config and its card.
+
+    Latents, labels and images that it is given may lie on any device, and are moved to that of its weights. There it
+    computes in float32 with all digits, so that a seed is one image on all devices and in a batch of any size.
+    """
 
     architecture: Architecture
     config: Any
@@ -122,7 +126,12 @@ class Generator:
     def device(self) -> torch.device:
         return next(self.module.parameters()).device
 
+    def here(self, latent: Latent) -> Latent:
+        """The latent on the device of the weights, its points in float32."""
+        return Latent(latent.samples.to(self.device, torch.float32), latent.space, self._on_device(latent.labels))
+
     @torch.no_grad()
+    @all_digits_of_float32()
     def decode(
         self, latent: Latent | Tensor, noise: str = "const", noise_seed: int = 0, transform: Tensor | None = None
     ) -> Tensor:
@@ -155,6 +164,7 @@ class Generator:
         return images
 
     @torch.no_grad()
+    @all_digits_of_float32()
     def encode(self, images: Tensor) -> Latent:
         """Encodes images with the encoder of a VAE, to the means of their posteriors.
 
@@ -186,10 +196,10 @@ class Generator:
         return [slice(start, start + at_once) for start in range(0, len(latent), at_once)]
 
     def _decoded(self, latent: Latent, controls: dict[str, Any]) -> Tensor:
-        samples = latent.samples.to(self.device, torch.float32)
+        latent = self.here(latent)
+        samples = latent.samples
         if self.architecture.styles is None:
-            z = samples if self.architecture.spatial else samples.flatten(1)
-            return self.module(z, self._on_device(latent.labels))
+            return self.module(samples if self.architecture.spatial else samples.flatten(1), latent.labels)
         if latent.space == "z":
             samples = self.mapped(latent).samples
         # [N, w_dim, num_ws, 1] to [N, num_ws, w_dim]; float32 again, which a map in half precision may have left
@@ -197,6 +207,7 @@ class Generator:
         return self.module.synthesis(styles, **controls)
 
     @torch.no_grad()
+    @all_digits_of_float32()
     def mapped(self, latent: Latent) -> Latent:
         """Maps latents z to w: [B, w_dim, num_ws, 1], the same style for each layer, on the device of the weights.
 
@@ -204,18 +215,18 @@ class Generator:
         """
         self.check(latent)
         shape = self._needs_styles()
-        z = latent.samples.flatten(1).to(self.device, torch.float32)
-        w = self.module.mapping(z, self._on_device(latent.labels))
+        latent = self.here(latent)
+        w = self.module.mapping(latent.samples.flatten(1), latent.labels)
         return Latent(w[:, :, None, None].expand(-1, *shape), "w")
 
     @property
     def average_style(self) -> Tensor:
-        """Mean of w over training (w_avg), [w_dim], the centre of truncation.
+        """Mean of w over training (w_avg), [w_dim] in float32, the centre of truncation.
 
         Raises InputError for a generator that is not style-based.
         """
         self._needs_styles()
-        return self.module.mapping.w_avg
+        return self.module.mapping.w_avg.float()
 
     def _needs_styles(self) -> tuple[int, int, int]:
         if self.style_shape is None:

@@ -1,12 +1,16 @@
-"""Workarounds for devices that lack operations of PyTorch.
+"""What differs between devices: their precision, and operations of PyTorch that some of them lack.
 
-CPU and CUDA need none. Other devices, above all Apple's GPUs, lack some operations or compute them wrongly in versions
-that are in use. This package has not been run on them: known faults are avoided, at some cost in speed.
+Of the latter the CPU and CUDA lack none. Other devices, above all Apple's GPUs, lack some or compute them wrongly in
+versions that are in use. This package has not been run on them: known faults are avoided, at some cost in speed.
 """
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -52,6 +56,11 @@ def known(tensor: Tensor) -> Tensor:
     return tensor if tensor.device.type in KNOWN else tensor.cpu()
 
 
+def exact(tensor: Tensor) -> Tensor:
+    """The tensor in float64 on the CPU, where statistics of few numbers are computed: not every device has float64."""
+    return tensor.detach().cpu().double()
+
+
 def average_pooled(images: Tensor, side: int) -> Tensor:
     """Adaptive average pooling, [N, C, H, W] -> [N, C, side, side]. Windows overlap if a side is not a multiple of
     `side`."""
@@ -73,3 +82,67 @@ def full_precision(device: torch.device) -> AbstractContextManager[object]:
     """Turns autocast off on a device inside the block. Does nothing if it is off: torch 2.4 raises an error when some
     devices are merely named."""
     return nullcontext() if autocast_dtype(device) is None else torch.autocast(device.type, enabled=False)
+
+
+@contextmanager
+def all_digits_of_float32() -> Iterator[None]:
+    """Computes in float32 with all of its 24 binary digits inside the block, whatever the process has allowed.
+
+    By default torch lets CUDA's convolutions round their inputs to TF32, which has 11: an image then differs by 1e-3
+    from that of the CPU, and from itself in a batch of another size. The flags belong to the whole process. They are
+    restored when the last of the threads inside such a block leaves it, also by an error.
+    """
+    _digits.enter()
+    try:
+        yield
+    finally:
+        _digits.leave()
+
+
+class _Digits:
+    """Flags of torch about the precision of float32, and the blocks that have set them."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.inside = 0
+        self.before: list[Any] = []
+
+    def enter(self) -> None:
+        with self.lock:
+            if not self.inside:
+                self.before = [read() for read, _, _ in _precisions()]
+                for _, write, full in _precisions():
+                    write(full)
+            self.inside += 1
+
+    def leave(self) -> None:
+        with self.lock:
+            self.inside -= 1
+            if not self.inside:
+                for (_, write, _), value in zip(_precisions(), self.before, strict=True):
+                    write(value)
+
+
+_digits = _Digits()
+
+
+_Flag = tuple[Callable[[], Any], Callable[[Any], None], Any]
+"""How a flag of torch is read and written, and its value for full precision."""
+
+
+def _precisions() -> list[_Flag]:
+    """The flags about the precision of float32.
+
+    torch 2.9 has new ones, and raises an error where an old one is read that the new ones contradict: only one kind may
+    be used.
+    """
+    convolutions, products = torch.backends.cudnn, torch.backends.cuda.matmul
+    if not hasattr(convolutions, "conv"):
+        matrices = torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "highest"
+        return [_flag(convolutions, "allow_tf32", False), matrices]
+    onednn: Any = torch.backends.mkldnn
+    return [_flag(each, "fp32_precision", "ieee") for each in (convolutions.conv, products, onednn.conv, onednn.matmul)]
+
+
+def _flag(holder: Any, name: str, full: Any) -> _Flag:
+    return partial(getattr, holder, name), partial(setattr, holder, name), full

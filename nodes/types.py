@@ -4,6 +4,7 @@ import torch
 from comfy_api.latest import io
 
 from ..gan_core import Generator, InputError, Latent
+from .host import device
 
 GENERATOR = io.Custom("GENERATOR")
 """A gan_core.Generator, its weights on the CPU."""
@@ -34,10 +35,11 @@ def to_image(images: torch.Tensor) -> torch.Tensor:
 
 
 def to_comfy(latent: Latent) -> dict:
-    """Converts a latent to the dict of a LATENT socket."""
-    values = {"samples": latent.samples, "space": latent.space}
+    """Converts a latent to the dict of a LATENT socket, on the device of the values that pass between nodes."""
+    samples = device.between_nodes(latent.samples)
+    values = {"samples": samples, "space": latent.space}
     if latent.labels is not None:
-        values |= {"labels": latent.labels, "labelled": latent.samples}
+        values |= {"labels": device.between_nodes(latent.labels), "labelled": samples}
     return values
 
 
@@ -67,8 +69,9 @@ def _matched(values: dict) -> torch.Tensor:
     They copy unknown keys when they cut, repeat or append, and batch_index does not show which of these it was. Each
     point is therefore looked up among the labelled ones.
     """
-    samples, labels = values["samples"], values["labels"]
-    labelled = values.get("labelled", samples)
+    # Nodes of others may have moved one of them and not the others.
+    samples, labels = values["samples"].cpu(), values["labels"].cpu()
+    labelled = values.get("labelled", samples).cpu()
     if samples.shape == labelled.shape and torch.equal(samples, labelled):
         return labels
     places: dict[bytes, dict[bytes, int]] = {}
@@ -87,4 +90,4 @@ def _matched(values: dict) -> torch.Tensor:
 
 
 def _bytes(point: torch.Tensor) -> bytes:
-    return point.cpu().double().contiguous().numpy().tobytes()
+    return point.double().contiguous().numpy().tobytes()

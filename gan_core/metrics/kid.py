@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..platforms import exact
+
 ROWS = 1024
 """Rows of the kernel matrix that are in memory at once."""
 
@@ -55,13 +57,13 @@ def _halves(count: int, stream: np.random.RandomState) -> Tensor:
 def _within(features: Tensor, masks: Tensor) -> Tensor:
     """Mean kernel over pairs of different images, for each subset."""
     size = masks.sum(0)
-    alone = masks.T @ _kernel(features.double().square().sum(1) / features.shape[1])
+    alone = masks.T @ _kernel(exact(features).square().sum(1) / features.shape[1])
     return (_sums(features, features, masks, masks) - alone) / (size * (size - 1))
 
 
 def _sums(left: Tensor, right: Tensor, left_masks: Tensor, right_masks: Tensor) -> Tensor:
     """Sum of the kernel over all pairs of a left and a right image, for each subset."""
-    left, right = left.double(), right.double()
+    left, right = exact(left), exact(right)
     total = torch.zeros(left_masks.shape[1], dtype=torch.float64)
     for start in range(0, len(left), ROWS):
         rows = slice(start, start + ROWS)

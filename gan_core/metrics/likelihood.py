@@ -21,8 +21,8 @@ from torch import Tensor
 from ..errors import InputError
 from ..generator import Generator
 from ..latents import LAST_SEED
-from ..losses.reconstruction import LIKELIHOODS, active_units, kl
-from ..platforms import placed
+from ..losses.reconstruction import LIKELIHOODS, Likelihood, active_units, kl
+from ..platforms import all_digits_of_float32, placed
 
 PIXELS_AT_ONCE = 2**20
 """Maximum number of pixels decoded in one pass, whatever the batch."""
@@ -60,6 +60,7 @@ class Bound:
 
 
 @torch.no_grad()
+@all_digits_of_float32()
 def elbo(
     generator: Generator,
     images: Tensor | np.ndarray,
@@ -149,22 +150,37 @@ def weighing(
     at_once = _at_once(images, batch)
     # Many images with a few samples each, or one image with many samples, part by part.
     for places in _parts(len(images), max(1, at_once // samples)):
-        real, (mean, log_variance) = _encoded(generator, images[places])
-        streams = [_stream(seed, place) for place in range(len(images))[places]]
-        target = _black_and_white(images[places], seed, places.start).to(real) if counted.binary else real
-        log_weights = []
-        for part in _parts(samples, at_once):
-            count = part.stop - part.start
-            noise = np.stack([stream.randn(count, mean[0].numel()) for stream in streams])
-            e = torch.from_numpy(noise).to(mean).view(len(mean), count, *mean.shape[1:])
-            z = mean[:, None] + (log_variance / 2).exp()[:, None] * e
-            # log p(z) - log q(z | x), in which the constants cancel
-            latent = (e.square() - z.square() + log_variance[:, None]).flatten(2).sum(2) / 2
-            repeated = target.repeat_interleave(count, 0)
-            output = _decoded(generator, z.flatten(0, 1), repeated, counted.binary)
-            costs = counted.of_each(output, repeated, 1.0 if scale is None else scale)
-            log_weights.append((latent - costs.view(len(mean), count)).cpu().double())
-        yield math.log(samples) - torch.cat(log_weights, 1).logsumexp(1)
+        yield _weighed(generator, images[places], places, samples, counted, seed, scale, at_once)
+
+
+@all_digits_of_float32()
+def _weighed(
+    generator: Generator,
+    pixels: Tensor,
+    places: slice,
+    samples: int,
+    counted: Likelihood,
+    seed: int,
+    scale: float | None,
+    at_once: int,
+) -> Tensor:
+    """Estimates for a part of the images. places: the part. at_once: maximum number of latents in one pass."""
+    real, (mean, log_variance) = _encoded(generator, pixels)
+    streams = [_stream(seed, place) for place in range(places.start, places.stop)]
+    target = _black_and_white(pixels, seed, places.start).to(real) if counted.binary else real
+    log_weights = []
+    for part in _parts(samples, at_once):
+        count = part.stop - part.start
+        noise = np.stack([stream.randn(count, mean[0].numel()) for stream in streams])
+        e = torch.from_numpy(noise).to(mean).view(len(mean), count, *mean.shape[1:])
+        z = mean[:, None] + (log_variance / 2).exp()[:, None] * e
+        # log p(z) - log q(z | x), in which the constants cancel
+        latent = (e.square() - z.square() + log_variance[:, None]).flatten(2).sum(2) / 2
+        repeated = target.repeat_interleave(count, 0)
+        output = _decoded(generator, z.flatten(0, 1), repeated, counted.binary)
+        costs = counted.of_each(output, repeated, 1.0 if scale is None else scale)
+        log_weights.append((latent - costs.view(len(mean), count)).cpu().double())
+    return math.log(samples) - torch.cat(log_weights, 1).logsumexp(1)
 
 
 def bits_per_dimension(nats: float, dimensions: int, likelihood: str) -> float:

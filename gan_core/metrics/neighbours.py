@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from ..platforms import exact
+
 ROWS = 1024
 """Rows of the distance matrix that are in memory at once."""
 
@@ -23,8 +25,9 @@ def squared_distances(points: Tensor, others: Tensor) -> Iterator[tuple[slice, T
     Yields parts of at most ROWS rows: the slice of points, and their distances [rows, M].
     """
     # Distances are invariant to translation, and centred values have smaller rounding errors.
-    middle = others.double().mean(0)
-    points, others = points.double() - middle, others.double() - middle
+    points, others = exact(points), exact(others)
+    middle = others.mean(0)
+    points, others = points - middle, others - middle
     length, other_length = points.square().sum(1), others.square().sum(1)
     for start in range(0, len(points), ROWS):
         rows = slice(start, min(start + ROWS, len(points)))

@@ -35,7 +35,7 @@ FOR_DEVIATIONS = 1024
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Directions:
-    """Named unit vectors in the latent space of a generator."""
+    """Named unit vectors in the latent space of a generator. Their tensors lie on the CPU."""
 
     names: tuple[str, ...]
     vectors: Tensor
@@ -185,7 +185,8 @@ def class_boundaries(generator: Generator, latent: Latent) -> Directions:
             "A boundary needs two sets of latents: connect the second one to negative, or give labelled latents in z "
             "of a style-based generator."
         )
-    labels = latent.labels.argmax(1) if latent.labels.ndim == 2 else latent.labels
+    labels = latent.labels.cpu()
+    labels = labels.argmax(1) if labels.ndim == 2 else labels
     w = _vectors(to_space(generator, latent))
     found = sorted(set(labels.tolist()))
     if len(found) < 2:

@@ -67,7 +67,8 @@ def parse_class_weights(generator: Generator, text: str) -> Tensor:
 def labels_for(
     generator: Generator, count: int, labels: int | str | Sequence[int | str] | Tensor | None
 ) -> Tensor | None:
-    """Labels of a batch of latents, int64 [count], or class weights [count, classes]; None for no labels.
+    """Labels of a batch of latents, int64 [count], or class weights [count, classes], on the device of the generator;
+    None for no labels.
 
     labels: as in sample_noise. Raises InputError for labels that do not fit the generator or the count.
     """
@@ -75,13 +76,15 @@ def labels_for(
         return None
     if not generator.classes:
         raise InputError(f"{generator.title} was trained without classes and takes no label.")
-    if isinstance(labels, Tensor) and labels.is_floating_point():
-        return _class_weights(generator, count, labels)
+    if isinstance(labels, Tensor):
+        if labels.is_floating_point():
+            return _class_weights(generator, count, labels.to(generator.device))
+        labels = labels.tolist()
     given = [labels] * count if isinstance(labels, (int, str)) else list(labels)
     chosen = [find_class(generator, label) if isinstance(label, str) else label for label in given]
     if len(chosen) != count:
         raise InputError(f"{len(chosen)} labels were given for {count} images: give one label, or one for each.")
-    return torch.tensor([_in_range(generator, label) for label in chosen], dtype=torch.int64)
+    return torch.tensor([_in_range(generator, label) for label in chosen], dtype=torch.int64, device=generator.device)
 
 
 def _class_weights(generator: Generator, count: int, given: Tensor) -> Tensor:

@@ -75,7 +75,7 @@ def mix_grid(
         last,
     ).samples.unflatten(0, (len(down), len(across)))
     if sources:
-        corner = generator.average_style.to(across)[None, :, None, None].expand_as(across[:1])
+        corner = generator.average_style[None, :, None, None].expand_as(across[:1])
         mixed = torch.cat([torch.cat([corner, across])[None], torch.cat([down[:, None], mixed], 1)])
     return Latent(mixed.flatten(0, 1), "w+")
 
@@ -103,7 +103,7 @@ def truncate(
     centre = torch.zeros_like(latent.samples[:1])
     if target is not None:
         target = to_space(generator, target)
-        centre = target.samples.to(latent.samples)
+        centre = target.samples
         if len(target) not in (1, len(latent)):
             raise InputError(
                 f"{len(latent)} latents cannot be truncated towards {len(target)} targets: give one for all, or one "

@@ -20,7 +20,7 @@ from ..card import Tuned
 from ..errors import InputError
 from ..generator import MAX_DECODED_AT_ONCE, PIXELS_DECODED_AT_ONCE, Generator
 from ..latents import LAST_SEED, Latent
-from ..platforms import placed
+from ..platforms import all_digits_of_float32, placed
 from .seeds import sample_noise
 from .spaces import to_styles
 
@@ -93,9 +93,9 @@ class Projecting:
     latent: Latent
     """Latents of the images so far, on the CPU."""
     targets: Tensor
-    """Target images, [B, C, H, W] in [-1, 1]."""
+    """Target images, [B, C, H, W] in [-1, 1], on the CPU."""
     images: Tensor
-    """Images generated from the latents, [B, C, H, W]."""
+    """Images generated from the latents, [B, C, H, W], on the CPU."""
     generator: Generator
     """Generator that was given; after the last tuning step, the tuned one."""
     steps: int
@@ -134,12 +134,13 @@ def projecting(
 ) -> abc.Generator[Projecting, None, None]:
     """Finds the latents that best reconstruct target images, one image after another; yields after every step.
 
-    targets: [B, C, H, W] in [-1, 1], from encoding.images_for. The given generator is not changed, because the work is
-    done on a copy. On one machine the same seed gives the same latents.
+    targets: [B, C, H, W] in [-1, 1], from encoding.images_for. device: where it is computed. The given
+    generator is not changed, because the work is done on a copy. On one machine the same seed gives the same latents.
 
     Raises InputError for images of another shape or with values that are not finite, for a space that the generator
     does not have, and for an unknown label.
     """
+    targets = targets.cpu()
     shape = (generator.config.channels, *generator.size)
     if targets.ndim != 4 or targets.shape[1:] != shape or not len(targets):
         raise InputError(
@@ -208,6 +209,7 @@ class _Points:
         return _generated(generator, self.base + self.own + noise, self.space, self.labels)
 
     @torch.no_grad()
+    @all_digits_of_float32()
     def nearest(self, generator: Generator, target: Tensor) -> tuple[int, float]:
         """Index and loss of the point whose image is most similar to the target."""
         loss = _loss(self.images(generator), target)
@@ -239,7 +241,7 @@ def _searching(
         for group, size in zip(optimiser.param_groups, (rate, rate if alone else 0.0), strict=True):
             group["lr"] = size
         fading = NOISE * deviation * max(0, 1 - 2 * part) ** 2
-        with torch.enable_grad():
+        with all_digits_of_float32(), torch.enable_grad():
             noise = torch.randn(points.base.shape, generator=draw).to(target.device) * fading
             images = points.images(generator, noise)
             loss = _loss(images, target)
@@ -262,12 +264,12 @@ def _start(generator: Generator, target: Tensor, space: str, candidates: Latent)
     fit = PIXELS_DECODED_AT_ONCE // math.prod(generator.size)
     part = max(1, min(MAX_DECODED_AT_ONCE, fit))
     losses = [_loss(generator.decode(candidates[i : i + part]), target) for i in range(0, len(candidates), part)]
-    best = torch.cat(losses).argsort()[: max(1, min(STARTS, fit))].cpu()
-    labels = None if candidates.labels is None else candidates.labels[best].to(target.device)
-    start, deviation = candidates.samples[best].to(target.device), 1.0
+    best = torch.cat(losses).argsort()[: max(1, min(STARTS, fit))]
+    labels = None if candidates.labels is None else candidates.labels[best]
+    start, deviation = candidates.samples[best], 1.0
     if space != "z":
         w = to_styles(generator, candidates).samples
-        start = w[best.to(w.device)]
+        start = w[best]
         deviation = float((w[:, :, 0, 0] - generator.average_style).square().mean().sqrt())
     return _Points(start[:, :, :1].clone(), torch.zeros_like(start), space, labels), deviation
 
@@ -320,7 +322,7 @@ def _tuning(given: Generator, work: Generator, step: Projecting, config: Project
         part = i / config.tuning_steps
         optimiser.param_groups[0]["lr"] = TUNING_RATE * min(1, 10 * part + 0.1) * (1 - part)
         # Two images per step: one target, and one anchor that must not change.
-        with torch.enable_grad():
+        with all_digits_of_float32(), torch.enable_grad():
             pair = _joined([latent[one : one + 1], anchors[anchor : anchor + 1]])
             labels = None if pair.labels is None else pair.labels.to(work.device)
             generated = _generated(work, pair.samples.to(work.device), space, labels)

@@ -32,7 +32,7 @@ def sample_noise(
     cutoff: int | None = None,
     prior: str | None = None,
 ) -> Latent:
-    """Samples one latent for each seed.
+    """Samples one latent for each seed, on the device of the generator.
 
     Image i depends on seed i alone: z is `numpy.random.RandomState(seed).randn(n)`, a stream that numpy has frozen
     (NEP 19). The same seed therefore gives the same latent on every machine, in every version and in any batch.
@@ -78,7 +78,7 @@ def sample_noise(
     )
     if space == "w" or (styled and truncation != 1):
         return to_styles(generator, latent, truncation, cutoff)
-    return latent
+    return generator.here(latent)
 
 
 def _mixture(generator: Generator, prior: str | None) -> GaussianMixture | None:

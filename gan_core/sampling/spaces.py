@@ -12,8 +12,8 @@ from ..latents import Latent
 def to_space(generator: Generator, latent: Latent, space: str | None = None) -> Latent:
     """Brings latents to the space in which they are edited: "z" or "w"; None for w if style-based, else z.
 
-    Latents in w+ stay in w+. Raises InputError if they cannot be mapped to that space, and for latents of another
-    generator.
+    Latents in w+ stay in w+. Returns them on the device of the generator. Raises InputError if they cannot be mapped to
+    that space, and for latents of another generator.
     """
     if space not in (None, "z", "w"):
         raise InputError(f'space must be z or w (got "{space}").')
@@ -22,27 +22,27 @@ def to_space(generator: Generator, latent: Latent, space: str | None = None) -> 
         return to_styles(generator, latent)
     if latent.space != "z":
         raise InputError(f"This latent is in {latent.space} and cannot be mapped back to z: set space to w.")
-    return latent
+    return generator.here(latent)
 
 
 def to_styles(generator: Generator, latent: Latent, truncation: float = 1.0, cutoff: int | None = None) -> Latent:
     """Maps latents of a style-based generator to w and truncates them towards the mean style.
 
     latent: in z, w or w+. truncation: psi; w becomes mean + psi (w - mean). cutoff: number of the first (coarse) styles
-    that are truncated; None for all. Returns a latent in w, or in w+ if its styles differ between layers.
+    that are truncated; None for all. Returns a latent in w, or in w+ if its styles differ between layers, on the device
+    of the generator.
 
     Raises InputError for a generator that is not style-based, for latents of another generator, for a truncation that
     is not finite and for a cutoff beyond the number of styles.
     """
     check_truncation(generator, truncation, cutoff)
-    if latent.space == "z":
-        latent = generator.mapped(latent)
-    mean = generator.average_style.to(latent.samples)[:, None, None]
+    latent = generator.mapped(latent) if latent.space == "z" else generator.here(latent)
+    mean = generator.average_style[:, None, None]
     count = latent.samples.shape[2] if cutoff is None else cutoff
     samples = latent.samples.clone()
     samples[:, :, :count] = mean.lerp(samples[:, :, :count], truncation)
     space = latent.space if truncation == 1 or count in (0, samples.shape[2]) else "w+"
-    return Latent(samples.to(generator.device), space)
+    return Latent(samples, space)
 
 
 def check_truncation(generator: Generator, truncation: float, cutoff: int | None) -> None:

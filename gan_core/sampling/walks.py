@@ -13,7 +13,7 @@ from ..architectures.architecture import as_vectors
 from ..errors import InputError
 from ..generator import Generator
 from ..latents import Latent
-from ..platforms import known
+from ..platforms import exact
 from .seeds import MAX_SAMPLES
 from .spaces import to_space
 
@@ -50,13 +50,14 @@ def walk(
             "of stops."
         )
     stops = to_space(generator, stops, space)
-    labels = _mixable(generator, stops.labels)
 
+    # So few numbers are computed on the CPU, and are then the same for all devices.
+    labels = _mixable(generator, stops.labels)
     # In w all styles are equal, and one of them is enough.
-    points = known(stops.samples[:, :, :1] if stops.space == "w" else stops.samples)
+    points = (stops.samples[:, :, :1] if stops.space == "w" else stops.samples).cpu()
     centre: Tensor | float = 0.0
     if stops.space != "z":
-        centre = generator.average_style.to(points)[:, None, None]
+        centre = exact(generator.average_style)[:, None, None]
     found, mixed = [], []
     ways = torch.arange(frames, dtype=torch.float64)[:, None, None, None] / frames
     for leg in range(legs):
@@ -72,13 +73,13 @@ def walk(
     if not closed:
         found.append(points[-1:])
         mixed += [] if labels is None else [labels[-1:]]
-    samples = torch.cat(found).to(stops.samples.device)
-    return Latent(samples.expand(-1, -1, stops.samples.shape[2], -1), stops.space, torch.cat(mixed) if mixed else None)
+    samples = torch.cat(found).expand(-1, -1, stops.samples.shape[2], -1)
+    return generator.here(Latent(samples, stops.space, torch.cat(mixed) if mixed else None))
 
 
 def _mixable(generator: Generator, labels: Tensor | None) -> Tensor | None:
-    """Labels as class weights, which can be interpolated."""
-    return None if labels is None else as_vectors(labels, generator.classes).float()
+    """Labels as class weights on the CPU, which can be interpolated."""
+    return None if labels is None else as_vectors(labels.cpu(), generator.classes).float()
 
 
 # before, a, b, after: consecutive stops minus the mean, [C, n, 1]. t: fractions of the way from a to b, [F, 1, 1, 1].

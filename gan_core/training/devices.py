@@ -67,18 +67,6 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any
     return nullcontext()
 
 
-@contextmanager
-def all_digits_of_float32() -> Iterator[None]:
-    """CUDA's convolutions, and products where that is allowed, take 10 binary digits of each number: here, all 23."""
-    convolutions, products = torch.backends.cudnn, torch.backends.cuda.matmul
-    before = convolutions.allow_tf32, products.allow_tf32
-    convolutions.allow_tf32 = products.allow_tf32 = False
-    try:
-        yield
-    finally:
-        convolutions.allow_tf32, products.allow_tf32 = before
-
-
 def placed_for_training(module: nn.Module, device: torch.device) -> nn.Module:
     """The module on the device, in the memory format that is fastest there."""
     return in_memory_format(module.to(device), memory_format(device))

@@ -80,6 +80,11 @@ def in_tiles(
     return (results[0] + results[1] + results[2]) / 3
 
 
+def between_nodes(tensor: torch.Tensor) -> torch.Tensor:
+    """Moves a tensor to the device of the values that ComfyUI passes between nodes."""
+    return tensor.to(comfy.model_management.intermediate_device())
+
+
 def to_intermediate(tensor: torch.Tensor) -> torch.Tensor:
-    """Moves a tensor to the device and dtype that ComfyUI passes between nodes."""
-    return tensor.to(comfy.model_management.intermediate_device(), comfy.model_management.intermediate_dtype())
+    """Moves a tensor to that device, and to the dtype of these values."""
+    return between_nodes(tensor).to(comfy.model_management.intermediate_dtype())

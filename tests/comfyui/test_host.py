@@ -443,6 +443,80 @@ def test_strengths_of_a_direction_grid_run_evenly_from_minus_to_plus(inside: Ins
     assert value[0] and value[1] < 0.01
 
 
+# Devices.
+
+
+ON_A_GPU = """
+    import comfy.model_management
+    sys.path.insert(0, str(Path(root) / "tests" / "helpers"))
+    sys.modules["gan_core"] = core
+    from pretended_gpu import GPU, complete
+    from unittest import mock
+    def moved(latent, device):
+        "A latent as other nodes may hand it on."
+        return {name: each.to(device) if isinstance(each, torch.Tensor) else each for name, each in latent.items()}
+    def where(values):
+        "The devices of what nodes return."
+        flat = [each for value in values for each in (value.values() if isinstance(value, dict) else [value])]
+        return {str(each.device) for each in flat if isinstance(each, torch.Tensor)}
+    made = set()
+    empty = dict.fromkeys(("free_memory", "soft_empty_cache", "unload_all_models"), lambda *_: None)
+    there = mock.patch.multiple(comfy.model_management, get_torch_device=lambda: GPU, **empty)
+    with complete(), there:
+"""
+"""Lines before those, indented, that run with ComfyUI on a GPU that refuses tensors of two devices."""
+
+
+@pytest.mark.parametrize("coming_from", ["cpu", "meta"])
+def test_nodes_take_latents_from_any_device_and_hand_on_what_lies_on_the_cpu(inside: Inside, coming_from: str) -> None:
+    value = inside(
+        f"""
+        {ON_A_GPU}
+            generator = core.load(core.examples.FOLDER / "stylegan2-digits.safetensors")
+            noise, = call("SampleNoise", generator=generator, seed=5, batch_size=4, truncation=1.0)
+            made |= where([noise])
+            latent = moved(noise, {coming_from!r})
+            mixed = {{**noise, "samples": latent["samples"]}}
+            classes = dict(method="boundary", count=1, name="classes", positive=latent)
+            found = call("FindLatentDirections", generator=generator, **classes)
+            for node, inputs in {{
+                "MapLatent": dict(latent=latent, truncation=0.5),
+                "GANLatentWalk": dict(latent=latent, seeds="", frames=2, interpolation="spline", closed=True),
+                "MixGANStyles": dict(latent=latent, styles=noise, mixing="grid with sources"),
+                "TruncateLatent": dict(latent=latent, truncation=0.5, target=noise),
+                "ApplyLatentDirection": dict(latent=mixed, directions=found[0], direction="1", strength=1.0),
+                "LatentDirectionGrid": dict(latent=latent, directions=found[0], rows=1, columns=2, strength=1.0),
+                "GANSeedGrid": dict(seeds="3, 4", truncation=0.7),
+                "Decode": dict(latent=mixed),
+            }}.items():
+                made |= where(call(node, generator=generator, **inputs))
+        sorted(made)
+        """
+    )
+    assert value == ["cpu"]
+
+
+@pytest.mark.parametrize("coming_from", ["cpu", "meta"])
+def test_nodes_take_images_from_any_device_and_hand_on_what_lies_on_the_cpu(inside: Inside, coming_from: str) -> None:
+    value = inside(
+        f"""
+        {ON_A_GPU}
+            images = torch.rand(2, 28, 28, 3).to({coming_from!r})
+            vae = core.load(core.examples.FOLDER / "vae-digits.safetensors")
+            plain = core.load(core.examples.FOLDER / "digits.safetensors")
+            search = dict(images=images, steps=1, seed=0, tuning_steps=0, candidates=2)
+            made |= where(call("EncodeWithGenerator", generator=vae, images=images, fit="crop"))
+            made |= where(call("ProjectImageToLatent", generator=vae, **search))
+            made |= where(call("ProjectImageToLatent", generator=plain, **search))
+            as_vae, = call("GeneratorToVAE", generator=vae)
+            samples = as_vae.encode(images)
+            made |= where([samples, as_vae.decode(samples.to({coming_from!r})), as_vae.encode_tiled(images)])
+        sorted(made)
+        """
+    )
+    assert value == ["cpu"]
+
+
 # Lists, and what stands in them.
 
 

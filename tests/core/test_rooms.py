@@ -12,8 +12,8 @@ ROOT = Path(__file__).parents[2]
 
 LAYERS = [
     ["nodes"],
-    ["nodes.host"],
     ["nodes.types"],
+    ["nodes.host"],
     ["gan_core.__main__"],
     ["gan_core.cli"],
     ["gan_core.hub"],

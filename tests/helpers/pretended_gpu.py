@@ -1,11 +1,13 @@
-"""A GPU that is none: it computes on the CPU, and refuses what GPUs of Apple cannot do, or do wrong.
+"""GPUs that are none: they compute on the CPU.
 
-Nobody here has one. What PyTorch's sources and issues say of them stands below as rules. Code that keeps to the rules
-is not proved to work there, but code that breaks one is proved not to.
+`plugged_in` refuses what GPUs of Apple cannot do, or do wrong. Nobody here has one. What PyTorch's sources and issues
+say of them stands below as rules. Code that keeps to the rules is not proved to work there, but code that breaks one is
+proved not to. `complete` can do everything, as CUDA, but for operations on tensors of two devices.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +17,8 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
 from torch.utils._pytree import tree_map_only
+
+from gan_core import platforms
 
 GPU = torch.device("meta")
 """What it is called: autograd accepts no device that this torch was not built for, and this one has nothing behind it.
@@ -36,6 +40,9 @@ MISSING = {
 }
 """Operations that a version of torch which we support lacks there."""
 
+WITHOUT = (torch.float64, torch.complex128)
+"""Numbers that it does not have."""
+
 IN_ORDER = {"native_batch_norm", "native_batch_norm_backward", "convolution", "convolution_backward"}
 """Operations that are given images with their channels apart in memory: or batch norm's gradient is wrong."""
 
@@ -51,7 +58,7 @@ class OnGPU(Tensor):
 
     @staticmethod
     def __new__(cls, numbers: Tensor) -> OnGPU:
-        if numbers.dtype in (torch.float64, torch.complex128):
+        if numbers.dtype in WITHOUT:
             raise Refused(f"{numbers.dtype}: the device has no such numbers")
         self = Tensor._make_wrapper_subclass(
             cls,
@@ -106,6 +113,17 @@ def plugged_in() -> Iterator[torch.device]:
 
     with mock.patch.multiple(torch, Generator=_Generator, tensor=sent), _Driver():
         yield GPU
+
+
+@contextmanager
+def complete() -> Iterator[torch.device]:
+    """A device that has every operation and number, as CUDA does, while it is there."""
+    with (
+        mock.patch.multiple(sys.modules[__name__], MISSING={}, IN_ORDER=set(), WITHOUT=()),
+        mock.patch.object(platforms, "KNOWN", (*platforms.KNOWN, GPU.type)),
+        plugged_in() as device,
+    ):
+        yield device
 
 
 def _computed(operation: Any, arguments: Any, options: dict[str, Any]) -> Any:

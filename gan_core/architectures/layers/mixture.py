@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import InputError
+from ...platforms import exact
 
 MAX_VALUES = 2**28
 """Maximum number of values in the basis of a mixture, and in its factors, which limits configs from files."""
@@ -80,8 +81,8 @@ class GaussianMixture(nn.Module):
 
     def component(self, uniform: Tensor) -> Tensor:
         """Components for uniform random numbers [N] in [0, 1), by their weights: [N], int64, on the CPU."""
-        ends = _exact(self.shares).cumsum(0)
-        return torch.searchsorted(ends, _exact(uniform) * ends[-1], right=True).clamp_max(len(ends) - 1)
+        ends = exact(self.shares).cumsum(0)
+        return torch.searchsorted(ends, exact(uniform) * ends[-1], right=True).clamp_max(len(ends) - 1)
 
     def points(self, normals: Tensor, component: Tensor, truncation: float = 1.0) -> Tensor:
         """Samples of the given components.
@@ -91,30 +92,30 @@ class GaussianMixture(nn.Module):
         Returns [N, D] in float32 on the CPU. Computed in float64 and rounded once, so that a sample does not depend on
         its batch.
         """
-        normals, component = _exact(normals), component.cpu()
-        basis, means, factors = _exact(self.basis), _exact(self.means), _exact(self.factors)
+        normals, component = exact(normals), component.cpu()
+        basis, means, factors = exact(self.basis), exact(self.means), exact(self.factors)
         along = normals @ basis
-        outside = _exact(self.residual) * (normals - along @ basis.T)
+        outside = exact(self.residual) * (normals - along @ basis.T)
         moved = torch.empty_like(along)
         # One component at a time: a copy of its factors for every sample would take too much memory.
         for k in component.unique().tolist():
             chosen = component == k
             moved[chosen] = means[k] + truncation * along[chosen] @ factors[k].T
-        return (_exact(self.centre) + moved @ basis.T + truncation * outside).float()
+        return (exact(self.centre) + moved @ basis.T + truncation * outside).float()
 
     def log_density(self, points: Tensor) -> Tensor:
         """Log density at points [N, D], in nats: [N] in float64, on the CPU."""
-        basis = _exact(self.basis)
+        basis = exact(self.basis)
         size, directions = basis.shape
-        away = _exact(points) - _exact(self.centre)
+        away = exact(points) - exact(self.centre)
         along = away @ basis
         outside = (away - along @ basis.T).square().sum(1)
-        means, factors = _exact(self.means), _exact(self.factors)
+        means, factors = exact(self.means), exact(self.factors)
         whitened = torch.linalg.solve_triangular(factors, along.T - means[:, :, None], upper=False)
-        inside = _exact(self.shares).log()[:, None] + _log_normal(
+        inside = exact(self.shares).log()[:, None] + _log_normal(
             whitened.square().sum(1), factors.diagonal(dim1=1, dim2=2).log().sum(1)[:, None], directions
         )
-        residual, rest = _exact(self.residual), size - directions
+        residual, rest = exact(self.residual), size - directions
         return inside.logsumexp(0) + _log_normal(outside / residual**2, rest * residual.log(), rest)
 
 
@@ -237,8 +238,3 @@ def _maximised(along: Tensor, responsibilities: Tensor, floor: float) -> tuple[T
 def _log_normal(squares: Tensor, log_deviations: Tensor, size: int) -> Tensor:
     """Log density of a normal distribution, from squared standardised distances and the sum of log deviations."""
     return -squares / 2 - log_deviations - size / 2 * math.log(2 * math.pi)
-
-
-def _exact(tensor: Tensor) -> Tensor:
-    # First to the CPU: not every device has float64.
-    return tensor.detach().cpu().double()

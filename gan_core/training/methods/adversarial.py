@@ -28,10 +28,11 @@ from ...losses.gradient_penalties import (
     interpolate,
     wgan_gp_penalty,
 )
+from ...platforms import all_digits_of_float32
 from ..augmentation import Adaptive, ada, diffaugment
 from ..context import StepContext
 from ..design import built, design
-from ..devices import all_digits_of_float32, autocast, placed_for_training, seeded
+from ..devices import autocast, placed_for_training, seeded
 from ..distributed import World
 from ..history import Charts, Record
 from ..monitor import diagnostics

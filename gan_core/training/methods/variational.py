@@ -23,6 +23,7 @@ from ...generator import Generator
 from ...losses.adversarial import hinge
 from ...losses.reconstruction import LOSSES, adaptive_weight, free_bits, kl, warm_up
 from ...metrics.likelihood import elbo
+from ...platforms import all_digits_of_float32
 from ..context import StepContext
 from ..design import design
 from ..devices import autocast, placed_for_training, seeded
@@ -248,6 +249,7 @@ class Variational:
         return replace(generator, config=replace(self.config, components=components, directions=directions))
 
     @torch.no_grad()
+    @all_digits_of_float32()
     def _fitted(self, look: Look) -> GaussianMixture:
         """A mixture fitted to one sample of each posterior."""
         stream = look.batches.streams.numpy(Stream.FIT)
