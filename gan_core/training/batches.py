@@ -45,8 +45,7 @@ class Batches:
         count = min(MAX_COMPARED, len(self.shown))
         self.compared = streams.numpy(Stream.COMPARED).choice(self.shown, count, replace=False)
         """Indices of some of those, always the same, that samples are compared with."""
-        example = dataset.draw(self.shown[:1])
-        self._fields = [each.name for each in fields(Batch) if getattr(example, each.name) is not None]
+        self._given: list[str] = []  # which fields of a Batch the data set has
         self._epoch, self._order = -1, np.empty(0, np.int64)
 
     def shown_at(self, context: StepContext) -> Batch:
@@ -56,9 +55,11 @@ class Batches:
             first = now.images + now.substep * self.batch_size
             indices = self.world.shard(self.indices(first, self.batch_size))
             batch = self.dataset.draw(indices, now.numpy(Stream.MIRROR))
-            return [getattr(batch, name).numpy() for name in self._fields]
+            self._given = [each.name for each in fields(Batch) if getattr(batch, each.name) is not None]
+            return [getattr(batch, name).numpy() for name in self._given]
 
-        batch = Batch(**dict(zip(self._fields, context.tensors(drawn), strict=True)))
+        tensors = context.tensors(drawn)
+        batch = Batch(**dict(zip(self._given, tensors, strict=True)))
         return replace(batch, target=self.dataset.medium.normalise(batch.target))
 
     def at(self, indices: np.ndarray) -> Batch:

@@ -104,6 +104,8 @@ class Stepper:
         learned = self.learn([replace(context, inputs=noted) for context in contexts])
         learned = Learned(learned.names, learned.values.clone())
         after = _copies(written)
+        for weight in self.weights():
+            weight.grad = None  # a captured step makes its own
         try:
             captured = _Captured(recorder, self.learn, self.weights(), noted, contexts)
             _write(written, before)
@@ -261,7 +263,8 @@ class CUDARecorder:
 
 
 def _copies(groups: list[list[Tensor]]) -> list[list[Tensor]]:
-    return [[tensor.detach().clone() for tensor in group] for group in groups]
+    """Copies on the CPU: the device's memory may be full at a moment like this."""
+    return [[tensor.detach().to("cpu", copy=True) for tensor in group] for group in groups]
 
 
 @torch.no_grad()
@@ -284,4 +287,4 @@ def _deviation(groups: list[list[Tensor]], before: list[list[Tensor]], after: li
 
 
 def _distance(some: Sequence[Tensor], others: Sequence[Tensor | float]) -> float:
-    return math.sqrt(sum(float((a.double() - b).square().sum()) for a, b in zip(some, others, strict=True)))
+    return math.sqrt(sum(float((a.cpu().double() - b).square().sum()) for a, b in zip(some, others, strict=True)))

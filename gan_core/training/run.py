@@ -42,7 +42,9 @@ from .standing import Standing
 from .streams import Streams
 
 RECORD_STEPS = 8
-"""Steps between two records, after the first few. Reading a loss makes a GPU wait, so it is not done at every step."""
+GPU_RECORD_STEPS = 32
+"""Steps between two records, after the first few. Reading a loss ends the lead that the host has over a GPU, whose steps
+take a fraction of the time; so it is not done at every step."""
 
 DIAGNOSED_EVERY = 4000
 """Images between two diagnoses of a run's health. A record is made then, whatever the step: so what is measured depends
@@ -171,9 +173,10 @@ class Run:
 
     @property
     def record_is_due(self) -> bool:
-        """Every RECORD_STEPS, at each of the first few steps, with a diagnosis, and at the end of a budget of kimg."""
+        """Every so many steps, at each of the first few steps, with a diagnosis, and at the end of a budget of kimg."""
         last = self.config.kimg is not None and self.images >= 1000 * self.config.kimg
-        return self.steps % RECORD_STEPS == 0 or self.steps < RECORD_STEPS or self.diagnosis_is_due or last
+        interval = RECORD_STEPS if self.device.type == "cpu" else GPU_RECORD_STEPS
+        return self.steps % interval == 0 or self.steps < RECORD_STEPS or self.diagnosis_is_due or last
 
     @property
     def diagnosis_is_due(self) -> bool:
