@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,10 +79,15 @@ class TrainedNetwork:
             return cls(module, ScheduledAdam(weights, capturable=True), ratio)
         return cls(module, Adam(weights, fused=device in ("cpu", "cuda"), capturable=device == "cuda"), ratio)
 
-    def update(self, loss: Tensor, context: StepContext) -> None:
-        """Takes one optimizer step against the gradient of a loss, averaged over all processes."""
+    def update(self, losses: Iterable[Tensor], context: StepContext) -> None:
+        """Takes one optimizer step against the gradient of the sum of losses, averaged over all processes.
+
+        losses: each is differentiated before the next is asked for, so that its graph is gone by then.
+        """
         self.optimizer.zero_grad()
-        loss.backward()
+        for loss in losses:
+            loss.backward()
+            del loss
         context.world.average_gradients(self.module)
         ratio = self.lazy_ratio
         rate = context.number(lambda now: now.rates.learning_rate * ratio)

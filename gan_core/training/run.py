@@ -43,8 +43,8 @@ from .streams import Streams
 
 RECORD_STEPS = 8
 GPU_RECORD_STEPS = 32
-"""Steps between two records, after the first few. Reading a loss ends the lead that the host has over a GPU, whose steps
-take a fraction of the time; so it is not done at every step."""
+"""Steps between two records, after the first few. Reading a loss ends the lead that the host has over a GPU, whose
+steps take a fraction of the time; so it is not done at every step."""
 
 DIAGNOSED_EVERY = 4000
 """Images between two diagnoses of a run's health. A record is made then, whatever the step: so what is measured depends

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -163,9 +163,11 @@ class Adversarial:
         penalised = recipe.gradient_penalty != "none"
         at_once = penalised and recipe.penalty_every == 1
         differentiated = self.batches_penalised if at_once and not self.by_differences else 0
+        fake_images = fake_images.detach().float()
+        if differentiated == 2 and self.device.type != "cpu":
+            return self.discriminator_step_by_parts(batch, fake_images, context)
         with self.penalty_precision() if at_once else self.autocast():
             real = self.judge(batch.target, batch.labels, Place.REAL, context, differentiated > 0)
-            fake_images = fake_images.detach().float()
             fake = self.judge(fake_images, batch.labels, Place.FAKE, context, differentiated > 1)
             loss = self.objective.loss(real.logits, fake.logits).discriminator
         total = loss
@@ -178,20 +180,54 @@ class Adversarial:
             with self.autocast():
                 reconstruction = self.discriminator.self_supervision(augmented, context.own(Stream.SUPERVISION))
             total = total + recipe.self_supervision * reconstruction
-        network.update(total, context)
+        network.update([total], context)
         if penalised and not at_once and self.lazy_penalty_is_due(context):
             penalty = recipe.penalty_every * self.penalty(real, fake, context)
-            network.update(penalty, context)
-        real_logits, fake_logits = real.logits.detach(), fake.logits.detach()
+            network.update([penalty], context)
+        return self.seen_by_discriminator(loss, real.logits, fake.logits), real.logits
+
+    def discriminator_step_by_parts(
+        self, batch: Batch, fake_images: Tensor, context: StepContext
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """`discriminator_step` with R1 and R2 at every step, for memory of one batch in place of two.
+
+        The loss needs all logits before it has a gradient. So the real images are judged once more, which makes a step
+        longer by a twentieth, and each batch goes back through D alone.
+        """
+        recipe = self.recipe
+        with torch.no_grad(), self.autocast():
+            real_logits = self.judge(batch.target, batch.labels, Place.REAL, context, differentiated=False).logits
+        with self.autocast():
+            held = [self.judge(fake_images, batch.labels, Place.FAKE, context, differentiated=True)]
+        real, fake = (logits.detach().requires_grad_() for logits in (real_logits, held[0].logits))
+        loss = self.objective.loss(real, fake).discriminator
+        total = loss + recipe.lecam * self.lecam(real, fake, context.world) if recipe.lecam else loss
+        of_real, of_fake = torch.autograd.grad(total, (real, fake))
+        weight = self.penalty_weight(context)
+
+        def part(judged: Judged, slopes: Tensor) -> Tensor:
+            return (slopes * judged.logits).sum() + weight * self.squared_gradient(judged, context)
+
+        def parts() -> Iterator[Tensor]:
+            yield part(held.pop(), of_fake)
+            with self.autocast():
+                held.append(self.judge(batch.target, batch.labels, Place.REAL, context, differentiated=True))
+            yield part(held.pop(), of_real)
+
+        self.networks["discriminator"].update(parts(), context)
+        return self.seen_by_discriminator(loss, real, fake), real_logits
+
+    def seen_by_discriminator(self, loss: Tensor, real_logits: Tensor, fake_logits: Tensor) -> dict[str, Tensor]:
+        """What a step of the discriminator records: scalars."""
+        real_logits, fake_logits = real_logits.detach(), fake_logits.detach()
         # Where a number added to all logits changes nothing, only their difference has a sign.
         signed = real_logits if self.objective.anchored else real_logits - fake_logits
-        values = {
+        return {
             "discriminator_loss": loss.detach(),
             "real_score": real_logits.mean(),
             "fake_score": fake_logits.mean(),
             "real_sign": signed.float().sign().mean(),
         }
-        return values, real_logits
 
     def generator_step(self, batch: Batch, fake_images: Tensor, real_logits: Tensor, context: StepContext) -> Tensor:
         """Trains G to make images that D takes for real. Returns the loss."""
@@ -205,7 +241,7 @@ class Adversarial:
                     augmented = self.augment(batch.target, Place.GENERATOR_REAL, context)
                     real_logits = self.discriminator(augmented, batch.labels)
             loss = self.objective.loss(real_logits, fake_logits).generator
-        self.networks["generator"].update(loss, context)
+        self.networks["generator"].update([loss], context)
         return loss.detach()
 
     def path_length_step(self, labels: Tensor | None, context: StepContext) -> None:
@@ -220,7 +256,7 @@ class Adversarial:
         penalty, mean = path_length.penalty(lengths, self.path_mean)
         self.path_mean.copy_(context.world.mean(mean))
         loss = self.recipe.path_length * PATH_LENGTH_EVERY * penalty
-        self.networks["generator"].update(loss, context)
+        self.networks["generator"].update([loss], context)
 
     def kind(self, contexts: Sequence[StepContext]) -> Hashable:
         """Which regularisers have a turn."""
@@ -295,11 +331,17 @@ class Adversarial:
             differentiated = not self.by_differences
             with self.penalty_precision():
                 batches = [self.judge(b.images, b.labels, b.place, context, differentiated) for b in batches]
+        return (
+            self.penalty_weight(context)
+            * torch.stack([self.squared_gradient(judged, context) for judged in batches]).sum()
+        )
+
+    def penalty_weight(self, context: StepContext) -> float | Tensor:
+        """That of R1 and R2."""
         # A squared gradient summed over pixels grows with their number, so gamma is given for 64x64.
         pixels = math.prod(size_of(self.config)) / 64**2
         gamma = self.recipe.gamma
-        weight = context.number(lambda now: at(gamma, now.images) * pixels / 2)
-        return weight * torch.stack([self.squared_gradient(judged, context) for judged in batches]).sum()
+        return context.number(lambda now: at(gamma, now.images) * pixels / 2)
 
     def squared_gradient(self, judged: Judged, context: StepContext) -> Tensor:
         """Mean squared norm of D's gradient at the images, or an estimate of it: a scalar."""

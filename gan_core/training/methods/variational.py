@@ -145,7 +145,7 @@ class Variational:
         adversarial = self.is_adversarial(context)
         if adversarial:
             loss = loss + self.adversarial_loss(output, reconstruction, context)
-        self.networks["generator"].update(loss, context)
+        self.networks["generator"].update([loss], context)
         if adversarial:
             values["discriminator_loss"] = self.discriminator_step(images, output.detach(), context)
         return StepResult(values)
@@ -180,7 +180,7 @@ class Variational:
         with self.autocast():
             real, fake = network.module(images).float(), network.module(self._images_of(output)).float()
         loss = hinge(real, fake).discriminator
-        network.update(loss, context)
+        network.update([loss], context)
         return loss.detach()
 
     def _decoded(self, z: Tensor) -> Tensor:

@@ -96,7 +96,9 @@ def stopped_after(dataset: ImageDataset, config: TrainConfig, steps: int) -> Run
 def losses(monkeypatch) -> list[tuple[TrainedNetwork, float]]:
     """Networks do not learn: whose weights would have been updated, and against which loss, is noted instead."""
     noted: list[tuple[TrainedNetwork, float]] = []
-    monkeypatch.setattr(TrainedNetwork, "update", lambda network, loss, *_: noted.append((network, loss.item())))
+    monkeypatch.setattr(
+        TrainedNetwork, "update", lambda network, losses, *_: noted.append((network, sum(losses).item()))
+    )
     return noted
 
 
@@ -512,3 +514,22 @@ def test_every_preset_is_a_recipe_that_can_be(name):
     assert all(schedule.kimg > 0 and schedule.shape in SHAPES for schedule in schedules)
     if recipe.penalty_estimate == "finite":
         assert recipe.normalisation == "none"  # else the difference would be one between two discriminators
+
+
+@pytest.mark.parametrize("kind", ["R3GAN", "LeCam with R1 and R2"])
+def test_by_parts_the_discriminator_learns_the_same(kind, labelled_images, tmp_path, use):
+    recipes = {**KINDS, "LeCam with R1 and R2": replace(KINDS["R3GAN"], objective="hinge", penalty="r1_r2", lecam=0.3)}
+    use(replace(recipes[kind], betas=(0.5, 0.9)))
+    runs = [session_of(labelled_images, tmp_path / name).run for name in ("whole", "parts")]
+    runs[1].method.discriminator_step = runs[1].method.discriminator_step_by_parts
+    for _ in range(4):
+        values = []
+        for run in runs:
+            if run is runs[1]:
+                run.method.discriminator.requires_grad_(True)
+            values.append(run.method.step(run.shown()).values)
+            run.steps, run.images = run.steps + 1, run.images + BATCH
+        for name, value in values[0].items():
+            torch.testing.assert_close(values[1][name], value, rtol=1e-4, atol=1e-6, msg=name)
+    for one, other in zip(*(run.method.discriminator.parameters() for run in runs), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
