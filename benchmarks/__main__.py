@@ -22,10 +22,6 @@ PEERS = click.option(
     help="A folder with the other programs and their Python; benchmarks/README.md says how to fill it.",
 )
 
-DEVICE = click.option(
-    "--device", type=click.Choice(["cuda", "cpu"]), default="cuda", show_default=True, help="To compute on."
-)
-
 DATA = click.option(
     "--data", type=click.Choice(["mnist", "emoji"]), default="mnist", show_default=True, help="To learn."
 )
@@ -191,11 +187,18 @@ def few_command(minutes: float, seeds: tuple[int, ...], preset: str, sheets: Pat
 @PEERS
 @click.option("--only", multiple=True, type=click.Choice(CONTESTS), help="One of the programs; again for more.")
 @click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="Rounds, both in each.")
-def speed_command(threads: int, peers: Path | None, only: tuple[str, ...], rounds: int) -> None:
+@click.option(
+    "--device",
+    type=click.Choice(["cpu", "cuda"]),
+    default="cpu",
+    show_default=True,
+    help="To compute on, both of them.",
+)
+def speed_command(threads: int, peers: Path | None, only: tuple[str, ...], rounds: int, device: str) -> None:
     """A training step, against other programs'."""
     from . import speed
 
-    measure.report("speed", speed.run(peers, only, rounds, threads), threads)
+    measure.report("speed", speed.run(peers, only, rounds, threads, device), threads)
 
 
 @main.command("gpu")
@@ -207,7 +210,7 @@ def speed_command(threads: int, peers: Path | None, only: tuple[str, ...], round
     show_default=True,
     help="Timed steps of each preset, with CUDA graphs and without.",
 )
-@DEVICE
+@click.option("--device", type=click.Choice(["cuda", "cpu"]), default="cuda", show_default=True, help="To compute on.")
 def gpu_command(only: tuple[str, ...], seconds: float, device: str) -> None:
     """Steps of the presets on a GPU: speed, kernels, memory, with CUDA graphs and without."""
     from . import gpu

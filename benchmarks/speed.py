@@ -1,11 +1,13 @@
-"""Claim: a training step does at least twice the images per CPU second of the programs that people train GANs with.
+"""Claim: a training step does at least twice the images per second of the programs that people train GANs with.
 
-Each is run by its own code in its own Python, as `benchmarks.peers` says, and takes turns with ours step by step.
+Each is run by its own code in its own Python, as `benchmarks.peers` says, and takes turns with ours: on the CPU step by
+step, in CPU seconds; on a GPU many steps at a time, in wall seconds, as a single step there is mostly waiting.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -13,13 +15,15 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from PIL import Image
 
 from gan_core import examples
+from gan_core.training.graphs import EAGER_STEPS
 
 from .comfyui import ROOT
 from .measure import Figures, ratio, spread
@@ -28,6 +32,9 @@ IMAGES = 4096
 """Images of digits, in RGB, in a folder that all of them read."""
 
 TARGET = 2.0
+
+SECONDS_OF_A_TURN = 0.5
+"""Of the faster program, on a GPU."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,12 @@ class Contest:
     """What else the program is told."""
     cycle: int = 1
     """Steps after which all that is done only now and then has been done once, in both."""
+    on_gpu: Mapping[str, int] = field(default_factory=dict)
+    """Side and batch on a GPU, where they differ."""
+
+    def on(self, device: str) -> Contest:
+        """The contest as it is held on that device."""
+        return replace(self, **self.on_gpu) if device == "cuda" else self
 
 
 CONTESTS = {
@@ -65,7 +78,7 @@ CONTESTS = {
         job={"repository": "examples"},
     ),
     "stylegan2-ada": Contest(
-        "stylegan2-ada-pytorch, --cfg auto --fp32 1 --aug noaug",
+        "stylegan2-ada-pytorch, --cfg auto --aug noaug",
         driver="nvidia",
         needs=("stylegan2-ada-pytorch/train.py",),
         side=32,
@@ -81,6 +94,7 @@ CONTESTS = {
         },
         job={"repository": "stylegan2-ada-pytorch", "program": "stylegan2"},
         cycle=16,
+        on_gpu={"side": 64, "batch": 32},
     ),
     "r3gan": Contest(
         "R3GAN, --preset CIFAR10 --aug False",
@@ -92,6 +106,7 @@ CONTESTS = {
         preset="r3gan_large",
         changes={"augment": "none"},
         job={"repository": "R3GAN", "program": "r3gan", "preset": "CIFAR10"},
+        on_gpu={"batch": 64},
     ),
     "stylegan2-pytorch": Contest(
         "stylegan2-pytorch",
@@ -111,6 +126,7 @@ CONTESTS = {
         },
         job={"program": "stylegan2_pytorch"},
         cycle=4,
+        on_gpu={"batch": 32},
     ),
     "lightweight-gan": Contest(
         "lightweight-gan",
@@ -123,6 +139,7 @@ CONTESTS = {
         changes={"network": {"width": 144, "refine": 1}},
         job={"program": "lightweight_gan"},
         cycle=4,
+        on_gpu={"batch": 32},
     ),
     "mimicry": Contest(
         "torch-mimicry's SNGAN, n_dis 1",
@@ -135,17 +152,21 @@ CONTESTS = {
         changes={"network": {"width": 120, "refine": 1}, "objective": "hinge"},
         job={"critic": 1},
         cycle=4,
+        on_gpu={"batch": 64},
     ),
 }
 """What is compared, by the names that --only takes."""
 
 
-def run(peers: Path | None, only: Sequence[str], rounds: int, threads: int) -> Figures:
+def run(peers: Path | None, only: Sequence[str], rounds: int, threads: int, device: str) -> Figures:
     """peers: the folder with the others' Python and repositories. only: names of contests; none for all."""
-    figures: Figures = {}
+    if device == "cuda" and not torch.cuda.is_available():
+        print("SKIPPED: there is no GPU that this torch can use.")
+        return {"skipped": "no GPU"}
+    figures: Figures = {"device": torch.cuda.get_device_name() if device == "cuda" else device}
     with tempfile.TemporaryDirectory() as folder:
         for name in only or CONTESTS:
-            contest = CONTESTS[name]
+            contest = CONTESTS[name].on(device)
             missing = "a folder of peers" if peers is None else _missing(contest, peers)
             if missing:
                 print(f"SKIPPED {contest.title}: {missing} is not there; benchmarks/README.md says how to get it.")
@@ -153,7 +174,7 @@ def run(peers: Path | None, only: Sequence[str], rounds: int, threads: int) -> F
                 continue
             assert peers is not None
             print(f"{contest.title}, {contest.side}x{contest.side}, batch {contest.batch}. The same: {contest.same}")
-            figures[name] = _compared(contest, peers.resolve(), Path(folder, name), rounds, threads)
+            figures[name] = _compared(contest, peers.resolve(), Path(folder, name), rounds, threads, device)
     return {**figures, "target": TARGET, "rounds": rounds}
 
 
@@ -161,8 +182,9 @@ def _missing(contest: Contest, peers: Path) -> str | None:
     return next((need for need in ("venv/bin/python", *contest.needs) if not list(peers.glob(need))), None)
 
 
-def _compared(contest: Contest, peers: Path, folder: Path, rounds: int, threads: int) -> Figures:
+def _compared(contest: Contest, peers: Path, folder: Path, rounds: int, threads: int, device: str) -> Figures:
     common = {
+        "device": device,
         "threads": threads,
         "images": str(_images(folder / "images", contest.side)),
         "side": contest.side,
@@ -177,35 +199,44 @@ def _compared(contest: Contest, peers: Path, folder: Path, rounds: int, threads:
             "ours": stack.enter_context(Program(sys.executable, "ours", ours)),
             "theirs": stack.enter_context(Program(str(peers / "venv/bin/python"), contest.driver, theirs)),
         }
+        # The first steps choose kernels and grow the heap, and on a GPU ours are captured as CUDA graphs meanwhile.
         for program in programs.values():
-            program.steps(1)  # the first chooses kernels and grows the heap
+            program.steps(1 if device == "cpu" else contest.cycle * (EAGER_STEPS + 1))
+        turn, turns = (
+            (1, contest.cycle) if device == "cpu" else (contest.cycle * _cycles_of_a_turn(contest, programs), 1)
+        )
         seconds: dict[str, list[float]] = {name: [] for name in programs}
         for i in range(rounds):
             spent = dict.fromkeys(programs, 0.0)
-            for _ in range(contest.cycle):
+            for _ in range(turns):
                 for name in list(programs)[:: -1 if i % 2 else 1]:
-                    spent[name] += programs[name].steps(1)
+                    spent[name] += programs[name].steps(turn)
             for name, value in spent.items():
-                seconds[name].append(value / contest.cycle)
-        return _told(contest, programs, seconds)
+                seconds[name].append(value / (turn * turns))
+        return _told(contest, programs, seconds, "CPU second" if device == "cpu" else "second")
 
 
-def _told(contest: Contest, programs: Mapping[str, Program], seconds: Mapping[str, list[float]]) -> Figures:
-    """Prints what was found, and returns it."""
+def _cycles_of_a_turn(contest: Contest, programs: Mapping[str, Program]) -> int:
+    """How many cycles of steps take the faster of the programs SECONDS_OF_A_TURN, on a GPU."""
+    return math.ceil(SECONDS_OF_A_TURN / min(program.steps(contest.cycle) for program in programs.values()))
+
+
+def _told(contest: Contest, programs: Mapping[str, Program], seconds: Mapping[str, list[float]], unit: str) -> Figures:
+    """Prints what was found, and returns it. unit: "second" or "CPU second"."""
     found: dict[str, Any] = {"side": contest.side, "batch": contest.batch, "same": contest.same}
     for name, program in programs.items():
         rates = [contest.batch / value for value in seconds[name]]
         print(
-            f"  {name:7}{spread(rates)} images per CPU second, {program.facts['parameters']:,} parameters, "
+            f"  {name:7}{spread(rates)} images per {unit}, {program.facts['parameters']:,} parameters, "
             f"peak {program.peak_mb:,.0f} MB"
         )
         found[name] = {
-            "images_per_cpu_second": round(statistics.median(rates), 3),
+            f"images_per_{unit.lower().replace(' ', '_')}": round(statistics.median(rates), 3),
             "peak_mb": round(program.peak_mb),
             **program.facts,
         }
     found["ratio"] = round(ratio(seconds["theirs"], seconds["ours"]), 3)
-    print(f"  ours does {found['ratio']:.2f} times the images per CPU second; the aim is {TARGET}", flush=True)
+    print(f"  ours does {found['ratio']:.2f} times the images per {unit}; the aim is {TARGET}", flush=True)
     return found
 
 
@@ -237,15 +268,15 @@ class Program:
         )
         self.facts = self._answer()
         self.peak_mb = 0.0
-        """Of its memory, in so far as it is resident."""
+        """Of its memory: what is resident, or on a GPU what tensors take."""
 
     def steps(self, count: int) -> float:
-        """Takes this many steps. Returns CPU seconds."""
+        """Takes this many steps. Returns seconds, as benchmarks.peers.turns has them."""
         assert self.process.stdin is not None
         print(count, file=self.process.stdin, flush=True)
         answer = self._answer()
         self.peak_mb = answer["peak_mb"]
-        return answer["cpu_s"]
+        return answer["seconds"]
 
     def _answer(self) -> dict[str, Any]:
         assert self.process.stdout is not None

@@ -13,18 +13,18 @@ from typing import Any
 
 import torch
 
-from .turns import Turns
+from .turns import Turns, all_in_memory
 from .without_cuda import torchvision
 
 
 def main(job: dict[str, Any]) -> None:
     torch.set_num_threads(job["threads"])
-    turns = Turns()
+    turns = Turns(job["device"])
     vision = torchvision()
     from torchvision.datasets import ImageFolder  # type: ignore[import-not-found]
 
     served = 0
-    read = ImageFolder.__getitem__
+    read = ImageFolder.__getitem__ if job["device"] == "cpu" else all_in_memory(ImageFolder.__getitem__)
 
     def waited(self: Any, index: int) -> Any:
         nonlocal served
@@ -49,6 +49,7 @@ def main(job: dict[str, Any]) -> None:
     }
     script = job["repository"] + "/dcgan/main.py"
     sys.argv = [script, *(str(word) for setting in settings.items() for word in setting)]
+    sys.argv += ["--accel"] if job["device"] == "cuda" else []
     runpy.run_path(script, run_name="__main__")
 
 

@@ -16,22 +16,28 @@ import torch
 from .turns import Turns
 from .without_cuda import TorchOnCPU, claimed, missing, stay_on_cpu, torchvision
 
+LOADERS = 4
+"""Processes that read images for a GPU, which would wait for one."""
+
 
 def main(job: dict[str, Any]) -> None:
     torch.set_num_threads(job["threads"])
-    turns = Turns()
-    stay_on_cpu()
+    turns = Turns(job["device"])
+    on_cpu = job["device"] == "cpu"
+    if on_cpu:
+        stay_on_cpu()
     missing("aim")  # where one of them would keep its log
     torchvision()
     with claimed():
         program = importlib.import_module(f"{job['program']}.{job['program']}")
-    program.torch = TorchOnCPU()
+    if on_cpu:
+        program.torch = TorchOnCPU()
     settings = {"use_aim": False} if job["program"] == "lightweight_gan" else {}
     trainer = program.Trainer(
         base_dir=job["folder"],
         image_size=job["side"],
         batch_size=job["batch"],
-        num_workers=0,
+        num_workers=0 if on_cpu else LOADERS,
         rank=1,  # of several processes the first alone draws images and writes files
         aug_prob=0.0,
         **settings,

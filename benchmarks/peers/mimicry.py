@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from .turns import Turns
+from .turns import Turns, all_in_memory
 from .without_cuda import missing, torchvision
 
 
 def main(job: dict[str, Any]) -> None:
     torch.set_num_threads(job["threads"])
-    turns = Turns()
+    turns = Turns(job["device"])
     # Its metrics need TensorFlow, and its ImageNet a part of torch that is gone. A step needs neither.
     for name in ("metrics", "datasets"):
         missing(f"torch_mimicry.{name}")
@@ -27,11 +27,14 @@ def main(job: dict[str, Any]) -> None:
     from torchvision import transforms  # type: ignore[import-not-found]
     from torchvision.datasets import ImageFolder  # type: ignore[import-not-found]
 
-    generator, discriminator = sngan.SNGANGenerator32(), sngan.SNGANDiscriminator32()
+    generator = sngan.SNGANGenerator32().to(job["device"])
+    discriminator = sngan.SNGANDiscriminator32().to(job["device"])
     facts = {
         "parameters": sum(part.numel() for network in (generator, discriminator) for part in network.parameters()),
         "versions": {"torch": torch.__version__, "torch_mimicry": version("torch_mimicry")},
     }
+
+    read = ImageFolder.__getitem__ if job["device"] == "cpu" else all_in_memory(ImageFolder.__getitem__)
 
     class Waiting(ImageFolder):
         served = 0
@@ -41,7 +44,7 @@ def main(job: dict[str, Any]) -> None:
             if self.served % (job["batch"] * job["critic"]) == 0:
                 turns.next_step(lambda: facts)
             self.served += 1
-            return super().__getitem__(index)
+            return read(self, index)
 
     to_images = transforms.Compose(
         [transforms.Resize(job["side"]), transforms.ToTensor(), transforms.Normalize((0.5,) * 3, (0.5,) * 3)]
@@ -58,7 +61,7 @@ def main(job: dict[str, Any]) -> None:
         lr_decay="linear",
         dataloader=images,
         log_dir=str(Path(job["folder"], "log")),
-        device=torch.device("cpu"),
+        device=torch.device(job["device"]),
     )
     trainer.train()
 

@@ -32,13 +32,13 @@ class Changed(gan_core.TrainConfig):
 
 def main(job: dict[str, Any]) -> None:
     torch.set_num_threads(job["threads"])
-    turns = Turns()
+    turns = Turns(job["device"])
     dataset = gan_core.ImageDataset.from_folder(job["images"], size=job["side"], channels="RGB")
     # No measurement of its images, as the others' are left out too, nor any checkpoint.
     changes = {"batch_size": job["batch"], "cpu_threads": job["threads"], "measure_kimg": math.inf, **job["changes"]}
     run_files.CHECKPOINT_SECONDS = run_files.FIRST_CHECKPOINT_SECONDS = math.inf
     config = Changed(job["folder"], job["preset"], kimg=1e6, changes=changes)
-    with gan_core.train(dataset, config, "cpu") as training:
+    with gan_core.train(dataset, config, job["device"]) as training:
         next(training)
         method = training.run.method
         networks = {

@@ -1,7 +1,10 @@
 """How a program that is timed takes turns with another: it takes a step when its standard input says so.
 
-Each line that it reads is a number of steps. When they are done it prints one line of JSON: the CPU seconds that they
-took, and the peak of its memory so far. Ahead of the first it prints what it is.
+Each line that it reads is a number of steps. When they are done it prints one line of JSON: the seconds that they took,
+and the peak of its memory so far. Ahead of the first it prints what it is.
+
+On the CPU these are CPU seconds and resident memory. On a GPU they are wall seconds, each end of them taken once the
+GPU has done all that it was given, and what torch's allocator held in tensors.
 """
 
 from __future__ import annotations
@@ -13,11 +16,31 @@ import time
 from collections.abc import Callable
 from typing import Any, TextIO
 
+import torch
+
+Read = Callable[[Any, int], Any]
+"""A data set's `__getitem__`."""
+
+
+def all_in_memory(read: Read) -> Read:
+    """A reader that reads all items at its first call. Decoding the images of a step takes longer than a step on a GPU,
+    which the programs' loaders would hide in other processes."""
+    items: list[Any] = []
+
+    def found(self: Any, index: int) -> Any:
+        if not items:
+            items.extend(read(self, i) for i in range(len(self)))
+        return items[index]
+
+    return found
+
 
 class Turns:
     """Told of the beginning of each step; holds the program there until it is its turn."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: str = "cpu") -> None:
+        """device: "cpu" or "cuda"."""
+        self.device = device
         # What a program prints of its own goes to stderr, so that stdout has our lines alone.
         self.out: TextIO = sys.stdout
         sys.stdout = sys.stderr
@@ -35,7 +58,7 @@ class Turns:
             if not line.strip():
                 raise SystemExit
             self.left = int(line)
-            self.started = time.process_time()
+            self.started = self._now()
         self.left -= 1
 
     def taken(self, step: Callable[[], object], facts: dict[str, Any]) -> None:
@@ -46,11 +69,18 @@ class Turns:
 
     def _taken(self) -> dict[str, Any]:
         assert self.started is not None
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return {
-            "cpu_s": time.process_time() - self.started,
-            "peak_mb": peak / (1e6 if sys.platform == "darwin" else 1e3),
-        }
+        return {"seconds": self._now() - self.started, "peak_mb": self._peak_mb()}
+
+    def _now(self) -> float:
+        if self.device == "cpu":
+            return time.process_time()
+        torch.cuda.synchronize()
+        return time.perf_counter()
+
+    def _peak_mb(self) -> float:
+        if self.device == "cpu":
+            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+        return torch.cuda.max_memory_allocated() / 1e6
 
     def _tell(self, what: dict[str, Any]) -> None:
         print(json.dumps(what), file=self.out, flush=True)

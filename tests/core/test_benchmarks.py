@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +13,10 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import gpu, others, quality
+from benchmarks import gpu, others, quality, speed
 from benchmarks.__main__ import main
+from benchmarks.measure import Figures
+from benchmarks.peers.turns import all_in_memory
 from benchmarks.peers.without_cuda import TorchOnCPU
 from gan_core.training.presets import PRESETS
 
@@ -38,10 +42,26 @@ def test_a_program_takes_as_many_steps_as_it_is_told_and_says_what_they_cost() -
     out, errors = program.communicate("1\n2000\n")
     told, one, many = map(json.loads, out.splitlines())
     assert told == {"steps": 0}
-    assert 0 <= one["cpu_s"] < many["cpu_s"]
+    assert 0 <= one["seconds"] < many["seconds"]
     assert one["peak_mb"] > 1
     assert program.returncode == 0
     assert errors == "of its own\n"
+
+
+def test_what_is_kept_in_memory_is_read_once_and_by_its_index() -> None:
+    reads: list[int] = []
+
+    class Files:
+        def __len__(self) -> int:
+            return 3
+
+        def __getitem__(self, index: int) -> int:
+            reads.append(index)
+            return 10 * index
+
+    read, files = all_in_memory(Files.__getitem__), Files()
+    assert [read(files, index) for index in (2, 0, 2)] == [20, 0, 20]
+    assert reads == [0, 1, 2]
 
 
 @pytest.mark.parametrize("name", others.RECIPES)
@@ -98,9 +118,23 @@ def test_a_preset_that_fails_is_told_and_the_next_one_is_measured(
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_where_there_is_no_gpu_a_sentence_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    assert gpu.run((), 1.0, "cuda") == {"skipped": "no GPU"}
+@pytest.mark.parametrize(
+    "measure", [lambda: gpu.run((), 1.0, "cuda"), lambda: speed.run(None, (), 1, 1, "cuda")], ids=["gpu", "speed"]
+)
+def test_where_there_is_no_gpu_a_sentence_says_so(
+    measure: Callable[[], Figures], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert measure() == {"skipped": "no GPU"}
     assert "there is no GPU" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("contest", speed.CONTESTS.values(), ids=speed.CONTESTS)
+def test_a_contest_on_a_gpu_is_the_same_one_with_at_least_as_much_to_do(contest: speed.Contest) -> None:
+    there = contest.on("cuda")
+    assert contest.on("cpu") == contest
+    assert replace(there, side=contest.side, batch=contest.batch) == contest
+    assert there.side >= contest.side
+    assert there.batch >= contest.batch
 
 
 @pytest.mark.parametrize(("preset", "steps"), [("digits", 1), ("conv_vae", 1), ("stylegan2", 16)])
