@@ -169,8 +169,8 @@ def _amounts(output: Tensor, images: Tensor) -> Tensor:
     return (_wide(output) - images).abs().flatten(1).mean(1)
 
 
-def _log(scale: float | Tensor, like: Tensor) -> Tensor:
-    return torch.as_tensor(scale, dtype=like.dtype).log()
+def _log(scale: float | Tensor) -> float | Tensor:
+    return scale.log() if isinstance(scale, Tensor) else math.log(scale)
 
 
 def _wide(tensor: Tensor) -> Tensor:
@@ -183,12 +183,12 @@ LIKELIHOODS = {
     "gaussian": Likelihood(
         _squares,
         lambda error: error.sqrt().clamp_min(MIN_SCALE),
-        lambda error, scale: error / (2 * scale**2) + _log(scale, error) + math.log(2 * math.pi) / 2,
+        lambda error, scale: error / (2 * scale**2) + _log(scale) + math.log(2 * math.pi) / 2,
     ),
     "laplace": Likelihood(
         _amounts,
         lambda error: error.clamp_min(MIN_SCALE),
-        lambda error, scale: error / scale + _log(2 * scale, error),
+        lambda error, scale: error / scale + _log(2 * scale),
     ),
 }
 

@@ -12,11 +12,13 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Generator, Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from training_runs import begun
 
 from gan_core import ImageDataset, TrainConfig
@@ -251,3 +253,39 @@ def test_adam_with_scheduled_rates_is_adam():
         assert torch.allclose(a, b, rtol=1e-9, atol=0)
         for name in ("step", "exp_avg", "exp_avg_sq"):
             assert torch.allclose(expected.state[a][name].double(), tried.state[b][name].double(), rtol=1e-9)
+
+
+WAITS = {"_local_scalar_dense", "nonzero", "masked_select", "_unique2", "equal", "item"}
+"""Operators whose result Python has to wait for."""
+
+
+class Unread(TorchDispatchMode):
+    """Refuses operators that a GPU would have to come to rest for."""
+
+    def __torch_dispatch__(self, operator: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = operator.overloadpacket.__name__
+        assert name not in WAITS, f"{name}: a GPU would be waited for"
+        return operator(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(
+    "recipe", [name for name, recipe in RECIPES.items() if getattr(recipe, "augment", "none") != "ada"]
+)
+def test_nothing_in_a_step_waits_for_the_device_or_comes_from_the_host(recipe, images, tmp_path, monkeypatch):
+    session = session_of(RECIPES[recipe], images, tmp_path, monkeypatch)
+    recorder = recording(session)
+    record = recorder.record
+
+    def guarded(work: Work, generators: Sequence[Generator]) -> tuple[Learned, Callable[[], None]]:
+        def unread() -> Learned:
+            with Unread(), monkeypatch.context() as patch:
+                for made in ("tensor", "as_tensor", "from_numpy", "scalar_tensor"):
+                    patch.setattr(torch, made, lambda *_, made=made, **__: pytest.fail(f"torch.{made} within a step"))
+                return work()
+
+        return record(unread, generators)
+
+    monkeypatch.setattr(recorder, "record", guarded)
+    for _ in range(STEPS):
+        session.run.step()
+    assert session.run.stepper.recorder is recorder and recorder.repeated
