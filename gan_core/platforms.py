@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import partial
+from functools import cache, partial, wraps
 from typing import Any
 
 import torch
@@ -82,6 +82,27 @@ def full_precision(device: torch.device) -> AbstractContextManager[object]:
     """Turns autocast off on a device inside the block. Does nothing if it is off: torch 2.4 raises an error when some
     devices are merely named."""
     return nullcontext() if autocast_dtype(device) is None else torch.autocast(device.type, enabled=False)
+
+
+def constant(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Decorator of functions that compute a constant tensor on a device: equal arguments give the same tensor.
+
+    make: takes the device and hashable values. It must not copy from the host, for which a GPU waits.
+    """
+
+    @cache
+    def kept(device: torch.device, *values: Any) -> Tensor:
+        # A tensor created in inference mode could not be used in training.
+        with torch.inference_mode(False):
+            return make(device, *values)
+
+    @wraps(make)
+    def constant_of(device: torch.device, *values: Any) -> Tensor:
+        # What is computed while a CUDA graph is captured has no value before the graph runs.
+        capturing = device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+        return make(device, *values) if capturing else kept(device, *values)
+
+    return constant_of
 
 
 @contextmanager

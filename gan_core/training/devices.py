@@ -1,12 +1,13 @@
 """Where a training computes, and in which precision."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ..architectures.layers.weights import prepared_once
 from ..errors import InputError
 from ..platforms import memory_format, placed
 
@@ -60,11 +61,15 @@ def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     return placed(tensor, device)
 
 
-def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
-    """The precision of a step: bfloat16 where it is "auto" and the device is faster with it, else float32."""
-    if precision == "auto" and bf16_is_faster(device):
-        return torch.autocast(device.type, torch.bfloat16)
-    return nullcontext()
+@contextmanager
+def autocast(device: torch.device, precision: str) -> Iterator[None]:
+    """The precision of a step: bfloat16 where it is "auto" and the device is faster with it, else float32.
+
+    Weights are converted once within the context: see `prepared_once`.
+    """
+    reduced = precision == "auto" and bf16_is_faster(device)
+    with prepared_once(), torch.autocast(device.type, torch.bfloat16) if reduced else nullcontext():
+        yield
 
 
 def placed_for_training(module: nn.Module, device: torch.device) -> nn.Module:

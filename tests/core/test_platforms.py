@@ -16,7 +16,7 @@ from gan_core.examples import FOLDER as EXAMPLES
 from gan_core.losses.gradient_penalties import gradient_penalty, image_gradients
 from gan_core.metrics.features import Extractor
 from gan_core.metrics.likelihood import elbo, importance_weighted
-from gan_core.platforms import average_pooled, full_precision, in_order, memory_format
+from gan_core.platforms import average_pooled, constant, full_precision, in_order, memory_format
 from gan_core.sampling.projection import ProjectionConfig, projecting
 from gan_core.sampling.walks import INTERPOLATIONS, walk
 from gan_core.training import augmentation as augment
@@ -232,3 +232,25 @@ def test_convolutions_and_penalties_need_no_autocast_there(gpu):
     images = torch.rand(2, 3, 8, 8).to(gpu).requires_grad_()
     gradient_penalty(image_gradients(network(images).squeeze(1), images)).mean().backward()
     assert network[0].weight.grad.isfinite().all().item()
+
+
+# Constants.
+
+
+def test_a_constant_is_made_once_for_the_same_values() -> None:
+    made = constant(lambda device, *values: torch.full(values, 2.0, device=device))
+    cpu = torch.device("cpu")
+    with torch.inference_mode():
+        first = made(cpu, 2, 3)
+    assert made(cpu, 2, 3) is first and made(cpu, 3, 2).shape == (3, 2)
+    (first * torch.ones(2, 3, requires_grad=True)).sum().backward()  # although it was made in inference mode
+
+
+def test_what_is_made_while_a_graph_is_captured_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = constant(lambda device, *values: torch.full(values, 2.0))
+    gpu = torch.device("cuda")
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+    captured = made(gpu, 2)
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
+    kept = made(gpu, 2)
+    assert kept is not captured and made(gpu, 2) is kept

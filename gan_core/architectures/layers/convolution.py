@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ...platforms import autocast_dtype, full_precision, memory_format
+from .weights import computed_in, prepared
 
 Pair = tuple[int, int]
 
@@ -39,10 +40,7 @@ def convolution(
     x: [N, C, H, W]. weight: [O, C / groups, h, w]. bias: [O]. Returns [N, O, H', W'].
     """
     x, weight, bias = _in_one_precision(x, weight, bias)
-    plan, seen, token = _Plan(stride, padding, groups), _Seen(), None
-    if weight.requires_grad or (bias is not None and bias.requires_grad):
-        token = _WeightGradient.apply(weight, bias, plan, seen)
-    return _Convolution.apply(x, weight, bias, token, plan, seen)
+    return _convolved(x, weight, bias, _Plan(stride, padding, groups))
 
 
 def transposed_convolution(
@@ -57,7 +55,16 @@ def transposed_convolution(
     order = order if x.is_contiguous(memory_format=order) else torch.contiguous_format
     shape = len(x), groups * weight.shape[1], *size
     like = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=order)
-    return _InputGradient.apply(x, weight, like, _Plan(stride, padding, groups))
+    return _InputGradient.apply(x, weight, (like,), _Plan(stride, padding, groups))
+
+
+def _convolved(x: Tensor, weight: Tensor, bias: Tensor | None, plan: _Plan) -> Tensor:
+    if not torch.is_grad_enabled():
+        return plan.convolve(x, weight, bias)
+    seen, token = _Seen(), None
+    if weight.requires_grad or (bias is not None and bias.requires_grad):
+        token = _WeightGradient.apply(weight, bias, plan, seen)
+    return _Convolution.apply(x, weight, bias, token, plan, seen)
 
 
 class _Plan(NamedTuple):
@@ -67,7 +74,7 @@ class _Plan(NamedTuple):
 
     def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         with full_precision(x.device):
-            return torch.conv2d(x, weight, bias, self.stride, self.padding, groups=self.groups)
+            return torch.convolution(x, weight, bias, self.stride, self.padding, (1, 1), False, (0, 0), self.groups)
 
     def gradients(self, gradient: Tensor, x: Tensor, weight: Tensor, wanted: tuple[bool, bool, bool]) -> Any:
         """Gradients of `convolve` with respect to x, the weight and a bias, as far as wanted."""
@@ -75,6 +82,15 @@ class _Plan(NamedTuple):
         return torch.ops.aten.convolution_backward(
             gradient, x, weight, biases, self.stride, self.padding, dilation, False, output_padding, self.groups, wanted
         )
+
+    def input_gradient(self, gradient: Tensor, like: Tensor, weight: Tensor) -> Tensor:
+        """Gradient of `convolve` with respect to an input of the shape, type and memory format of `like`."""
+        input_alone = (True, False, False)
+        if self.groups > 1 and self.stride != (1, 1) and gradient.dtype == torch.bfloat16 and gradient.is_cpu:
+            # There it is ten times slower in bfloat16 than in float32.
+            precise = torch.empty_like(like, dtype=torch.float32)
+            return self.gradients(gradient.float(), precise, weight.float(), input_alone)[0].to(like.dtype)
+        return self.gradients(gradient, like, weight, input_alone)[0]
 
 
 class _Seen:
@@ -96,31 +112,29 @@ class _Convolution(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
         x, weight = ctx.saved_tensors
-        at_input = at_token = None
-        if ctx.needs_input_grad[0]:
-            at_input = _InputGradient.apply(gradient, weight, x.detach(), ctx.plan)
         if ctx.needs_input_grad[3]:
             ctx.seen.gradient, ctx.seen.x = gradient, x
-            at_token = gradient.new_zeros(())
-        return at_input, None, None, at_token, None, None
+        at_input = _InputGradient.apply(gradient, weight, (x,), ctx.plan) if ctx.needs_input_grad[0] else None
+        return at_input, None, None, None, None, None
 
 
 class _WeightGradient(torch.autograd.Function):
     """Weight gradient of a convolution, as a separate function.
 
     torch does not tell a function which of its gradients are needed. Where no weight gradient is needed, as in a
-    gradient penalty, this function is not called. Its value is a token in place of the weight; a constant weight needs
-    none.
+    gradient penalty, this function is not called. Its value is a token in place of the weight, without a number or a
+    gradient; a constant weight needs none.
     """
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, bias: Tensor | None, plan: _Plan, seen: _Seen) -> Tensor:
         ctx.save_for_backward(weight)
         ctx.plan, ctx.seen = plan, seen
-        return weight.new_zeros(())
+        ctx.set_materialize_grads(False)
+        return torch.empty((), dtype=weight.dtype, device=weight.device)
 
     @staticmethod
-    def backward(ctx: Any, _: Tensor) -> Any:
+    def backward(ctx: Any, _: None) -> Any:
         (weight,) = ctx.saved_tensors
         gradient, x = ctx.seen.gradient, ctx.seen.x
         del ctx.seen.gradient, ctx.seen.x  # or they would live as long as the graph
@@ -131,11 +145,12 @@ class _WeightGradient(torch.autograd.Function):
 
 class _InputGradient(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, gradient: Tensor, weight: Tensor, like: Tensor, plan: _Plan) -> Tensor:
-        """Input gradient. like: an input, of which only shape, type and memory format are used."""
+    def forward(ctx: Any, gradient: Tensor, weight: Tensor, like: tuple[Tensor], plan: _Plan) -> Tensor:
+        """Input gradient. like: an input, of which only shape, type and memory format are used; in a tuple, where
+        autograd does not see it."""
         ctx.save_for_backward(gradient, weight)
         ctx.plan = plan
-        return plan.gradients(gradient, like, weight, (True, False, False))[0]
+        return plan.input_gradient(gradient, like[0], weight)
 
     @staticmethod
     def backward(ctx: Any, change: Tensor) -> Any:
@@ -143,7 +158,7 @@ class _InputGradient(torch.autograd.Function):
         plan: _Plan = ctx.plan
         at_gradient = at_weight = None
         if ctx.needs_input_grad[0]:
-            at_gradient = convolution(change, weight, None, *plan)
+            at_gradient = _convolved(change, weight, None, plan)
         if ctx.needs_input_grad[1]:
             at_weight = plan.gradients(gradient, change, weight, (False, True, False))[1]
         return at_gradient, at_weight, None, None
@@ -151,7 +166,7 @@ class _InputGradient(torch.autograd.Function):
 
 def _in_one_precision(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
     """Converts tensors to the dtype in which torch's convolution computes under autocast."""
-    dtype = autocast_dtype(x.device)
-    if dtype and x.dtype != torch.float64:
-        return x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
-    return x, weight, bias
+    if autocast_dtype(x.device) is None:
+        return x, weight, bias
+    dtype = computed_in(x)
+    return x.to(dtype), prepared(weight, dtype), None if bias is None else prepared(bias, dtype)

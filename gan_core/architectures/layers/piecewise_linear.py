@@ -59,9 +59,13 @@ def logits_and_gradients(discriminator: nn.Module, images: Tensor, labels: Tenso
         at = [get_gradient_edge(images), *(after_bias[layer] for layer in biased)]
         gradients, *bias_gradients = torch.autograd.grad(logits.sum(), at, create_graph=True)
         linear = (gradients * images.detach()).sum(dim=(1, 2, 3))
-        for bias, gradient in zip(biased.values(), bias_gradients, strict=True):
-            per_channel = gradient.reshape(*gradient.shape[:2], -1).sum(dim=2)
-            linear = linear + (per_channel.to(bias) * bias).sum(dim=1)
+        if biased:
+            # [N, C] for each bias: a gradient of a convolution is summed over its positions.
+            per_feature = [
+                gradient.sum(dim=(2, 3), dtype=bias.dtype) if gradient.dim() == 4 else gradient.to(bias.dtype)
+                for bias, gradient in zip(biased.values(), bias_gradients, strict=True)
+            ]
+            linear = linear + torch.cat(per_feature, dim=1) @ torch.cat([*biased.values()])
         # The value of the forward pass, which has less rounding error, with the gradient of the linear form.
         return logits.detach() + (linear - linear.detach()), gradients
 

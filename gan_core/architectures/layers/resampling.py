@@ -6,13 +6,12 @@ are nearly as fast as a copy there, so a group is filtered by a weight that is z
 in bfloat16, and the zeros add nothing.
 """
 
-from functools import cache
-
 import torch
 from torch import Tensor
 
-from ...platforms import autocast_dtype, full_precision, memory_format
+from ...platforms import constant, full_precision, memory_format
 from .convolution import Pair, convolution, transposed_convolution
+from .weights import computed_in
 
 TAPS = (1.0, 3.0, 3.0, 1.0)
 """Filter along one side, up to a gain."""
@@ -29,12 +28,10 @@ def smoothed(x: Tensor, bias: Tensor | None) -> Tensor:
 
 def doubled(x: Tensor) -> Tensor:
     """Upsamples by 2, bilinearly, with zero padding: [N, C, H, W] -> [N, C, 2H, 2W]."""
-    stride, size = (2, 2), (2 * x.shape[2], 2 * x.shape[3])
-    precise = x.to(_precision(x, stride))
-    weight, groups = _weight(precise, 4.0)
+    x, weight, groups = _prepared(x, 4.0)
+    size = 2 * x.shape[2], 2 * x.shape[3]
     with full_precision(x.device):
-        made = transposed_convolution(precise, weight, size, stride, (1, 1), groups)
-    return made.to(_result(x))
+        return transposed_convolution(x, weight, size, (2, 2), (1, 1), groups)
 
 
 def halved(x: Tensor) -> Tensor:
@@ -63,45 +60,25 @@ def slow_by_feature(x: Tensor) -> bool:
 
 
 def _filtered(x: Tensor, gain: float, stride: Pair, padding: Pair, bias: Tensor | None = None) -> Tensor:
-    precise = x.to(_precision(x, stride))
-    weight, groups = _weight(precise, gain)
+    x, weight, groups = _prepared(x, gain)
     with full_precision(x.device):
-        bias = None if bias is None else bias.to(precise.dtype)
-        made = convolution(precise, weight, bias, stride, padding, groups)
-    return made.to(_result(x))
+        return convolution(x, weight, None if bias is None else bias.to(x.dtype), stride, padding, groups)
 
 
-def _result(x: Tensor) -> torch.dtype:
-    """Dtype of what is made of x: that of x on the CPU, elsewhere that of a convolution under autocast."""
-    if x.device.type == "cpu" or x.dtype == torch.float64:
-        return x.dtype
-    return autocast_dtype(x.device) or x.dtype
+def _prepared(x: Tensor, gain: float) -> tuple[Tensor, Tensor, int]:
+    """Features in the precision of their filter, its weight [C, group, 4, 4], and the number of groups.
 
-
-def _precision(x: Tensor, stride: Pair) -> torch.dtype:
-    """Dtype in which x is filtered."""
-    # On the CPU the gradient of such a convolution is ten times slower in bfloat16.
-    slow = x.device.type == "cpu" and x.dtype == torch.bfloat16 and stride != (1, 1)
-    return torch.float32 if slow else _result(x)
-
-
-def _weight(x: Tensor, gain: float) -> tuple[Tensor, int]:
-    """Weight [C, group, 4, 4] with the filter on the diagonal of each group, and the number of groups."""
+    The precision is that of a convolution under autocast; on the CPU, where it would gain nothing, that of x.
+    """
+    if x.device.type != "cpu":
+        x = x.to(computed_in(x))
     group = next((size for size in GROUPS if x.shape[1] % size == 0), 1) if slow_by_feature(x) else 1
-    of = x.device, x.dtype, x.shape[1], group, gain
-    # What is computed while a CUDA graph is captured has no value before the graph runs.
-    capturing = x.device.type == "cuda" and torch.cuda.is_current_stream_capturing()
-    return (_made(*of) if capturing else _kept(*of)), x.shape[1] // group
+    return x, _weight(x.device, x.dtype, x.shape[1], group, gain), x.shape[1] // group
 
 
-@cache
-def _kept(device: torch.device, dtype: torch.dtype, channels: int, group: int, gain: float) -> Tensor:
-    # A tensor created in inference mode could not be used in training.
-    with torch.inference_mode(False):
-        return _made(device, dtype, channels, group, gain)
-
-
-def _made(device: torch.device, dtype: torch.dtype, channels: int, group: int, gain: float) -> Tensor:
+@constant
+def _weight(device: torch.device, dtype: torch.dtype, channels: int, group: int, gain: float) -> Tensor:
+    """Weight with the filter on the diagonal of each group: [channels, group, 4, 4]."""
     diagonal = torch.eye(group, device=device, dtype=dtype).repeat(channels // group, 1)
     weight = diagonal[:, :, None, None] * low_pass(gain, device, dtype)
     return weight.contiguous(memory_format=memory_format(device))

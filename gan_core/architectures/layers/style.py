@@ -28,7 +28,8 @@ class Mapping(nn.Module):
         self.embed = Linear(classes, w_dim) if classes else None
         inputs = latent_size + (w_dim if classes else 0)
         for i in range(layers):
-            self.add_module(f"fc{i}", Linear(inputs if i == 0 else w_dim, w_dim, rate=MAPPING_RATE))
+            layer = Linear(inputs if i == 0 else w_dim, w_dim, rate=MAPPING_RATE, gain=math.sqrt(2))
+            self.add_module(f"fc{i}", layer)
         # Running mean of w over training, the centre of truncation.
         self.register_buffer("w_avg", torch.zeros(w_dim))
 
@@ -39,7 +40,7 @@ class Mapping(nn.Module):
             assert labels is not None
             x = torch.cat([x, normalised(self.embed(as_vectors(labels, self.classes)))], dim=1)
         for i in range(self.layers):
-            x = functional.leaky_relu(self.get_submodule(f"fc{i}")(x), 0.2) * math.sqrt(2)
+            x = functional.leaky_relu_(self.get_submodule(f"fc{i}")(x), 0.2)
         return x
 
     @torch.no_grad()
@@ -54,16 +55,19 @@ class Linear(nn.Module):
     It computes in full precision also under autocast, because styles are few values that affect the whole image.
     """
 
-    def __init__(self, inputs: int, outputs: int, bias: float = 0.0, rate: float = 1.0):
+    def __init__(self, inputs: int, outputs: int, bias: float = 0.0, rate: float = 1.0, gain: float = 1.0):
+        """bias: initial value. rate: relative learning rate. gain: factor of the output."""
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs) / rate)
         self.bias = nn.Parameter(torch.full([outputs], bias / rate))
-        self.rate = rate
+        self.rate, self.gain = rate, gain
 
     def forward(self, x: Tensor) -> Tensor:
-        weight = self.weight * (self.rate / math.sqrt(self.weight.shape[1]))
+        """Maps x [N, inputs] to [N, outputs]."""
+        scale = self.rate * self.gain
         with full_precision(x.device):
-            return functional.linear(x.to(weight.dtype), weight, self.bias * self.rate)
+            x = x.to(self.weight.dtype)
+            return torch.addmm(self.bias, x, self.weight.t(), beta=scale, alpha=scale / math.sqrt(x.shape[1]))
 
 
 def normalised(x: Tensor) -> Tensor:

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ...platforms import full_precision
+from ...platforms import constant, full_precision
 from ..architecture import as_vectors
 from ..layers.resampling import blurred
 from ..layers.style import Linear
+from ..layers.weights import computed_in, prepared
 from .config import StyleGAN2Config
 
 GROUP = 4
@@ -37,9 +38,11 @@ class StyleGAN2Discriminator(nn.Module):
         self.from_image = EqualisedConv(config.channels, widths[0], 1, gain=math.sqrt(2))
         self.blocks = nn.ModuleList(HalveSide(narrow, wide) for narrow, wide in pairwise(widths))
         self.conv = EqualisedConv(widths[-1] + 1, widths[-1], 3, gain=math.sqrt(2))
-        self.dense = Linear(widths[-1] * first[0] * first[1], widths[-1])
+        self.dense = Linear(widths[-1] * first[0] * first[1], widths[-1], gain=math.sqrt(2))
         self.head = Linear(widths[-1], 1)
-        self.embed = Linear(config.classes, widths[-1]) if config.classes else None
+        # Projection (Miyato & Koyama 2018), at unit scale.
+        gain = math.sqrt(config.classes / widths[-1])
+        self.embed = Linear(config.classes, widths[-1], gain=gain) if config.classes else None
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """Logits [N] in float32 of images [N, C, H, W] in [-1, 1]. labels: class numbers [N], or [N, classes]."""
@@ -50,13 +53,11 @@ class StyleGAN2Discriminator(nn.Module):
             x = x.to(self.head.weight.dtype)
             deviation = minibatch_deviation(x)[:, None, None, None].expand(-1, 1, *x.shape[2:])
             x = functional.leaky_relu_(self.conv(torch.cat([x, deviation], dim=1)), 0.2)
-            x = functional.leaky_relu_(self.dense(x.flatten(1)), 0.2) * math.sqrt(2)  # [N, widths[-1]]
+            x = functional.leaky_relu_(self.dense(x.flatten(1)), 0.2)  # [N, widths[-1]]
             logits = self.head(x).squeeze(1)
             if self.embed is not None:
                 assert labels is not None
-                # Projection (Miyato & Koyama 2018), at unit scale.
-                agreement = self.embed(as_vectors(labels, self.classes).to(x.dtype)) * math.sqrt(self.classes) * x
-                logits = logits + agreement.sum(dim=1) / math.sqrt(x.shape[1])
+                logits = logits + (self.embed(as_vectors(labels, self.classes)) * x).sum(dim=1)
             return logits
 
 
@@ -88,9 +89,10 @@ class EqualisedConv(nn.Module):
 
     def forward(self, x: Tensor, stride: int = 1, padding: int | None = None) -> Tensor:
         """Convolves x. padding: None to keep height and width, except for the stride."""
-        kernel = self.weight.shape[2]
-        weight = self.weight * (self.gain / math.sqrt(self.weight[0].numel()))
-        bias = None if self.bias is None else self.bias * self.gain
+        inputs, kernel = self.weight.shape[1:3]
+        dtype = computed_in(x)
+        weight = prepared(self.weight, dtype, self.gain / math.sqrt(inputs * kernel**2))
+        bias = None if self.bias is None else prepared(self.bias, dtype, self.gain)
         return functional.conv2d(x, weight, bias, stride, kernel // 2 if padding is None else padding)
 
 
@@ -101,11 +103,16 @@ def minibatch_deviation(x: Tensor) -> Tensor:
 
     x: [N, C, H, W]. Returns [N], equal within a group.
     """
-    count = len(x)
-    groups = math.ceil(count / GROUP)
-    group = torch.arange(count, device=x.device) * groups // count  # group sizes differ by 1 at most
-    together = (group[:, None] == group).to(x.dtype)
-    mean = together / together.sum(dim=1, keepdim=True)  # [N, N], times values: their group's mean
     values = x.flatten(1)
+    mean = _group_means(x.device, x.dtype, len(x))
     variance = mean @ (values - mean @ values).square()
     return (variance + 1e-8).sqrt().mean(dim=1)
+
+
+@constant
+def _group_means(device: torch.device, dtype: torch.dtype, count: int) -> Tensor:
+    """Matrix [count, count] that replaces the values of each image by their mean over its group."""
+    groups = math.ceil(count / GROUP)
+    group = torch.arange(count, device=device) * groups // count  # group sizes differ by 1 at most
+    together = (group[:, None] == group).to(dtype)
+    return together / together.sum(dim=1, keepdim=True)

@@ -16,7 +16,6 @@ from training_runs import finish, steps_of
 import gan_core
 from gan_core import ImageDataset, TrainConfig
 from gan_core.architectures.architecture import size_of
-from gan_core.architectures.layers import resampling
 from gan_core.architectures.layers.resampling import blurred
 from gan_core.architectures.layers.style import W_AVG_HALF_LIFE, Linear, Mapping
 from gan_core.architectures.stylegan2 import ARCHITECTURE, StyleGAN2Config, StyleGAN2Generator
@@ -81,7 +80,7 @@ def test_fresh_weights_keep_features_at_unit_scale() -> None:
     discriminator = StyleGAN2Discriminator(StyleGAN2Config(16, 4, (256, 256, 512), latent_size=4, w_dim=4))
     assert square(discriminator.from_image(torch.randn(256, 4, 1, 1))) == pytest.approx(2, rel=0.15)
     assert square(discriminator.conv(torch.randn(8, 257, 8, 8))[..., 1:-1, 1:-1]) == pytest.approx(2, rel=0.05)
-    assert square(discriminator.dense(torch.randn(64, 256 * 16))) == pytest.approx(1, rel=0.05)
+    assert square(discriminator.dense(torch.randn(64, 256 * 16))) == pytest.approx(2, rel=0.05)
 
 
 def test_the_same_image_is_judged_by_its_label() -> None:
@@ -278,7 +277,6 @@ def test_a_design_counts_widths_from_the_first_block_on() -> None:
 def test_a_network_that_was_sampled_without_gradients_can_be_trained() -> None:
     module, discriminator = StyleGAN2Generator(SMALL).double(), StyleGAN2Discriminator(SMALL).double()
     z = torch.randn(2, 5, dtype=torch.float64)
-    resampling._kept.cache_clear()
     with torch.inference_mode():
         discriminator(module(z))
     discriminator(module(z)).sum().backward()
