@@ -86,10 +86,7 @@ def run(only: Sequence[str], seconds: float, device: str) -> Figures:
     figures: Figures = {"device": _name(place)}
     if place.type == "cuda":
         figures |= {"cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()}
-        # A profiler has to be there before a graph is captured, and stay, for the graph's kernels to be seen.
-        os.environ.setdefault("TEARDOWN_CUPTI", "0")
-        with profile(activities=[ProfilerActivity.CUDA]):
-            pass
+        prepare_profiler()
     logging.basicConfig(format="%(message)s")
     logging.getLogger("gan_core").setLevel(logging.INFO)  # which says why steps could not be captured
     print(f"{_name(place)}, torch {torch.__version__}, {seconds:g} s of steps each")
@@ -104,6 +101,14 @@ def run(only: Sequence[str], seconds: float, device: str) -> Figures:
             print(f"{name:16}{mode:8}{_in_words(found[mode])}", flush=True)
         figures[name] = found
     return figures
+
+
+def prepare_profiler() -> None:
+    """Starts what the profiler of CUDA needs. It has to be there before a graph is captured, and stay, for the graph's
+    kernels to be seen."""
+    os.environ.setdefault("TEARDOWN_CUPTI", "0")
+    with profile(activities=[ProfilerActivity.CUDA]):
+        pass
 
 
 def measured(case: Case, eager: bool, seconds: float, device: torch.device) -> Figures:
