@@ -61,6 +61,11 @@ def exact(tensor: Tensor) -> Tensor:
     return tensor.detach().cpu().double()
 
 
+def home_of_float64(device: torch.device) -> torch.device:
+    """Where float64 that belongs to a device is kept: there on the CPU and CUDA, else on the CPU."""
+    return device if device.type in KNOWN else torch.device("cpu")
+
+
 def average_pooled(images: Tensor, side: int) -> Tensor:
     """Adaptive average pooling, [N, C, H, W] -> [N, C, side, side]. Windows overlap if a side is not a multiple of
     `side`."""

@@ -1,18 +1,18 @@
 """Augmentation of what the discriminator sees, real and generated images alike, so that it cannot memorise a small data
 set. It is differentiable: the generator learns through it, and it does not leak into the samples.
 
-Every function takes images [N, C, H, W] in [-1, 1] with 1 grey, 3 RGB or 4 RGBA channels, and returns images of that
-shape and type, whose values may leave that range. Colours change alike over an image and never in its alpha channel;
+Images are [N, C, H, W] in [-1, 1] with 1 grey, 3 RGB or 4 RGBA channels; changed ones are of that shape and type, and
+their values may leave that range. Colours change alike over an image and never in its alpha channel;
 geometry changes all channels. Every operation can be differentiated twice, as gradient penalties need. Each image has
-random numbers of its own from the numpy stream that is passed in, always as many, whatever is done with them.
+random numbers of its own from a numpy stream, always as many, whatever is done with them. What depends on these alone,
+the draws, is made on the host, for all images of a batch; the rest is computed on the device. There it is the same
+operators at every call, and no value is read, so that a CUDA graph can have it.
 """
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,13 +20,19 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
-from ..platforms import full_precision, known
+from ..platforms import full_precision, home_of_float64, known
 
 AUGMENTS = ("none", "diffaugment", "ada")
 """Choices of augmentation."""
 
 TRANSLATION, CUTOUT = 1 / 8, 1 / 2
 """In heights and widths of the image: maximum translation by whole pixels, and the cutout of DiffAugment."""
+
+READ_FREELY = ("cpu",)
+"""Types of devices that are not waited for when a value is read. Images that stay as they are cost nothing there."""
+
+MOVES, SHADES = 10, 5
+"""Numbers by which ADA changes the places and the colours of an image's pixels."""
 
 TARGET = 0.6
 """Target of r_t for ADA (Karras et al. 2020, sec. 3)."""
@@ -41,148 +47,235 @@ MAX_P = 0.8
 """Maximum of p: up to this, augmentations are unlikely to leak into the samples (Karras et al. 2020, sec. 2.2)."""
 
 
-def diffaugment(images: Tensor, random: np.random.Generator) -> Tensor:
+def diffaugment_draws(random: np.random.Generator, count: int, shape: tuple[int, int]) -> np.ndarray:
+    """What `diffaugment` does to each image of a batch, float64 [7, N]: brightness, saturation and contrast; the rows
+    and columns by which it moves; the middle of the rows and columns that are cut out.
+
+    shape: height and width of the images, in pixels.
+    """
+    brightness, saturation, contrast, *places = random.random((7, count))
+    shifts, middles = [], []
+    for side, moved, cut in zip(shape, places[:2], places[2:], strict=True):
+        most, odd = round(side * TRANSLATION), round(side * CUTOUT) % 2
+        shifts.append(np.floor(moved * (2 * most + 1)) - most)
+        # The middle lies anywhere in the image: of an odd number of pixels on one, else between two.
+        middles.append(np.floor(cut * (side + 1 - odd)) + (odd - 1) / 2)
+    return np.stack([brightness - 0.5, 2 * saturation, 0.5 + contrast, *shifts, *middles])
+
+
+def diffaugment(images: Tensor, draws: Tensor) -> Tensor:
     """DiffAugment (Zhao et al. 2020): colour, translation and cutout, each of them for every image.
 
     Brightness by -0.5 to 0.5 in values of [-1, 1], saturation times 0 to 2, contrast times 0.5 to 1.5; moved by up to
     an eighth of a side; half the height and half the width cut out, somewhere. What comes in from outside or is cut out
     is 0.
+
+    draws: those of `diffaugment_draws`, as a tensor on the images' device, or on the CPU.
     """
     channels, height, width = images.shape[1:]
-    draws = random.random((7, len(images)))
+    brightness, saturation, contrast, down, across, row, column = draws.to(images.device, images.dtype)
     with full_precision(images.device):
         colours, rest = _colours(images)
-        brightness, saturation, contrast = draws[0] - 0.5, 2 * draws[1], 0.5 + draws[2]
-        # Saturation leaves the mean over all channels and places as it is, about which contrast is changed.
-        mean = colours.mean(dim=(1, 2, 3)) + _like(brightness, images)
-        one, grey = np.eye(colours.shape[1]), np.full((colours.shape[1],) * 2, 1 / colours.shape[1])
-        mixed = _like(_times(contrast, grey + _times(saturation, one - grey)), images)
-        added = _like(contrast * brightness, images) + mean * _like(1 - contrast, images)
+        count = colours.shape[1]
+        # Brighter, then more saturated, then of more contrast. Saturation leaves the mean over all channels and places
+        # as it is, about which contrast is changed.
+        rich = contrast * saturation
+        one = torch.eye(count, dtype=images.dtype, device=images.device)
+        mixed = torch.addcmul(((contrast - rich) / count)[:, None, None], rich[:, None, None], one)
+        added = torch.addcmul(brightness, 1 - contrast, colours.mean(dim=(1, 2, 3)))
         colours = torch.baddbmm(added[:, None, None], mixed, colours.flatten(2)).view_as(colours)
 
-        rows, inside_rows = _sources(draws[3], height)
-        columns, inside_columns = _sources(draws[4], width)
-        kept = inside_rows[:, :, None] & inside_columns[:, None, :]
-        kept &= ~(_cut(draws[5], height)[:, :, None] & _cut(draws[6], width)[:, None, :])
-        places = (rows[:, :, None] * width + columns[:, None, :]).reshape(len(images), 1, height * width)
+        rows, inside_rows, cut_rows = _lines(down, row, height)
+        columns, inside_columns, cut_columns = _lines(across, column, width)
+        # Kept is what comes from inside, but for the part of it that is cut out.
+        kept = torch.stack([inside_rows, -cut_rows], dim=2) @ torch.stack([inside_columns, cut_columns], dim=1)
+        places = (rows[:, :, None] * width + columns[:, None, :]).view(len(images), 1, height * width)
         whole = torch.cat([colours, rest], dim=1).flatten(2)
-        moved = whole.gather(2, _like(places, images).expand(-1, channels, -1)).view_as(images)
-        return moved * _like(kept, images)[:, None]
+        moved = whole.gather(2, places.expand(-1, channels, -1)).view_as(images)
+        return moved * kept[:, None]
 
 
-def ada(images: Tensor, p: float, random: np.random.Generator) -> Tensor:
+def ada_draws(random: np.random.Generator, count: int, shape: tuple[int, int]) -> np.ndarray:
+    """What `ada` may do to each image of a batch, float64 [15, 2, N]: of each change its size, which is 0 where it
+    changes nothing, after a number from 0 to 1: it is made where p is above that.
+
+    The changes, in the units of `_moves` and `_shades`: mirroring, three rotations, two scalings, two translations;
+    brightness, contrast, inversion, hue, saturation.
+
+    shape: height and width of the images, in pixels.
+    """
+    height, width = shape
+    turns = 4 if height == width else 2
+    least, uniform, normal = random.random((8, count)), random.random((6, count)), random.standard_normal((4, count))
+    # Two rotations by any angle, before and after anisotropic scaling, are made with probability 1 - sqrt(1 - p): at
+    # least one of them with probability p.
+    least[[4, 6]] *= 2 - least[[4, 6]]
+    most = TRANSLATION * np.array([[width], [height]])
+    (x, y), (x_of_parts, y_of_parts) = (
+        2 / height * pixels for pixels in (np.round((2 * uniform[2:4] - 1) * most), normal[2:4] * most)
+    )
+    moves = [
+        (least[0], -2 * np.floor(2 * uniform[0])),
+        (least[1], 2 * np.pi / turns * np.floor(turns * uniform[1])),
+        (least[4], np.pi * (2 * uniform[4] - 1)),
+        (least[6], np.pi * (2 * uniform[5] - 1)),
+        (least[3], 0.2 * normal[0]),
+        (least[5], 0.2 * normal[1]),
+        (least[2], x),
+        (least[2], y),
+        (least[7], x_of_parts),
+        (least[7], y_of_parts),
+    ]
+    least, uniform, normal = random.random((5, count)), random.random((2, count)), random.standard_normal((3, count))
+    shades = [
+        (least[0], 0.2 * normal[0]),
+        (least[1], 0.5 * normal[1]),
+        (least[2], -2 * np.floor(2 * uniform[0])),
+        (least[3], np.pi * (2 * uniform[1] - 1)),
+        (least[4], normal[2]),
+    ]
+    return np.array([*moves, *shades])
+
+
+def ada(images: Tensor, p: float | Tensor, draws: Tensor) -> Tensor:
     """ADA (Karras et al. 2020, appendix B): each augmentation is applied to each image with probability p.
 
     Pixel blitting: horizontal flip, rotation by 90 degrees (by 180 for non-square images, which would not fit
     otherwise), translation by whole pixels (up to an eighth of a side). Geometry: isotropic scaling, rotation by any
-    angle, anisotropic scaling, translation. Colour: brightness, contrast, luma flip, hue and saturation. At p = 0 the
-    images themselves are returned, and at any p those with no augmentation are unchanged, bit for bit. Pixels from
-    outside are mirrored at the edge; pixels are resampled once, bilinearly.
+    angle, anisotropic scaling, translation. Colour: brightness, contrast, luma flip, hue and saturation. Images with no
+    augmentation are unchanged, bit for bit: at p = 0 all of them. Pixels from outside are mirrored at the edge; pixels
+    are resampled once, bilinearly.
 
-    p: from 0 to 1.
+    p: from 0 to 1, a scalar. draws: those of `ada_draws`, as a tensor on the images' device, or on the CPU where that
+    has no float64.
     """
-    moves, shades = _moves(random, len(images), (images.shape[2], images.shape[3]), p), _shades(random, len(images), p)
-    moved, shaded = ((matrices != np.eye(len(matrices[0]))).any(axis=(1, 2)) for matrices in (moves, shades))
+    moves, shades = _made(draws, p)
     with full_precision(images.device):
-        if moved.any():
-            before = known(images)
-            grid = _places(_like(moves[:, :2], before), images.shape[2], images.shape[3])
-            turned = _Resampled.apply(before, grid)
-            still = torch.from_numpy(np.flatnonzero(~moved)).to(before.device)  # few, at any p that matters
-            images = turned.index_copy_(0, still, before.index_select(0, still)).to(images.device)
-        if shaded.any():
-            colours, rest = _colours(images)
-            # Of grey images the three colours are one, and stay one. A matrix that changes nothing is exact.
-            matrices = _like(shades, images)[:, : colours.shape[1]]
-            changed = torch.baddbmm(matrices[:, :, 3:], matrices[:, :, :3], colours.expand(-1, 3, -1, -1).flatten(2))
-            images = changed.view_as(colours)
-            if rest.shape[1]:
-                images = torch.cat([images, rest], dim=1)
-        return images
+        return _changed(_changed(images, moves, _moved), shades, _shaded)
 
 
-@dataclass
 class Adaptive:
-    """ADA's p, which follows the overfitting of the discriminator (Karras et al. 2020, sec. 3)."""
+    """ADA's p, which follows the overfitting of the discriminator (Karras et al. 2020, sec. 3).
 
-    p: float = 0.0
-    """0 to MAX_P."""
-    signs: list[Tensor | float] = field(default_factory=list)
-    """r_t of each batch since p was last changed. They stay on their device till then, as a GPU waits for a reading."""
+    It is changed where it is, and stays at the same addresses, so that a CUDA graph of a step can change it.
+    """
 
-    @classmethod
-    def of(cls, state: Mapping[str, Any]) -> Adaptive:
-        """The inverse of `state`. Raises KeyError, TypeError or ValueError for anything else."""
-        p, signs = float(state["p"]), [float(sign) for sign in state["signs"]]
-        if not 0 <= p <= MAX_P or len(signs) >= INTERVAL:
-            raise ValueError
-        return cls(p, [*signs])
+    def __init__(self, device: torch.device | str = "cpu"):
+        home = home_of_float64(torch.device(device))
+        self.p = torch.zeros((), dtype=torch.float64, device=home)
+        """0 to MAX_P, a scalar. In float64, as it moves by little."""
+        self.signs = torch.zeros(INTERVAL, dtype=torch.float64, device=home)
+        """The first `count` are r_t of each batch since p was last changed."""
+        self.count = torch.zeros(1, dtype=torch.int64, device=home)
+        """0 to INTERVAL - 1, [1]."""
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All that `observe` changes."""
+        return [self.p, self.signs, self.count]
 
     @property
     def state(self) -> dict[str, Any]:
         """All of it, as JSON."""
-        return {"p": self.p, "signs": [float(sign) for sign in self.signs]}
+        return {"p": self.p.item(), "signs": self.signs[: int(self.count)].tolist()}
 
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """The inverse of `state`. Raises KeyError, TypeError or ValueError for anything else, which changes nothing."""
+        p, signs = float(state["p"]), [float(sign) for sign in state["signs"]]
+        if not 0 <= p <= MAX_P or len(signs) >= INTERVAL:
+            raise ValueError
+        self.p.fill_(p)
+        self.signs[: len(signs)] = torch.tensor(signs, dtype=torch.float64)
+        self.count.fill_(len(signs))
+
+    def reset(self) -> None:
+        """Makes it as it was at first."""
+        self.restore({"p": 0.0, "signs": []})
+
+    @torch.no_grad()
     def observe(self, sign: Tensor, batch_size: int) -> None:
         """Takes note of one batch, and changes p after every INTERVAL of them.
 
         sign: r_t, the mean sign of the batch's real logits, -1 to 1, a scalar.
         """
-        self.signs.append(sign)
-        if len(self.signs) == INTERVAL:
-            direction = float(np.sign(sum(float(sign) for sign in self.signs) / INTERVAL - TARGET))
-            self.p = min(MAX_P, max(0.0, self.p + direction * INTERVAL * batch_size / RAMP_IMAGES))
-            self.signs.clear()
+        self.signs.index_copy_(0, self.count, sign.to(self.signs).view(1))
+        self.count.add_(1)
+        direction = (self.signs.mean() - TARGET).sign() * (self.count[0] == INTERVAL)
+        self.p.add_(direction, alpha=INTERVAL * batch_size / RAMP_IMAGES).clamp_(0, MAX_P)
+        self.count.remainder_(INTERVAL)
 
 
-def _sources(draws: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
-    """For each image where each row comes from, [N, side], and whether that lies within the image."""
-    most = round(side * TRANSLATION)
-    sources = np.arange(side) + (np.floor(draws * (2 * most + 1)) - most).astype(np.int64)[:, None]
-    return sources.clip(0, side - 1), (sources >= 0) & (sources < side)
+def _lines(shifts: Tensor, middles: Tensor, side: int) -> tuple[Tensor, Tensor, Tensor]:
+    """For each image where each row comes from, int64 [N, side]; whether that lies within the image, 1 or 0; and
+    whether moreover it is cut out."""
+    rows = torch.arange(side, dtype=shifts.dtype, device=shifts.device)
+    moved = rows + shifts[:, None]
+    sources = moved.clamp(0, side - 1)
+    inside = (sources == moved).to(shifts.dtype)
+    return sources.long(), inside, inside * ((rows - middles[:, None]).abs() < round(side * CUTOUT) / 2)
 
 
-def _cut(draws: np.ndarray, side: int) -> np.ndarray:
-    """For each image which rows are cut out, [N, side]: those around a centre that lies anywhere in it."""
-    size = round(side * CUTOUT)
-    first = np.floor(draws * (side + 1 - size % 2)).astype(np.int64)[:, None] - size // 2
-    return (np.arange(side) >= first) & (np.arange(side) < first + size)
+def _made(draws: Tensor, p: float | Tensor) -> tuple[Tensor, Tensor]:
+    """The changes of places and of colours that are made of all images, [MOVES, N] and [SHADES, N], or 0."""
+    if isinstance(p, Tensor):
+        p = p.to(draws.device)
+    least, sizes = draws.unbind(1)
+    moves, shades = (sizes * (least < p)).split([MOVES, SHADES])
+    return moves, shades
 
 
-def _moves(random: np.random.Generator, count: int, shape: tuple[int, int], p: float) -> np.ndarray:
-    """Where in an image each of its new pixels comes from: [N, 3, 3], with the image's edges at -1 and 1.
+def _changed(images: Tensor, changes: Tensor, change: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """Images of which those with any of the changes [k, N] are changed, and the others are as they were."""
+    which = changes.any(dim=0)
+    if images.device.type in READ_FREELY:
+        some = which.nonzero()[:, 0]
+        if not len(some):
+            return images
+        if len(some) < len(images):
+            return images.index_copy(0, some, change(images.index_select(0, some), changes.index_select(1, some)))
+        return change(images, changes)
+    return torch.where(which.to(images.device)[:, None, None, None], change(images, changes), images)
 
-    shape: height and width, in pixels.
+
+def _moved(images: Tensor, changes: Tensor) -> Tensor:
+    height, width = images.shape[2:]
+    before = known(images)
+    moves = _moves(changes, width / height).to(before.device, before.dtype)
+    return _Resampled.apply(before, _places(moves, height, width)).to(images.device)
+
+
+def _shaded(images: Tensor, changes: Tensor) -> Tensor:
+    colours, rest = _colours(images)
+    # Of grey images the three colours are one, and stay one.
+    shades = _shades(changes).to(images.device, images.dtype)[:, : colours.shape[1]]
+    shaded = torch.baddbmm(shades[:, :, 3:], shades[:, :, :3], colours.expand(-1, 3, -1, -1).flatten(2))
+    shaded = shaded.view_as(colours)
+    return torch.cat([shaded, rest], dim=1) if rest.shape[1] else shaded
+
+
+def _moves(changes: Tensor, aspect: float) -> Tensor:
+    """Where in an image, with its edges at -1 and 1, each new pixel comes from: [N, 2, 3], to be multiplied with how
+    far across and down from the middle that pixel is, in half heights, and 1.
+
+    changes: [MOVES, N], what is added to 1 for mirroring, angles, powers of 2, half heights. aspect: width / height.
     """
-    height, width = shape
-    sides, aspect = np.array([[width], [height]]), width / height
-    turns = 4 if height == width else 2
-    chances, uniform, normal = random.random((8, count)), random.random((6, count)), random.standard_normal((4, count))
-    # Two rotations by any angle, before and after anisotropic scaling; with probability p at least one is applied.
-    turned = 1 - math.sqrt(1 - p)
-    pixels = np.round((2 * uniform[2:4] - 1) * TRANSLATION * sides)
-    size, stretch = 2 ** (0.2 * normal[0]), 2 ** (0.2 * normal[1])
-    changes = [
-        (p, _scaled(1 - 2 * np.floor(2 * uniform[0]), 1)),
-        (p, _turned(2 * np.pi / turns * np.floor(turns * uniform[1]), aspect)),
-        (p, _shifted(pixels * 2 / sides)),
-        (p, _scaled(size, size)),
-        (turned, _turned(np.pi * (2 * uniform[4] - 1), aspect)),
-        (p, _scaled(stretch, 1 / stretch)),
-        (turned, _turned(np.pi * (2 * uniform[5] - 1), aspect)),
-        (p, _shifted(2 * TRANSLATION * normal[2:4])),
-    ]
+    mirrored, angles, powers, shifts = changes.split([1, 3, 2, 4])
+    cos, sin = angles.cos(), angles.sin()
+    turn, first, second = torch.stack([cos, -sin, sin, cos], dim=-1).unflatten(-1, (2, 2))
+    size, stretch = powers
+    scales = torch.stack([size + stretch, size - stretch], dim=-1).exp2()
+    by_pixels, by_parts = shifts.view(2, 2, -1).mT[..., None]
     # The way back from a new pixel undoes the last change first; all are as likely as what undoes them.
-    return _product([_chosen(draws < chance, change) for draws, (chance, change) in zip(chances, changes, strict=True)])
+    turned = turn @ (first * scales[:, None]) @ second
+    moves = torch.cat([turned, torch.baddbmm(turn @ by_pixels, turned, by_parts)], dim=2)
+    moves[:, 0].mul_((1 + mirrored.mT) / aspect)
+    return moves
 
 
 def _places(moves: Tensor, height: int, width: int) -> Tensor:
-    """Where each new pixel comes from, across and down: [N, H, W, 2], as affine_grid has it, in a sixth of the time.
-
-    moves: [N, 2, 3], of the middles of pixels, which are 2 / width and 2 / height apart.
-    """
-    down, across = (
-        torch.arange(1 - side, side, 2, dtype=moves.dtype, device=moves.device) / side for side in (height, width)
+    """Where each new pixel comes from, across and down, as grid_sample takes it: [N, H, W, 2]. moves: see _moves."""
+    down, across = (  # middles of pixels, which are 2 / height apart
+        torch.arange(1 - side, side, 2, dtype=moves.dtype, device=moves.device) / height for side in (height, width)
     )
     by_column = moves[:, None, None, :, 0] * across[:, None]
     by_row = moves[:, None, None, :, 1] * down[:, None, None] + moves[:, None, None, :, 2]
@@ -220,70 +313,24 @@ class _ResampledBack(torch.autograd.Function):
         return _Resampled.apply(change, places), None, None
 
 
-def _shades(random: np.random.Generator, count: int, p: float) -> np.ndarray:
-    """What the colours of each image, and a 1, are multiplied with: [N, 4, 4]."""
-    chances, uniform, normal = random.random((5, count)), random.random((2, count)), random.standard_normal((3, count))
-    angle = np.pi * (2 * uniform[1] - 1)
-    shift = np.zeros((count, 4, 4))
-    shift[:, :3, 3] = 0.2 * normal[0, :, None]
-    changes = [
-        np.eye(4) + shift,
-        _times(2 ** (0.5 * normal[1]), _GREY + _HUE) + _ONE,
-        _times(1 - 2 * np.floor(2 * uniform[0]), _GREY) + _HUE + _ONE,
-        _GREY + _times(np.cos(angle), _HUE) + _times(np.sin(angle), _QUARTER) + _ONE,
-        _GREY + _times(2 ** normal[2], _HUE) + _ONE,
-    ]
-    chosen = [_chosen(draws < p, change) for draws, change in zip(chances, changes, strict=True)]
-    return _product(chosen[::-1])
+def _shades(changes: Tensor) -> Tensor:
+    """What each image's colours, and 1, are multiplied with: [N, 3, 4].
 
-
-_GREY = np.pad(np.full((3, 3), 1 / 3), (0, 1))
-"""Of a colour, its grey."""
-_HUE = np.diag([1.0, 1.0, 1.0, 0.0]) - _GREY
-"""The rest of it."""
-_QUARTER = np.pad(np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3), (0, 1))
-"""The rest of it, a quarter of a turn around the axis of greys."""
-_ONE = np.diag([0.0, 0.0, 0.0, 1.0])
-
-
-def _scaled(across: np.ndarray, down: np.ndarray | float) -> np.ndarray:
-    return _times(across, np.diag([1.0, 0.0, 0.0])) + _times(down, np.diag([0.0, 1.0, 0.0])) + np.diag([0.0, 0.0, 1.0])
-
-
-def _turned(angle: np.ndarray, aspect: float) -> np.ndarray:
-    """aspect: width / height. A horizontal 1 is `aspect` times as many pixels as a vertical 1."""
-    matrices = _scaled(np.cos(angle), np.cos(angle))
-    matrices[:, 0, 1], matrices[:, 1, 0] = -np.sin(angle) / aspect, np.sin(angle) * aspect
-    return matrices
-
-
-def _shifted(by: np.ndarray) -> np.ndarray:
-    """by: [2, N], across and down."""
-    matrices = np.broadcast_to(np.eye(3), (by.shape[1], 3, 3)).copy()
-    matrices[:, :2, 2] = by.T
-    return matrices
-
-
-def _times(factors: np.ndarray | float, matrix: np.ndarray) -> np.ndarray:
-    return np.asarray(factors)[..., None, None] * matrix
-
-
-def _chosen(chosen: np.ndarray, change: np.ndarray) -> np.ndarray:
-    """The change, or none: [N, k, k]."""
-    return np.where(chosen[:, None, None], change, np.eye(change.shape[-1]))
-
-
-def _product(matrices: list[np.ndarray]) -> np.ndarray:
-    return functools.reduce(np.matmul, matrices)
+    changes: [SHADES, N], what is added for brightness, powers of 2 for contrast and saturation, what is added to 1 for
+    inversion, and the angle of the hue.
+    """
+    brightness, contrast, inverted, hue, saturation = changes
+    # After brightness a colour's grey, its mean, is multiplied by one number, and the rest of it by another and turned
+    # around the axis of greys, along which the three colours lie a third of a turn apart.
+    grey, rest = contrast.exp2() * (1 + inverted), (contrast + saturation).exp2()
+    thirds = 2 * math.pi / 3 * torch.arange(3, dtype=changes.dtype, device=changes.device)
+    turned = (hue[:, None, None] + (thirds - thirds[:, None])).cos()
+    mixed = torch.addcmul(grey[:, None, None], rest[:, None, None], turned, value=2) / 3
+    added = (grey * brightness)[:, None, None].expand(-1, 3, 1)
+    return torch.cat([mixed, added], dim=2)
 
 
 def _colours(images: Tensor) -> tuple[Tensor, Tensor]:
     """The grey or RGB channels, and the alpha channel, if there is one."""
     count = 1 if images.shape[1] < 3 else 3
     return images[:, :count], images[:, count:]
-
-
-def _like(values: np.ndarray, images: Tensor) -> Tensor:
-    """An array on the images' device; floats as they are there."""
-    tensor = torch.from_numpy(values)
-    return tensor.to(images.device, images.dtype if tensor.is_floating_point() else None)

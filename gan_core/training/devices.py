@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..architectures.layers.weights import prepared_once
 from ..errors import InputError
-from ..platforms import memory_format, placed
+from ..platforms import home_of_float64, memory_format, placed
 
 
 def usable(device: torch.device | str) -> torch.device:
@@ -55,10 +55,11 @@ def bf16_is_faster(device: torch.device) -> bool:
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """The tensor on the device; a copy to CUDA does not wait for the device."""
+    """The tensor on the device, or on the CPU if it is of float64 and the device has none; a copy to CUDA does not wait
+    for the device."""
     if device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
-    return placed(tensor, device)
+    return placed(tensor, home_of_float64(device) if tensor.dtype == torch.float64 else device)
 
 
 @contextmanager

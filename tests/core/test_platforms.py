@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from augmented import ada, diffaugment
 from pretended_gpu import GPU, OnGPU, Refused, plugged_in
 from torch import nn
 from torch.nn import functional
@@ -19,7 +20,6 @@ from gan_core.metrics.likelihood import elbo, importance_weighted
 from gan_core.platforms import average_pooled, constant, full_precision, in_order, memory_format
 from gan_core.sampling.projection import ProjectionConfig, projecting
 from gan_core.sampling.walks import INTERPOLATIONS, walk
-from gan_core.training import augmentation as augment
 from gan_core.training import presets
 from gan_core.training.monitor import diagnostics
 
@@ -177,7 +177,7 @@ def test_parts_of_any_size_are_averaged_with_their_gradient(side):
 def test_pictures_are_changed_there_as_on_the_cpu_with_a_gradient_of_the_gradient(change):
     def changed(images: torch.Tensor) -> torch.Tensor:
         random = np.random.default_rng(0)
-        return augment.diffaugment(images, random) if change == "diffaugment" else augment.ada(images, 0.8, random)
+        return diffaugment(images, random) if change == "diffaugment" else ada(images, 0.5, random)
 
     def slopes(images: torch.Tensor) -> torch.Tensor:
         (slope,) = torch.autograd.grad(changed(images).pow(3).sum(), images, create_graph=True)
@@ -189,6 +189,16 @@ def test_pictures_are_changed_there_as_on_the_cpu_with_a_gradient_of_the_gradien
         there = images.to(device).requires_grad_()
         assert torch.allclose(changed(there).detach().cpu(), expected, atol=1e-5)
         assert torch.allclose(slopes(there).cpu(), expected_slopes, rtol=1e-3, atol=1e-3)
+
+
+def test_pictures_that_ada_draws_nothing_for_stay_as_they_are_there():
+    images = torch.rand(100, 3, 8, 8)
+    expected = ada(images, 0.05, np.random.default_rng(0))
+    with plugged_in() as device:
+        found = ada(images.to(device), torch.tensor(0.05).to(device), np.random.default_rng(0)).cpu()
+    same = [torch.equal(*both) for both in zip(expected, images, strict=True)]
+    assert [torch.equal(*both) for both in zip(found, images, strict=True)] == same
+    assert 0 < sum(same) < 100
 
 
 def test_images_lie_in_one_order_there_and_as_they_did_on_the_cpu():

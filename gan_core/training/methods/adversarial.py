@@ -29,7 +29,7 @@ from ...losses.gradient_penalties import (
     wgan_gp_penalty,
 )
 from ...platforms import all_digits_of_float32
-from ..augmentation import Adaptive, ada, diffaugment
+from ..augmentation import Adaptive, ada, ada_draws, diffaugment, diffaugment_draws
 from ..context import StepContext
 from ..design import built, design
 from ..devices import autocast, placed_for_training, seeded
@@ -120,7 +120,7 @@ class Adversarial:
         }
         self.generator: Any = self.networks["generator"].module
         self.discriminator: Any = self.networks["discriminator"].module
-        self.adaptive = Adaptive()
+        self.adaptive = Adaptive(device)
         self.logit_means: tuple[Tensor, Tensor] | None = None  # running means of real and fake logits, for LeCam
         self.path_mean = torch.zeros((), device=device)  # running mean of path lengths
 
@@ -133,7 +133,7 @@ class Adversarial:
     @torch.enable_grad()
     def step(self, batches: Sequence[tuple[Batch, StepContext]]) -> StepResult:
         """Updates D on each of the batches, and then G on the last (Goodfellow et al. 2014, algorithm 1)."""
-        p = self.augment_p(batches[0][1].images)
+        before = {"augment_p": self.recorded_p(batches[0][1])} if self.recipe.augment == "ada" else {}
         for batch, context in batches:
             is_last = context.substep == self.batches_per_step - 1
             z = context.noise(len(batch), self.config.latent_size)
@@ -146,9 +146,7 @@ class Adversarial:
         generator_loss = self.generator_step(batch, fake_images, real_logits, context)
         if self.path_length_is_due(context):
             self.path_length_step(batch.labels, context)
-        values["generator_loss"] = generator_loss
-        if self.recipe.augment == "ada":
-            values["augment_p"] = torch.tensor(p, device=self.device)
+        values |= before | {"generator_loss": generator_loss}
         return StepResult({name: values[name] for name in RECORDED if name in values})
 
     def discriminator_step(
@@ -306,15 +304,20 @@ class Adversarial:
         """Images as the discriminator sees them."""
         if self.recipe.augment == "none":
             return images
-        random = context.numpy(Stream.AUGMENT, place)
-        if self.recipe.augment == "ada":
-            return ada(images.float(), self.augment_p(context.images), random)
-        return diffaugment(images.float(), random)
+        is_ada, (count, _, height, width) = self.recipe.augment == "ada", images.shape
+        draw = ada_draws if is_ada else diffaugment_draws
+        (draws,) = context.tensors(lambda c: [draw(c.numpy(Stream.AUGMENT, place), count, (height, width))])
+        return ada(images.float(), self.augment_p(context), draws) if is_ada else diffaugment(images.float(), draws)
 
-    def augment_p(self, images: int) -> float:
-        """Probability of each of ada's changes, after that many images."""
+    def augment_p(self, context: StepContext) -> float | Tensor:
+        """Probability of each of ada's changes: a scalar."""
         scheduled = self.recipe.augment_p
-        return self.adaptive.p if scheduled is None else at(scheduled, images)
+        return self.adaptive.p if scheduled is None else context.number(lambda c: at(scheduled, c.images))
+
+    def recorded_p(self, context: StepContext) -> Tensor:
+        """`augment_p`, as it is now."""
+        p = self.augment_p(context)
+        return p.to(self.device, torch.float32, copy=True) if isinstance(p, Tensor) else torch.full((), p)
 
     def penalty(self, real: Judged, fake: Judged, context: StepContext) -> Tensor:
         """Weighted gradient penalty: a scalar. A lazy one judges the images again, as D was updated since."""
@@ -403,7 +406,10 @@ class Adversarial:
         return state
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        self.adaptive = Adaptive.of(state["ada"]) if self.adapts and "ada" in state else Adaptive()
+        if self.adapts and "ada" in state:
+            self.adaptive.restore(state["ada"])
+        else:
+            self.adaptive.reset()
         self.logit_means = None
         if self.recipe.lecam and "logit_means" in state:
             real, fake = (torch.tensor(float(mean), device=self.device) for mean in state["logit_means"])
@@ -412,7 +418,7 @@ class Adversarial:
 
     @property
     def moving(self) -> list[Tensor]:
-        return [self.path_mean, *(self.logit_means or ())]
+        return [self.path_mean, *(self.logit_means or ()), *(self.adaptive.tensors if self.adapts else ())]
 
     def measure(self, look: Look) -> dict[str, float]:
         """Diversity and distance of samples, overfitting of D, and gradient norms."""

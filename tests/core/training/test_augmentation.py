@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from augmented import ada, ada_matrices, diffaugment
+from captured import Refused, captured
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
@@ -17,7 +19,7 @@ from gan_core import ImageDataset, InputError, TrainConfig
 from gan_core.losses.adversarial import OBJECTIVES
 from gan_core.training import augmentation as augment
 from gan_core.training import checkpoint
-from gan_core.training.augmentation import Adaptive, ada, diffaugment
+from gan_core.training.augmentation import Adaptive
 from gan_core.training.run import Run
 from gan_core.training.streams import Place
 
@@ -110,6 +112,47 @@ def test_changes_are_not_rounded_where_networks_compute_in_bfloat16(policy):
     assert torch.equal(changed, policy(images, stream()))
 
 
+def on_the_device(images: torch.Tensor, name: str) -> torch.Tensor:
+    """Images after what a graph holds of the change, with draws and p that are somewhere in it."""
+    if name == "diffaugment":
+        return augment.diffaugment(images, images.new_empty(7, len(images), dtype=torch.float64))
+    adaptive = Adaptive(images.device)
+    changed = augment.ada(images, adaptive.p, images.new_empty(15, 2, len(images), dtype=torch.float64))
+    adaptive.observe(changed.mean(), 50)
+    return augment.ada(changed, images.new_empty(()), images.new_empty(15, 2, len(images), dtype=torch.float64))
+
+
+@EVERY_NAME
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_a_gpu_neither_waits_nor_gets_anything_from_the_host(name, channels):
+    with captured() as device:
+        images = torch.empty(5, channels, 16, 24, device=device, requires_grad=True)
+        changed = on_the_device(images, name)
+        (slope,) = torch.autograd.grad(changed.square().sum(), images, create_graph=True)
+        (slope_of_slope,) = torch.autograd.grad(slope.square().sum(), images)
+        assert changed.shape == slope_of_slope.shape == images.shape
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        lambda images: images.sum().item(),
+        lambda images: images if images.any() else None,
+        lambda images: images.nonzero(),
+        lambda images: images[images > 0],
+        lambda images: torch.tensor(1.0).to(images.device),
+        lambda images: torch.from_numpy(np.ones(3)).to(images.device),
+        lambda images: images * torch.ones(24),
+        lambda images: images.cpu(),
+    ],
+)
+def test_a_graph_that_is_captured_refuses_what_it_cannot_replay(fault):
+    with captured() as device:
+        images = torch.empty(5, 3, 16, 24, device=device)
+        with pytest.raises(Refused):
+            fault(images)
+
+
 # DiffAugment.
 
 
@@ -161,7 +204,7 @@ def test_images_that_ada_draws_nothing_for_stay_as_they_are_to_the_bit(channels)
 
 
 def test_ada_moves_as_its_paper_says():
-    moves = augment._moves(stream(), 40_000, (32, 32), 1.0)
+    moves = ada_matrices(stream(), 40_000, (32, 32), 1.0)[0]
     size = np.linalg.det(moves[:, :2, :2])
     assert (size < 0).mean() == pytest.approx(0.5, abs=0.01), "half are reversed"
     assert np.log2(np.abs(size)).std() == pytest.approx(2 * 0.2, abs=0.01)
@@ -173,7 +216,7 @@ def test_ada_moves_as_its_paper_says():
 
 
 def test_ada_moves_whole_pixels_where_only_that_is_drawn():
-    moves = augment._moves(stream(), 4000, (32, 32), 0.02)
+    moves = ada_matrices(stream(), 4000, (32, 32), 0.02)[0]
     ones = np.abs(moves[:, :2, :2]).round(12) == np.eye(2)
     alone = ones.all(axis=(1, 2)) & (moves[:, :2, 2] != 0).any(axis=1)
     by = moves[alone, :2, 2] * 16  # in pixels, half a side being 1
@@ -191,7 +234,7 @@ def test_a_reversed_or_turned_image_has_the_same_pixels():
 
 
 def test_ada_shades_as_its_paper_says():
-    shades = augment._shades(stream(), 40_000, 1.0)
+    shades = ada_matrices(stream(), 40_000, (32, 32), 1.0)[1]
     grey = shades[:, :3, :3].sum(axis=2).mean(axis=1)
     assert shades[:, :3, :3].sum(axis=2) == pytest.approx(np.repeat(grey[:, None], 3, axis=1), abs=1e-12)
     assert (grey < 0).mean() == pytest.approx(0.5, abs=0.01), "luma is reversed in half"
@@ -214,12 +257,12 @@ def radii(height: int, width: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("size", [(32, 64), (64, 32)], ids=["wide", "tall"])
-def test_a_turn_by_any_angle_leaves_a_disc_a_disc(monkeypatch, size):
-    angles = np.pi * stream().uniform(-1, 1, 50)
-    monkeypatch.setattr(augment, "_moves", lambda *_: augment._turned(angles, size[1] / size[0]))
-    monkeypatch.setattr(augment, "_shades", lambda random, count, p: np.broadcast_to(np.eye(4), (count, 4, 4)))
+def test_a_turn_by_any_angle_leaves_a_disc_a_disc(size):
+    draws = torch.from_numpy(augment.ada_draws(stream(), 50, size))
+    draws[:, 0] = 1.0
+    draws[2, 0] = 0.0  # a turn by any angle, and nothing else
     disc = torch.sigmoid(10 - radii(*size)).expand(50, 1, -1, -1)
-    changed = ada(disc, 0.5, stream())
+    changed = augment.ada(disc, 0.5, draws)
     assert not torch.equal(changed, disc)
     # Farther out lies what is mirrored at the edge.
     assert (changed - disc)[..., radii(*size) < 15].abs().max() < 0.05
@@ -235,7 +278,7 @@ def test_an_image_that_is_no_square_is_turned_by_halves_and_reversed(size):
 
 
 def test_an_image_that_is_no_square_moves_by_an_eighth_of_each_side():
-    moves = augment._moves(stream(), 8000, (16, 48), 0.02)
+    moves = ada_matrices(stream(), 8000, (16, 48), 0.02)[0]
     alone = (moves[:, :2, :2] == np.eye(2)).all(axis=(1, 2)) & (moves[:, :2, 2] != 0).any(axis=1)
     by = moves[alone, :2, 2] * np.array([24, 8])  # in pixels across and down
     whole = (np.abs(by - by.round()) < 1e-9).all(axis=1)
@@ -256,7 +299,13 @@ def test_diffaugment_of_an_image_that_is_no_square_moves_and_cuts_by_its_own_sid
 def observed(adaptive: Adaptive, sign: float, batches: int) -> float:
     for _ in range(batches):
         adaptive.observe(torch.tensor(sign), 50)
-    return adaptive.p
+    return adaptive.p.item()
+
+
+def adaptive_at(p: float) -> Adaptive:
+    adaptive = Adaptive()
+    adaptive.restore({"p": p, "signs": []})
+    return adaptive
 
 
 def test_p_grows_every_four_batches_while_the_discriminator_is_too_sure():
@@ -269,7 +318,7 @@ def test_p_grows_every_four_batches_while_the_discriminator_is_too_sure():
 
 def test_p_stays_between_0_and_what_does_not_leak():
     assert observed(Adaptive(), -1.0, 40) == 0
-    assert observed(Adaptive(0.7999), 1.0, 40) == 0.8
+    assert observed(adaptive_at(0.7999), 1.0, 40) == 0.8
 
 
 def test_p_counts_the_mean_of_the_four_batches():
@@ -280,10 +329,27 @@ def test_p_counts_the_mean_of_the_four_batches():
 
 
 def test_p_and_what_it_waits_for_survive_json():
-    adaptive = Adaptive(0.1 + 0.2)
-    adaptive.observe(torch.tensor(0.7), 50)
-    again = Adaptive.of(json.loads(json.dumps(adaptive.state)))
-    assert (again.p, again.signs) == (0.1 + 0.2, [float(torch.tensor(0.7))])
+    adaptive = adaptive_at(0.1 + 0.2)
+    for waiting in range(augment.INTERVAL):
+        state = json.loads(json.dumps(adaptive.state))
+        assert state == {"p": 0.1 + 0.2, "signs": [torch.tensor(0.7).item()] * waiting}
+        again = adaptive_at(0.5)
+        again.observe(torch.tensor(-1.0), 50)
+        again.restore(state)
+        left = augment.INTERVAL - waiting
+        assert observed(again, 0.7, left - 1) == 0.1 + 0.2
+        assert observed(again, 0.7, 1) == 0.1 + 0.2 + 200 / 500_000
+        adaptive.observe(torch.tensor(0.7), 50)
+
+
+def test_p_stays_where_a_captured_step_writes_it():
+    adaptive = Adaptive()
+    places = [tensor.data_ptr() for tensor in adaptive.tensors]
+    observed(adaptive, 0.7, 5)
+    adaptive.restore({"p": 0.3, "signs": [0.1, 0.2]})
+    adaptive.reset()
+    assert adaptive.state == {"p": 0.0, "signs": []}
+    assert [tensor.data_ptr() for tensor in adaptive.tensors] == places
 
 
 # Training.
@@ -350,7 +416,7 @@ def test_a_run_with_augmentation_learns_other_weights(noise_images, tmp_path):
 
 def begun(dataset: ImageDataset, folder: Path, name: str, objective: str) -> Run:
     run = begun_with(dataset, config_for(folder, objective=objective, augment=name, precision="fp32")).run
-    run.method.adaptive.p = 0.5
+    run.method.adaptive.p.fill_(0.5)
     return run
 
 
@@ -452,4 +518,5 @@ def test_an_augmentation_that_cannot_be_is_a_sentence(noise_images, tmp_path, ch
 def test_places_are_those_of_torchs_affine_grid(height: int, width: int) -> None:
     moves = torch.randn(3, 2, 3, generator=torch.Generator().manual_seed(height * width), dtype=torch.float64)
     expected = affine_grid(moves, [3, 1, height, width], align_corners=False)
-    torch.testing.assert_close(augment._places(moves, height, width), expected)
+    of_half_heights = moves * torch.tensor([height / width, 1, 1])
+    torch.testing.assert_close(augment._places(of_half_heights, height, width), expected)

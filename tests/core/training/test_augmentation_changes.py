@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from augmented import ada, ada_matrices, diffaugment
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
-from gan_core.training import augmentation as augment
-from gan_core.training.augmentation import Adaptive, ada, diffaugment
+from gan_core.training.augmentation import Adaptive
 
 MOVES, SHADES = 8, 5
 """Changes of the place and of the colour of pixels in ADA, in the order in which they are drawn."""
@@ -39,14 +41,27 @@ def chances(changes: int, *made: int) -> np.ndarray:
     return draws
 
 
+NO_MOVE = np.ones((MOVES, 1)), np.zeros((6, 1)), np.zeros((4, 1))
+NO_SHADE = np.ones((SHADES, 1)), np.zeros((2, 1)), np.zeros((3, 1))
+"""Draws that change nothing."""
+
+
+def moved(*draws: Any, shape: tuple[int, int] = (32, 32), p: float = 0.5) -> np.ndarray:
+    """Where the pixels of an image come from, after draws for its moves."""
+    return ada_matrices(Drawn(*draws, *NO_SHADE), 1, shape, p)[0][0]
+
+
+def shaded(*draws: Any, p: float = 0.5) -> np.ndarray:
+    """What the colours of an image are multiplied with, after draws for them."""
+    return ada_matrices(Drawn(*NO_MOVE, *draws), 1, (32, 32), p)[1][0]
+
+
 def moves(*made: int, uniform: float = 0.5, normal: float = 0.0, shape: tuple[int, int] = (32, 32)) -> np.ndarray:
-    stream = Drawn(chances(MOVES, *made), np.full((6, 1), uniform), np.full((4, 1), normal))
-    return augment._moves(stream, 1, shape, 0.5)[0]
+    return moved(chances(MOVES, *made), np.full((6, 1), uniform), np.full((4, 1), normal), shape=shape)
 
 
 def shades(*made: int, uniform: float = 0.5, normal: float = 0.0) -> np.ndarray:
-    stream = Drawn(chances(SHADES, *made), np.full((2, 1), uniform), np.full((3, 1), normal))
-    return augment._shades(stream, 1, 0.5)[0]
+    return shaded(chances(SHADES, *made), np.full((2, 1), uniform), np.full((3, 1), normal))
 
 
 def matrix(a: float, b: float, c: float, d: float, x: float = 0.0, y: float = 0.0) -> np.ndarray:
@@ -66,7 +81,7 @@ ONE = matrix(1, 0, 0, 1)
 
 def test_without_a_change_everything_stays_where_it_is():
     assert np.array_equal(moves(uniform=0.9, normal=2.0), ONE)
-    assert np.array_equal(shades(uniform=0.9, normal=2.0), np.eye(4))
+    assert shades(uniform=0.9, normal=2.0) == pytest.approx(np.eye(4), abs=1e-15)
 
 
 @pytest.mark.parametrize(
@@ -109,9 +124,8 @@ def test_each_move_draws_numbers_of_its_own():
         MOVED: matrix(1, 0, 0, 1, 0.5, 0.75),
     }
     for change, alone in expected.items():
-        stream = Drawn(chances(MOVES, change), uniform, normal)
-        assert augment._moves(stream, 1, (32, 32), 0.5)[0] == pytest.approx(alone, abs=1e-12), change
-    whole = augment._moves(Drawn(np.zeros((MOVES, 1)), uniform, normal), 1, (32, 32), 0.5)[0]
+        assert moved(chances(MOVES, change), uniform, normal) == pytest.approx(alone, abs=1e-12), change
+    whole = moved(np.zeros((MOVES, 1)), uniform, normal)
     product = ONE
     for change in range(MOVES):  # the last change is undone first
         product = product @ expected[change]
@@ -139,21 +153,14 @@ def test_a_move_is_made_as_often_as_p_says_and_of_the_two_rotations_at_least_one
     for draw, made in ((chance - 1e-6, True), (chance + 1e-6, False)):
         draws = np.ones((MOVES, 1))
         draws[change] = draw
-        found = augment._moves(Drawn(draws, np.full((6, 1), 0.9), np.full((4, 1), 1.0)), 1, (32, 32), p)
-        assert (not np.allclose(found[0], ONE)) is made
+        found = moved(draws, np.full((6, 1), 0.9), np.full((4, 1), 1.0), p=p)
+        assert (not np.allclose(found, ONE)) is made
 
 
 def changed(images: Tensor, *made: int, uniform: float = 0.5, normal: float = 0.0) -> Tensor:
     """Images [1, C, H, W] after these moves."""
-    stream = Drawn(
-        chances(MOVES, *made),
-        np.full((6, 1), uniform),
-        np.full((4, 1), normal),
-        np.ones((SHADES, 1)),
-        np.zeros((2, 1)),
-        np.zeros((3, 1)),
-    )
-    return ada(images, 0.5, stream)
+    draws = chances(MOVES, *made), np.full((6, 1), uniform), np.full((4, 1), normal)
+    return ada(images, 0.5, Drawn(*draws, *NO_SHADE))
 
 
 def test_a_move_tells_where_pixels_come_from_and_what_comes_from_outside_is_mirrored():
@@ -200,11 +207,11 @@ def test_each_shade_draws_numbers_of_its_own_and_the_first_is_made_first():
     uniform, normal = np.array([[0.9], [0.5 + 1 / 3]]), np.array([[1.0], [2.0], [-1.0]])
     alone = []
     for change in range(SHADES):
-        alone.append(augment._shades(Drawn(chances(SHADES, change), uniform, normal), 1, 0.5)[0])
+        alone.append(shaded(chances(SHADES, change), uniform, normal))
     assert alone[BRIGHTER][:3, 3] == pytest.approx(0.2)
     assert alone[CONTRASTED] @ GREY == pytest.approx([0.4, 0.4, 0.4, 1])
     assert alone[SATURATED] @ COLOUR == pytest.approx((COLOUR + GREY) / 2)
-    whole = augment._shades(Drawn(np.zeros((SHADES, 1)), uniform, normal), 1, 0.5)[0]
+    whole = shaded(np.zeros((SHADES, 1)), uniform, normal)
     expected = COLOUR
     for each in alone:
         expected = each @ expected
@@ -217,19 +224,110 @@ def test_a_shade_is_made_as_often_as_p_says(change, p):
     for draw, made in ((p - 1e-6, True), (p + 1e-6, False)):
         draws = np.ones((SHADES, 1))
         draws[change] = draw
-        found = augment._shades(Drawn(draws, np.full((2, 1), 0.9), np.full((3, 1), 1.0)), 1, p)
-        assert (not np.allclose(found[0], np.eye(4))) is made
+        found = shaded(draws, np.full((2, 1), 0.9), np.full((3, 1), 1.0), p=p)
+        assert (not np.allclose(found, np.eye(4))) is made
 
 
 def test_shades_reach_the_colours_of_an_image_and_not_its_alpha_channel():
     image = torch.tensor([0.2, -0.4, 0.8, 0.5])[None, :, None, None].expand(1, 4, 8, 8)
-    stream = Drawn(
-        *(np.ones((MOVES, 1)), np.zeros((6, 1)), np.zeros((4, 1))),
-        *(chances(SHADES, BRIGHTER, SATURATED), np.full((2, 1), 0.5), np.array([[1.5], [0.0], [1.0]])),
-    )
+    draws = chances(SHADES, BRIGHTER, SATURATED), np.full((2, 1), 0.5), np.array([[1.5], [0.0], [1.0]])
+    stream = Drawn(*NO_MOVE, *draws)
     # First brighter by 0.3, then its distance from grey doubled.
     expected = [2 * value - 0.2 + 0.3 for value in (0.2, -0.4, 0.8)]
     assert ada(image, 0.5, stream)[0, :, 3, 4].tolist() == pytest.approx([*expected, 0.5], abs=1e-6)
+
+
+# ADA: all changes together.
+
+
+def each(*values: Any) -> np.ndarray:
+    """Matrices [N, 2, 2] or [N, 3, 3] of these numbers, which are [N] or the same for all images."""
+    side = math.isqrt(len(values))
+    return np.stack(np.broadcast_arrays(*map(np.asarray, values)), axis=-1).reshape(-1, side, side)
+
+
+def composed(
+    random: np.random.Generator, count: int, shape: tuple[int, int], p: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """The same as `ada_matrices`, one matrix after the other (Karras et al. 2020, appendix B)."""
+    height, width = shape
+    made, uniform, normal = random.random((8, count)), random.random((6, count)), random.standard_normal((4, count))
+
+    def turned(angle: np.ndarray) -> np.ndarray:
+        sin, cos = np.sin(angle), np.cos(angle)
+        return each(cos, -sin * height / width, 0, sin * width / height, cos, 0, 0, 0, 1)
+
+    def scaled(across: np.ndarray, down: Any) -> np.ndarray:
+        return each(across, 0, 0, 0, down, 0, 0, 0, 1)
+
+    def shifted(across: np.ndarray, down: np.ndarray) -> np.ndarray:
+        return each(1, 0, across, 0, 1, down, 0, 0, 1)
+
+    turns = 4 if height == width else 2
+    pixels = [np.round((2 * draws - 1) / 8 * side) for draws, side in zip(uniform[2:4], (width, height), strict=True)]
+    once = 1 - math.sqrt(1 - p)
+    moves = [
+        (p, scaled(1 - 2 * np.floor(2 * uniform[0]), 1)),
+        (p, turned(2 * np.pi / turns * np.floor(turns * uniform[1]))),
+        (p, shifted(pixels[0] * 2 / width, pixels[1] * 2 / height)),
+        (p, scaled(2 ** (0.2 * normal[0]), 2 ** (0.2 * normal[0]))),
+        (once, turned(np.pi * (2 * uniform[4] - 1))),
+        (p, scaled(2 ** (0.2 * normal[1]), 2 ** (-0.2 * normal[1]))),
+        (once, turned(np.pi * (2 * uniform[5] - 1))),
+        (p, shifted(0.25 * normal[2], 0.25 * normal[3])),
+    ]
+    place = np.eye(3)
+    for draws, (chance, change) in zip(made, moves, strict=True):
+        place = place @ np.where((draws < chance)[:, None, None], change, np.eye(3))
+
+    made, uniform, normal = random.random((5, count)), random.random((2, count)), random.standard_normal((3, count))
+    grey = np.full((3, 3), 1 / 3)
+    rest, quarter = np.eye(3) - grey, np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)
+
+    def of_greys_and_the_rest(*factors: Any) -> np.ndarray:
+        parts = zip(factors, (grey, rest, quarter), strict=True)
+        return sum(np.asarray(factor).reshape(-1, 1, 1) * np.pad(part, (0, 1)) for factor, part in parts) + one
+
+    one, brighter = np.diag([0.0, 0.0, 0.0, 1.0]), np.tile(np.eye(4), (count, 1, 1))
+    brighter[:, :3, 3] = 0.2 * normal[0, :, None]
+    contrast, angle = 2 ** (0.5 * normal[1]), np.pi * (2 * uniform[1] - 1)
+    shades = [
+        brighter,
+        of_greys_and_the_rest(contrast, contrast, 0),
+        of_greys_and_the_rest(1 - 2 * np.floor(2 * uniform[0]), 1, 0),
+        of_greys_and_the_rest(1, np.cos(angle), np.sin(angle)),
+        of_greys_and_the_rest(1, 2 ** normal[2], 0),
+    ]
+    colour = np.eye(4)
+    for draws, change in zip(made, shades, strict=True):
+        colour = np.where((draws < p)[:, None, None], change, np.eye(4)) @ colour
+    return np.broadcast_to(place, (count, 3, 3)), np.broadcast_to(colour, (count, 4, 4))
+
+
+@given(st.integers(0, 2**32), st.integers(1, 6), st.tuples(st.integers(1, 64), st.integers(1, 64)), st.floats(0, 1))
+def test_all_changes_together_are_the_product_of_their_matrices(seed, count, shape, p):
+    found = ada_matrices(np.random.default_rng(seed), count, shape, p)
+    expected = composed(np.random.default_rng(seed), count, shape, p)
+    for these, those in zip(found, expected, strict=True):
+        np.testing.assert_allclose(these, those, rtol=1e-12, atol=1e-12 * np.abs(those).max())
+
+
+def test_what_a_stream_draws_for_ada_never_changes():
+    """Numbers of the first version: a run that is resumed goes on with them."""
+    moves, shades = ada_matrices(np.random.default_rng([7, 5, 0, 1]), 2, (16, 24), 0.6)
+    turned = [[-0.270668, -0.641782, -0.012556], [1.444009, -0.270668, -0.24532]]
+    reversed_and_moved = [[-1, 0, 1 / 6], [0, 1, -1 / 8]]
+    assert moves[:, :2] == pytest.approx(np.array([turned, reversed_and_moved]), abs=1e-6)
+    first_rows = [[0.355174, -0.269917, 0.870672, -0.051258], [0.7771, -0.795559, -0.795559, 0.171921]]
+    assert shades[:, 0] == pytest.approx(np.array(first_rows), abs=1e-6)
+
+
+@pytest.mark.parametrize("p", [0.0, 0.3, 0.8])
+def test_p_may_be_a_scalar_on_the_device(p):
+    images = torch.rand(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    expected = ada(images, p, np.random.default_rng(0))
+    for dtype in (torch.float32, torch.float64):
+        assert torch.equal(ada(images, torch.tensor(p, dtype=dtype), np.random.default_rng(0)), expected)
 
 
 # DiffAugment.
@@ -303,6 +401,18 @@ def test_half_of_each_side_is_cut_out_about_a_place_anywhere_in_it(height, draw,
     torch.testing.assert_close(diffaugmented(ones.mT, *NOTHING, 0.5, draw), expected.mT)
 
 
+def test_what_a_stream_draws_for_diffaugment_never_changes():
+    """Numbers of the first version."""
+    image = torch.linspace(-1, 1, 3 * 8 * 8).view(1, 3, 8, 8)
+    found = diffaugment(image, np.random.default_rng([7, 5, 0, 1]))[0, :, ::3, ::3]
+    expected = [
+        *(0, -0.280137, 0, 0, -0.135423, -0.117334, 0, 0.009291, 0.02738),
+        *(0, -0.138703, 0, 0, 0.006011, 0.0241, 0, 0.150725, 0.168814),
+        *(0, 0.002731, 0, 0, 0.147445, 0.165534, 0, 0.292159, 0.310248),
+    ]
+    assert found.flatten().tolist() == pytest.approx(expected, abs=1e-6)
+
+
 # ADA's p.
 
 
@@ -318,9 +428,10 @@ def test_half_of_each_side_is_cut_out_about_a_place_anywhere_in_it(height, draw,
     ],
 )
 def test_p_follows_the_mean_sign_of_four_batches(signs, direction):
-    adaptive = Adaptive(0.5)
+    adaptive = Adaptive()
+    adaptive.restore({"p": 0.5, "signs": []})
     for sign in signs:
         assert adaptive.p == 0.5
         adaptive.observe(torch.tensor(sign, dtype=torch.float64), 50)
-    assert adaptive.p == pytest.approx(0.5 + direction * 200 / 500_000, abs=1e-12)
-    assert adaptive.signs == []
+    assert adaptive.p.item() == pytest.approx(0.5 + direction * 200 / 500_000, abs=1e-12)
+    assert adaptive.state["signs"] == []

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from augmented import diffaugment
 from safetensors.torch import load_file
 from training_runs import begun, finish, steps_of
 
@@ -21,7 +22,6 @@ from gan_core.losses.adversarial import OBJECTIVES
 from gan_core.losses.gradient_penalties import ESTIMATES, PENALTIES
 from gan_core.losses.path_length import path_lengths
 from gan_core.training import checkpoint, ema, presets
-from gan_core.training.augmentation import diffaugment
 from gan_core.training.loop import Session
 from gan_core.training.methods.adversarial import Adversarial
 from gan_core.training.optimizer import TrainedNetwork
