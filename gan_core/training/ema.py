@@ -19,7 +19,8 @@ def share_of(batch_size: int, images: int, half_life: float) -> float:
 @torch.no_grad()
 def update(ema: nn.Module, module: nn.Module, share: float | Tensor) -> None:
     """Moves the EMA of a module towards its weights by that share, a number or a scalar on the device."""
-    kept_weights, new_weights = list(ema.parameters()), list(module.parameters())
+    kept_weights: list[Tensor] = list(ema.parameters())
+    new_weights: list[Tensor] = list(module.parameters())
     if isinstance(share, Tensor):  # which torch's own lerp of many takes as a number only
         differences = torch._foreach_sub(new_weights, kept_weights)
         torch._foreach_mul_(differences, share)

@@ -21,7 +21,8 @@ class ScheduledAdam(Adam):
     """
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """Moves the weights that have a gradient. closure: none is called."""
         for group in self.param_groups:
             weights = [weight for weight in group["params"] if weight.grad is not None]
             states = [self.state[weight] for weight in weights]
@@ -39,7 +40,7 @@ def _step(
     gradients = [weight.grad for weight in weights if weight.grad is not None]
     steps, means, squares = ([state[name] for state in states] for name in ("step", "exp_avg", "exp_avg_sq"))
     torch._foreach_add_(steps, 1)
-    powers = gradients, torch._foreach_mul(gradients, gradients)
+    powers = gradients, list(torch._foreach_mul(gradients, gradients))
     for moments, new, beta in zip((means, squares), powers, betas, strict=True):
         torch._foreach_mul_(moments, beta)
         torch._foreach_add_(moments, torch._foreach_mul(new, 1 - beta))
@@ -93,7 +94,9 @@ class TrainedNetwork:
         rate = context.number(lambda now: now.rates.learning_rate * ratio)
         betas: Any = tuple(beta**ratio for beta in context.rates.betas)
         if isinstance(self.optimizer, ScheduledAdam):
-            betas = tuple(context.number(lambda now, i=i: now.rates.betas[i] ** ratio) for i in range(2))
+            first = context.number(lambda now: now.rates.betas[0] ** ratio)
+            second = context.number(lambda now: now.rates.betas[1] ** ratio)
+            betas = first, second
         for group in self.optimizer.param_groups:
             group["lr"], group["betas"] = rate, betas
         self.optimizer.step()

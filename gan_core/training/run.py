@@ -173,7 +173,7 @@ class Run:
 
     @property
     def record_is_due(self) -> bool:
-        """Every so many steps, at each of the first few steps, with a diagnosis, and at the end of a budget of kimg."""
+        """Now and then, at each of the first few steps, with a diagnosis, and at the end of a budget of kimg."""
         last = self.config.kimg is not None and self.images >= 1000 * self.config.kimg
         interval = RECORD_STEPS if self.device.type == "cpu" else GPU_RECORD_STEPS
         return self.steps % interval == 0 or self.steps < RECORD_STEPS or self.diagnosis_is_due or last

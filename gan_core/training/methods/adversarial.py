@@ -203,8 +203,8 @@ class Adversarial:
         of_real, of_fake = torch.autograd.grad(total, (real, fake))
         weight = self.penalty_weight(context)
 
-        def part(judged: Judged, slopes: Tensor) -> Tensor:
-            return (slopes * judged.logits).sum() + weight * self.squared_gradient(judged, context)
+        def part(judged: Judged, of_loss: Tensor) -> Tensor:
+            return (of_loss * judged.logits).sum() + weight * self.squared_gradient(judged, context)
 
         def parts() -> Iterator[Tensor]:
             yield part(held.pop(), of_fake)

@@ -1,6 +1,6 @@
 """What holds on a CUDA device, where there is one: CONTRIBUTING.md says how to run these.
 
-In bfloat16, which `auto` chooses there, a training is a function of its seed to the bit: captured or not, and stopped or
+In bfloat16, which `auto` chooses there, a training is a function of its seed to the bit, captured or not, stopped or
 not. In float32 cuDNN sums some gradients in an order of its own, and it is not.
 """
 
