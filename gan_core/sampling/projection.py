@@ -20,6 +20,7 @@ from ..card import Tuned
 from ..errors import InputError
 from ..generator import MAX_DECODED_AT_ONCE, PIXELS_DECODED_AT_ONCE, Generator
 from ..latents import LAST_SEED, Latent
+from ..memory import exhausted, is_out_of_memory
 from ..platforms import all_digits_of_float32, placed
 from .seeds import sample_noise
 from .spaces import to_styles
@@ -138,7 +139,7 @@ def projecting(
     generator is not changed, because the work is done on a copy. On one machine the same seed gives the same latents.
 
     Raises InputError for images of another shape or with values that are not finite, for a space that the generator
-    does not have, and for an unknown label.
+    does not have, and for an unknown label; OutOfMemory where the memory of the device does not suffice.
     """
     targets = targets.cpu()
     shape = (generator.config.channels, *generator.size)
@@ -156,6 +157,20 @@ def projecting(
             f"{generator.title} is a {generator.architecture.name} generator: set space to "
             f"{'w or w+' if styled else 'z'}."
         )
+    try:
+        yield from _projecting(generator, targets, space, config, torch.device(device))
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+    else:
+        return
+    what = f"Projecting an image of {generator.size_in_words} into {space} of {generator.title}"
+    raise exhausted(what, torch.device(device), "close what else uses it, or project on another device")
+
+
+def _projecting(
+    generator: Generator, targets: Tensor, space: str, config: ProjectionConfig, device: torch.device
+) -> Iterator[Projecting]:
     work = replace(generator, module=copy.deepcopy(generator.module).to(device).requires_grad_(False).eval())
     candidates = _candidates(work, config)
     total = len(targets) * config.steps + config.tuning_steps

@@ -8,6 +8,7 @@ import comfy.utils
 import torch
 
 from ...gan_core import Generator
+from ...gan_core.errors import OutOfMemory
 
 DECODE_BYTES = 1 << 30
 """Generous estimate of the bytes for the activations of one decoding pass."""
@@ -21,8 +22,7 @@ def current() -> torch.device:
 @contextlib.contextmanager
 def training() -> Iterator[None]:
     """Frees the memory of the device for a training, outside of the inference mode in which ComfyUI runs nodes."""
-    comfy.model_management.unload_all_models()
-    comfy.model_management.soft_empty_cache()
+    free_all()
     try:
         with torch.inference_mode(False), torch.enable_grad():
             yield
@@ -49,7 +49,13 @@ def on_device(generator: Generator, room: int = DECODE_BYTES) -> Iterator[None]:
 
 def is_out_of_memory(error: Exception) -> bool:
     """Whether an error means that the device is out of memory."""
-    return comfy.model_management.is_oom(error)
+    return isinstance(error, OutOfMemory) or comfy.model_management.is_oom(error)
+
+
+def free_all() -> None:
+    """Moves ComfyUI's models off the device, as ComfyUI does when memory did not suffice."""
+    comfy.model_management.unload_all_models()
+    comfy.model_management.soft_empty_cache()
 
 
 def in_tiles(

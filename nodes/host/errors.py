@@ -5,7 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ...gan_core import InputError
-from ...gan_core.errors import TrainingDiverged
+from ...gan_core.errors import OutOfMemory, TrainingDiverged
+from . import device
 from .texts import say
 
 
@@ -18,6 +19,8 @@ def says_errors(execute: Callable[..., Any]) -> Callable[..., Any]:
             return execute(cls, *args, **inputs)
         except (InputError, TrainingDiverged) as error:
             say(str(error))
+            if isinstance(error, OutOfMemory):
+                device.free_all()  # for the next attempt
             raise
 
     return saying

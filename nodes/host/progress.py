@@ -19,6 +19,7 @@ from ...gan_core.metrics import Measuring
 from ...gan_core.pacing import Pace
 from ...gan_core.sampling.projection import Projecting
 from ...gan_core.training import checkpoint
+from . import device
 from .paths import shown_path
 from .previews import enlarged
 from .texts import log, once, say
@@ -131,14 +132,14 @@ def decoded(
     noise_seed: int = 0,
     transform: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Images [B, C, H, W] of generator.decode, with progress on the node and a working stop button."""
+    """Images [B, C, H, W] of generator.decode, to be handed on. Shows progress; the stop button works."""
     generator.check(latent)
     shown = NodeProgress()
     images: torch.Tensor | None = None
     for part in generator.passes(latent):
         shown.reading(part.start, len(latent), "images generated" if part.start else "")
         matrices = transform if transform is None or len(transform) == 1 else transform[part]
-        decoded_part = generator.decode(latent[part], noise, noise_seed + part.start, matrices)
+        decoded_part = device.between_nodes(generator.decode(latent[part], noise, noise_seed + part.start, matrices))
         if images is None:
             # One buffer for all images: concatenating them at the end would take twice the memory.
             whole = len(decoded_part) == len(latent)

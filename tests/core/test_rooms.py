@@ -26,7 +26,8 @@ LAYERS = [
     ["gan_core.weights", "gan_core.architectures", "gan_core.data"],
     ["gan_core.losses", "gan_core.media"],
     ["gan_core.files"],
-    ["gan_core.locks", "gan_core.names", "gan_core.folders", "gan_core.pacing", "gan_core.platforms"],
+    ["gan_core.locks", "gan_core.names", "gan_core.folders", "gan_core.pacing"],
+    ["gan_core.memory", "gan_core.platforms"],
     ["gan_core.errors"],
 ]
 """Rooms, top to bottom. A file imports from its own room and from lower layers, never from one beside it or above."""
