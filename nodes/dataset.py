@@ -78,7 +78,7 @@ class LoadGANImageFolder(io.ComfyNode):
                     default=next(iter(image_folders.EXAMPLE_FOLDERS)),
                     tooltip="A folder or a .zip file in ComfyUI's input or datasets folder; put yours there and "
                     "press R. example/digits has 10,000 handwritten digits that come with the pack, "
-                    "example/portraits 273 small drawings.",
+                    "example/portraits 273 small drawings, example/critters 10,000 small creatures.",
                 ),
                 *_shape_inputs(),
                 io.Boolean.Input(

@@ -9,6 +9,7 @@ import click
 from tqdm import tqdm
 
 from ..data.images import ImageDataset, reading
+from ..examples import DATASETS
 from ..media.image_files import FITS
 from .printing import say
 
@@ -22,7 +23,17 @@ fit_option = click.option(
 
 
 def read_dataset(folder: Path, quiet: bool = False, **settings: Any) -> ImageDataset:
-    """Reads the images in a folder with a progress bar, and prints what was found and skipped."""
+    """Reads the images in a folder with a progress bar, and prints what was found and skipped.
+
+    A name of DATASETS is that data set, unless there is a folder of this name.
+    """
+    bundled = None if folder.exists() else DATASETS.get(folder.as_posix())
+    if bundled is not None:
+        shape = {name: settings[name] for name in ("size", "channels", "mirror", "labels") if name in settings}
+        images = bundled(**shape)
+        if not quiet:
+            say(repr(images))
+        return images
     with tqdm(desc="reading images", unit="image", leave=False, delay=1, disable=quiet) as bar:
         for step in reading(folder, **settings):
             bar.total = step.total

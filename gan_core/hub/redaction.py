@@ -64,8 +64,8 @@ WORDS = frozenset(
     euler_ancestral exponential fastgan fastgan_small few finetune_decoder fixed fp32 gaussian grey grid heun hinge
     ignore image increment karras kl_optimal lanczos laplace lcm left linear lms log mixture multiscale nearest
     nearest-exact none normal pad pairs pca preset r1 r1_r2 r3gan r3gan_large r3gan_small random randomize relativistic
-    RGB RGBA right rollback sefa sgm_uniform simple spherical spline stop stretch stylegan2 stylegan2_small taesd_vae
-    uni_pc up w w+ wgan white z
+    RGB RGBA right rollback sefa sgm_uniform simple spherical spline stop stretch stylegan2 stylegan2_medium
+    stylegan2_small taesd_vae uni_pc up w w+ wgan white z
     """.split()  # noqa: SIM905
 )
 """Options of settings, here and in ComfyUI itself, which contain nothing private."""

@@ -77,6 +77,20 @@ GAN_PRESETS = {
         penalty_every=16,
         augment="ada",
     ),
+    # The small one's recipe for a GPU of anyone's, and files of 6 MB: styles of twice the length, features up to 64x64.
+    "stylegan2_medium": AdversarialRecipe(
+        "stylegan2",
+        {"base": 4096, "largest": 128, "latent_size": 64, "w_dim": 128, "mapping_layers": 2},
+        learning_rate=Schedule(4e-3, 1e-3, kimg=400.0),
+        betas=(0.0, 0.99),
+        batch_size=32,
+        ema_kimg=15.0,
+        objective="relativistic",
+        penalty="r1",
+        gamma=Schedule(2.0, 0.3, kimg=400.0),
+        penalty_every=16,
+        augment="ada",
+    ),
     # For one GPU (Karras et al. 2020, appendix; gamma as they begin with it: 2e-4 times pixels, over the batch).
     "stylegan2": AdversarialRecipe(
         "stylegan2",

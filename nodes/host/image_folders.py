@@ -5,9 +5,14 @@ from pathlib import Path
 
 import folder_paths
 
-from ...gan_core import InputError, examples, folders
+from ...gan_core import ImageDataset, InputError, examples, folders
 
-EXAMPLE_FOLDERS = {"example/digits": examples.digits, "example/portraits": examples.portraits}
+
+def _critters(size: tuple[int, int], channels: str, mirror: bool, labels: bool) -> ImageDataset:
+    return examples.critters(size, channels, mirror, labels, cache=dataset_cache())
+
+
+EXAMPLE_FOLDERS = {**examples.DATASETS, "example/critters": _critters}
 """Bundled data sets, listed with the folders, so that a template runs at once."""
 
 

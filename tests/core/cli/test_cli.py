@@ -143,6 +143,16 @@ def test_a_folder_becomes_a_generator(photos, tmp_path):
         assert chart.width > 300
 
 
+def test_a_bundled_data_set_is_trained_on_by_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "portraits: 273 images 16x16x3" in done(*TRAIN_PORTRAITS, "--out", tmp_path / "run").stdout
+    (tmp_path / "example" / "portraits").mkdir(parents=True)
+    assert "image" in refused(*TRAIN_PORTRAITS, "--out", tmp_path / "other"), "a folder of this name goes first"
+
+
+TRAIN_PORTRAITS = ["train", "example/portraits", *SMALL, "--kimg", "0.004"]
+
+
 def test_every_option_of_train_reaches_the_training(photos, tmp_path):
     (photos / "a").mkdir()
     (photos / "b").mkdir()
