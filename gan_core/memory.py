@@ -15,7 +15,7 @@ Result = TypeVar("Result")
 GIGABYTE = 1e9
 
 _SAID = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed")
-"""What the errors of allocators say that are no OutOfMemoryError: those of the CPU, of Apple's GPUs and of cuBLAS."""
+"""What else allocators say: those of the CPU, of Apple's GPUs and of cuBLAS."""
 
 
 class Room(NamedTuple):
@@ -37,6 +37,11 @@ def room(device: torch.device) -> Room | None:
         pages = (os.sysconf(name) for name in ("SC_AVPHYS_PAGES", "SC_PHYS_PAGES"))
         return Room(*(count * os.sysconf("SC_PAGE_SIZE") for count in pages))
     return None
+
+
+def in_words(size: int) -> str:
+    """A number of bytes, as "3.1 GB" or "180 MB"."""
+    return f"{size / GIGABYTE:.1f} GB" if size >= GIGABYTE else f"{size / 1e6:.0f} MB"
 
 
 def is_out_of_memory(error: BaseException) -> bool:

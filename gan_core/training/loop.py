@@ -17,6 +17,8 @@ from ..data.images import ImageDataset
 from ..errors import TrainingDiverged
 from ..generator import Generator
 from ..locks import Owner, own
+from ..memory import is_out_of_memory
+from . import memory
 from .config import TrainConfig
 from .devices import best_device, cpu_threads, usable
 from .distributed import World
@@ -54,7 +56,7 @@ def train(
     The first step raises InputError for settings and data that do not fit and for a folder that another run is in,
     before anything is written; the last one where what was learned cannot be kept, as on a full disk. Any step raises
     TrainingDiverged where a loss or weight is no longer finite and nothing healthy was kept to go back to; the last
-    good checkpoint then stays.
+    good checkpoint then stays. OutOfMemory, an InputError, says which batch would fit.
     """
     return Training(dataset, config, device, start, world or World(), owner)
 
@@ -181,11 +183,20 @@ def _owned(
             return whole.preset, dict(whole.settings), remarks
 
         preset, settings, remarks = world.broadcast(settle)
-        run = Run(dataset, replace(config, preset=preset, settings=settings), chosen, start, world)
-        session = Session(run, owned)
-        run.remarks[:0] = [*remarks, *_remarks_on_start(run, owned)]
-        started.append(session)
-        yield from _steps(session)
+        whole = replace(config, preset=preset, settings=settings)
+        try:
+            run = Run(dataset, whole, chosen, start, world)
+            session = Session(run, owned)
+            run.remarks[:0] = [*remarks, *_remarks_on_start(run, owned), *memory.remarks_on(run)]
+            started.append(session)
+            yield from _steps(session)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        else:
+            return
+        # Outside of the except clause, whose error would keep the memory of the step.
+        raise memory.exhausted_by(whole, dataset, chosen, start, started[0].run if started else None, world)
 
 
 class Session:
