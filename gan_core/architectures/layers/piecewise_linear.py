@@ -60,12 +60,10 @@ def logits_and_gradients(discriminator: nn.Module, images: Tensor, labels: Tenso
         gradients, *bias_gradients = torch.autograd.grad(logits.sum(), at, create_graph=True)
         linear = (gradients * images.detach()).sum(dim=(1, 2, 3))
         if biased:
-            # [N, C] for each bias: a gradient of a convolution is summed over its positions.
-            per_feature = [
-                gradient.sum(dim=(2, 3), dtype=bias.dtype) if gradient.dim() == 4 else gradient.to(bias.dtype)
-                for bias, gradient in zip(biased.values(), bias_gradients, strict=True)
-            ]
-            linear = linear + torch.cat(per_feature, dim=1) @ torch.cat([*biased.values()])
+            # Sums keep their dtype: the gradient of a conversion would be dense, and in another memory format.
+            per_feature = [each.sum(dim=(2, 3)) if each.dim() == 4 else each for each in bias_gradients]
+            biases = torch.cat([*biased.values()])
+            linear = linear + torch.cat(per_feature, dim=1).to(biases.dtype) @ biases
         # The value of the forward pass, which has less rounding error, with the gradient of the linear form.
         return logits.detach() + (linear - linear.detach()), gradients
 
