@@ -31,8 +31,8 @@ MAX_DEVIATION = 0.3
 between two runs of some kernels, and Adam makes steps of equal size of small gradients whatever their sign. Stale
 inputs lead somewhere else, by a share above 1."""
 
-ALIGNMENT = 16
-"""Bytes; no type of number needs more."""
+ALIGNMENT = 512
+"""Bytes, as of what torch's allocators give out: kernels are chosen, and their sums ordered, by it too."""
 
 log = logging.getLogger(__name__)
 
