@@ -280,6 +280,12 @@ def check_writable(folder: Path) -> None:
         raise InputError(f"Cannot write to {folder}: its name is not valid Unicode.") from None
 
 
+def is_owned(folder: Path) -> bool:
+    """Whether a living process owns a folder, as far as can be told from here without locking it."""
+    holder = Holder.of(folder / LOCK)
+    return holder is not None and not _is_dead(folder / LOCK, holder, SILENCE)
+
+
 def in_use(folder: Path) -> str:
     """Sentence that names the owner of a folder."""
     holder = None

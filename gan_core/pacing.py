@@ -6,6 +6,8 @@ All times are seconds of a monotonic clock, such as time.monotonic.
 from __future__ import annotations
 
 import math
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
 TEXT_SECONDS = 1.0
@@ -43,3 +45,26 @@ class Pace:
     def preview_made(self, began: float, now: float) -> None:
         """Records start and end of a preview, which set the time of the next."""
         self.next_preview = began + preview_interval(now - began)
+
+
+class Every:
+    """Calls a function at regular intervals, on a thread of its own, during a with block."""
+
+    def __init__(self, seconds: float, function: Callable[[], None]):
+        self.seconds, self.function = seconds, function
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._call, daemon=True, name="every so often")
+
+    def __enter__(self) -> Every:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _call(self) -> None:
+        while True:
+            self.function()
+            if self._ended.wait(self.seconds):
+                return

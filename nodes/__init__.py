@@ -19,6 +19,7 @@ from . import (
     transform,
 )
 from .host.paths import register_folders
+from .host.routes import register_routes
 from .host.version import check_version
 
 
@@ -26,6 +27,7 @@ class GANStudio(ComfyExtension):
     @override
     async def on_load(self) -> None:
         register_folders()
+        register_routes()
 
     @override
     async def get_node_list(self) -> list[type[io.ComfyNode]]:

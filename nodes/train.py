@@ -15,6 +15,7 @@ from ..gan_core.training.presets import AUTO, GAN_PRESETS, VAE_PRESETS
 from ..gan_core.training.settings import settings_of
 from .host import device, previews, saving
 from .host.errors import refusal, says_errors
+from .host.live import LiveRun
 from .host.progress import NodeProgress
 from .optional import OptionalFloat
 from .types import GAN_SETTINGS, GENERATOR, IMAGE_DATASET, LOSS_MAP, VAE_SETTINGS, to_image
@@ -118,7 +119,7 @@ class TrainGAN(io.ComfyNode):
         settings=None,
     ) -> io.NodeOutput:
         config = _config(preset, minutes, kimg, run_name, resume, seed, settings, on_trouble=on_trouble)
-        generator, loss_map, samples, _ = _trained(cls.hidden.unique_id, dataset, config, "generator_loss")
+        generator, loss_map, samples, _ = _trained(cls, dataset, config, "generator_loss")
         return io.NodeOutput(
             generator,
             loss_map,
@@ -179,7 +180,7 @@ class TrainVAE(io.ComfyNode):
         cls, dataset, preset, minutes, kimg, run_name, resume, seed, settings=None, start=None
     ) -> io.NodeOutput:
         config = _config(preset, minutes, kimg, run_name, resume, seed, settings)
-        trained = _trained(cls.hidden.unique_id, dataset, config, "reconstruction", start)
+        trained = _trained(cls, dataset, config, "reconstruction", start)
         generator, loss_map, pairs, in_a_row = trained
         assert in_a_row is not None
         return io.NodeOutput(
@@ -224,7 +225,7 @@ def _config(
 
 
 def _trained(
-    node_id: str | None, dataset: ImageDataset, config: TrainConfig, loss: str, start: Generator | None = None
+    node: type[io.ComfyNode], dataset: ImageDataset, config: TrainConfig, loss: str, start: Generator | None = None
 ) -> tuple[Generator, dict[str, list[float]], torch.Tensor, int | None]:
     """Trains to the end of the budget, and shows on the node how far it is.
 
@@ -232,15 +233,23 @@ def _trained(
     that stand in a row.
     """
     config.check()
-    shown = NodeProgress(node_id)
+    shown = NodeProgress(node.hidden.unique_id)
     with saving.own_run(str(config.title), config.resume) as owner, device.training():
         training = train(dataset, replace(config, folder=owner.folder), device.current(), start, owner=owner)
-        with shown.until_stopped(owner.folder), training:
+        live = LiveRun(training, owner.folder, node.hidden.unique_id, _workflow_id(node.hidden.extra_pnginfo))
+        with live.shown(), shown.until_stopped(owner.folder), training:
             for progress in training:
-                shown.training(training, progress)
+                shown.training(live, progress)
             results = training.generator, _loss_map(training, loss), *training.preview()
     shown.ended(training, progress, owner.folder)
     return results
+
+
+def _workflow_id(extra_pnginfo: Any) -> str | None:
+    """Id of the workflow of a prompt that a page has queued; None of another prompt."""
+    workflow = extra_pnginfo.get("workflow") if isinstance(extra_pnginfo, dict) else None
+    found = workflow.get("id") if isinstance(workflow, dict) else None
+    return found if isinstance(found, str) else None
 
 
 def _second_rows(pairs: torch.Tensor, in_a_row: int) -> torch.Tensor:

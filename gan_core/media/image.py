@@ -137,5 +137,5 @@ def _save_sheet(images: Tensor, columns: int | None, path: Path) -> None:
     save_png(grid(images, columns), path.with_name(f"{path.name}.png"))
 
 
-IMAGE = Medium("image", _normalise, _save_sheet)
+IMAGE = Medium("image", _normalise, grid, _save_sheet)
 """Images, stored as uint8 [N, C, H, W] and generated as [N, C, H, W] in [-1, 1]."""

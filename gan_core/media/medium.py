@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from PIL import Image
 from torch import Tensor
 
 
@@ -17,6 +18,8 @@ class Medium:
     """What one example is called: "image"."""
     normalise: Callable[[Tensor], Tensor]
     """Stored examples, on the device -> a network's targets, float32."""
+    sheet: Callable[[Tensor, int | None], Image.Image]
+    """Generated examples, and how many stand in a row (None: about as many as rows) -> an image that shows them."""
     save_sheet: Callable[[Tensor, int | None, Path], None]
-    """Generated examples, how many stand in a row (None: about as many as rows), and a path without ending -> a file
-    that shows them to a person. Raises InputError where it cannot be written."""
+    """The same, and a path without ending -> a file that shows them to a person. Raises InputError where it cannot be
+    written."""

@@ -15,6 +15,9 @@ from ..files import replacing
 Charts = Mapping[str, Mapping[str, str]]
 """Charts of a run: title of the axis -> names of the values in it, and their labels."""
 
+MAX_POINTS = 2000
+"""Points of a line in a chart: more cannot be told apart."""
+
 
 @dataclass(frozen=True)
 class Record:
@@ -62,6 +65,45 @@ def from_tensor(table: Tensor, names: Sequence[str]) -> list[Record]:
         Record(int(images), {name: value for name, value in zip(names, values, strict=True) if not math.isnan(value)})
         for images, *values in table.tolist()
     ]
+
+
+@dataclass(frozen=True)
+class Series:
+    """Records as columns, of which several may have become one."""
+
+    images: list[int]
+    """Real images shown at each point, ascending."""
+    values: dict[str, list[float | None]]
+    """Values by name, as many as points; None where nothing was measured."""
+
+
+def series(history: Sequence[Record], limit: int = MAX_POINTS) -> Series:
+    """At most that many points of a history. Where there are more records, a point is the mean of several in a row, so
+    that what is measured now and then is in it too. Numbers that are not finite are left out."""
+    size = math.ceil(len(history) / limit) if history else 1
+    groups = [history[at : at + size] for at in range(0, len(history), size)]
+    return Series(
+        [group[-1].images for group in groups],
+        {name: [_mean(group, name) for group in groups] for name in columns(history)},
+    )
+
+
+def _mean(group: Sequence[Record], name: str) -> float | None:
+    values = [record.values[name] for record in group if math.isfinite(record.values.get(name, math.nan))]
+    return math.fsum(values) / len(values) if values else None
+
+
+def read_csv(path: Path) -> list[Record]:
+    """The inverse of write_csv; rows that are not whole are left out. Raises OSError where it cannot be read."""
+    records = []
+    with path.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            try:
+                values = {name: float(value) for name, value in row.items() if name != "images" and value}
+                records.append(Record(int(row["images"]), values))
+            except (KeyError, TypeError, ValueError):
+                continue
+    return records
 
 
 def write_csv(history: Sequence[Record], path: Path) -> None:

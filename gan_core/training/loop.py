@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any
 
 import torch
+from PIL.Image import Image
 from torch import Tensor
 
 from ..data.images import ImageDataset
@@ -22,13 +23,15 @@ from . import memory
 from .config import TrainConfig
 from .devices import best_device, cpu_threads, usable
 from .distributed import World
+from .film import Film
 from .history import Charts, Record
 from .monitor.monitor import Monitor
 from .monitor.policy import Policy
 from .monitor.verdict import Verdict
 from .probe import settled
-from .run import Run
+from .run import Requests, Run
 from .run_files import RunFiles
+from .snapshot import Snapshot
 
 
 def train(
@@ -70,6 +73,8 @@ class Progress:
     fraction: float
     """Share of the budget that is spent, 0 to 1."""
     images_per_second: float
+    seconds_left: float | None
+    """Estimate of the seconds until the budget is spent; None before the first step, and without a budget."""
     record: Record | None
     """The latest losses and what else is measured."""
     figures: str
@@ -106,7 +111,8 @@ class Training:
         """As `train`."""
         # The generator holds a list and not this object: it is then closed as soon as nobody holds the training.
         self._started: list[Session] = []
-        self._steps = _owned(dataset, config, device, start, world, owner, self._started)
+        self._requests = Requests()
+        self._steps = _owned(dataset, config, device, start, world, owner, self._requests, self._started)
 
     def __iter__(self) -> Training:
         return self
@@ -123,6 +129,41 @@ class Training:
     def close(self) -> None:
         """Ends it, and writes a checkpoint of what was learned since the last one."""
         self._steps.close()
+
+    def finish(self) -> None:
+        """Ends it after the step that it is in, as at the end of its budget. May be called from any thread."""
+        self._requests.finish = True
+
+    @property
+    def finished_early(self) -> bool:
+        """Whether it ended before its budget was spent because `finish` was called."""
+        return self._requests.finish and self.run.fraction < 1
+
+    def save(self) -> None:
+        """Writes a checkpoint after the step that it is in. May be called from any thread."""
+        self._requests.checkpoint = True
+
+    def wait(self, seconds: float) -> None:
+        """Pauses between two steps, and writes a checkpoint that is asked for. A pause counts neither for a budget of
+        minutes nor for the speed."""
+        began = time.monotonic()
+        if self._requests.checkpoint:
+            self._started[0].files.checkpoint()
+        time.sleep(seconds)
+        self.run.discount(time.monotonic() - began)
+
+    def snapshot(self) -> Snapshot | None:
+        """Where it stands; None before the first step. May be called from any thread."""
+        return self._started[0].files.snapshot() if self._started else None
+
+    @property
+    def film(self) -> Film:
+        """The sheets of its samples, from the first step on."""
+        return self._started[0].files.film
+
+    def sheet(self) -> Image:
+        """An image of `preview`."""
+        return self.run.dataset.medium.sheet(*self.preview())
 
     @property
     def run(self) -> Run:
@@ -171,6 +212,7 @@ def _owned(
     start: Generator | None,
     world: World,
     owner: Owner | None,
+    requests: Requests,
     started: list[Session],
 ) -> Steps[Progress, None, None]:
     config.check()
@@ -186,6 +228,7 @@ def _owned(
         whole = replace(config, preset=preset, settings=settings)
         try:
             run = Run(dataset, whole, chosen, start, world)
+            run.requests = requests
             session = Session(run, owned)
             run.remarks[:0] = [*remarks, *_remarks_on_start(run, owned), *memory.remarks_on(run)]
             started.append(session)
@@ -278,6 +321,7 @@ class _Words:
             run.images,
             run.fraction,
             run.images_per_second,
+            run.seconds_left,
             record,
             f"{run.images / 1000:.1f} kimg, {run.images_per_second:.0f} images/s{self.text}",
             tuple(run.remarks),

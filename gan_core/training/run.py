@@ -7,7 +7,7 @@ import copy
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,16 @@ _FIRST_COLUMNS = ("discriminator_loss", "generator_loss", "real_score", "fake_sc
 """Columns of the history in a checkpoint from before there were VAEs, which does not name them."""
 
 
+@dataclass
+class Requests:
+    """What is asked of a run at work, from any thread. It is done between two steps."""
+
+    finish: bool = False
+    """To end before the budget is spent."""
+    checkpoint: bool = False
+    """To write a checkpoint now."""
+
+
 class Run:
     """One training: a method, the batches it is shown, and how far it has come."""
 
@@ -103,10 +113,12 @@ class Run:
             self.world.synchronise_batch_norm(network.module)
 
         self.remarks: list[str] = remarks_on_other_data(state, dataset)
-        self.diverged = False
+        self.diverged = ""
+        """Why its numbers are broken; empty while they are not."""
         self.verdict: Verdict | None = None
+        self.requests = Requests()
         self.ended = ""
-        """Why it ended before its budget was spent; empty while it has not."""
+        """Why it ended before its budget was spent; empty while it has not, and where it was asked to."""
         self.failed = False
         """Whether it ended early because training went wrong."""
         self.chosen: Generator | None = None
@@ -199,23 +211,24 @@ class Run:
 
     def divergence(self, what: str) -> TrainingDiverged:
         """The error that ends a run whose numbers are broken."""
-        self.diverged = True
         kept = self.world.broadcast(lambda: (found := checkpoint.read(self.folder)) and found.state["images"])
         left = (
             f"Its last good checkpoint, at {kept / 1000:.1f} kimg, is in {self.folder.name}: resume it"
             if kept
             else "There was no checkpoint yet: start it again"
         )
-        return TrainingDiverged(
+        self.diverged = (
             f"Training {self.title} was stopped at {self.images / 1000:.1f} kimg, because {what}. {left} with a lower "
             f"learning rate, such as {at(self.recipe.learning_rate, self.images) / 4:.1g}, or another objective."
         )
+        return TrainingDiverged(self.diverged)
 
     # The budget.
 
     @property
     def finished(self) -> bool:
-        return bool(self.ended) or self.fraction >= 1
+        # A run that is asked to end takes a step first: there would be nothing to keep.
+        return bool(self.ended) or self.fraction >= 1 or (self.requests.finish and self.images > 0)
 
     @property
     def fraction(self) -> float:
@@ -226,6 +239,20 @@ class Run:
         if self.config.minutes is not None:
             shares.append((time.monotonic() - self.started) / (60 * self.config.minutes))
         return min(1.0, max(shares))
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Estimate of the seconds until the budget is spent; None before the first step, and without a budget."""
+        estimates = []
+        if self.config.kimg is not None and self.images_per_second > 0:
+            estimates.append((1000 * self.config.kimg - self.images) / self.images_per_second)
+        if self.config.minutes is not None and self.images > self.images_at_start:
+            estimates.append(60 * self.config.minutes - (time.monotonic() - self.started))
+        return max(0.0, min(estimates)) if estimates else None
+
+    def discount(self, seconds: float) -> None:
+        """Leaves time out of the budget of minutes and of the speed: that of a pause."""
+        self.started += seconds
 
     @property
     def images_per_second(self) -> float:
@@ -350,7 +377,7 @@ class Run:
         """Takes the run back to a checkpoint, or to its beginning. Images shown in vain count for the speed."""
         shown = self.images
         self.pending = Pending()
-        self.diverged, self.verdict = False, None
+        self.diverged, self.verdict = "", None
         if kept is None:
             self.images = self.steps = 0
             self._begin_anew()

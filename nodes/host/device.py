@@ -19,6 +19,12 @@ def current() -> torch.device:
     return comfy.model_management.get_torch_device()
 
 
+def memory() -> dict[str, int]:
+    """Bytes of its memory that are used, by all programs, and that there are: of RAM for a CPU."""
+    total = comfy.model_management.get_total_memory(current())
+    return {"used": int(total - comfy.model_management.get_free_memory(current())), "total": int(total)}
+
+
 @contextlib.contextmanager
 def training() -> Iterator[None]:
     """Frees the memory of the device for a training, outside of the inference mode in which ComfyUI runs nodes."""

@@ -20,6 +20,7 @@ from ...gan_core.pacing import Pace
 from ...gan_core.sampling.projection import Projecting
 from ...gan_core.training import checkpoint
 from . import device
+from .live import LiveRun
 from .paths import shown_path
 from .previews import enlarged
 from .texts import log, once, say
@@ -51,13 +52,24 @@ class NodeProgress:
         if total and self.pace.text_is_due(time.monotonic()):
             self.say(f"{done / 1e6:,.1f} of {total / 1e6:,.1f} MB {of}")
 
-    def training(self, training: Training, progress: Progress) -> None:
+    def training(self, live: LiveRun, progress: Progress) -> None:
         """Shows how far a training is, and now and then its samples or reconstructions, always of the same latents or
-        images."""
+        images. Waits here while it is paused."""
         for remark in once(progress.remarks[self.logged :]):
             log(remark)
         self.progress, self.logged = progress, len(progress.remarks)
-        self._at(progress.fraction, training.preview, lambda: _lines(progress))
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        if live.paused:
+            self.say(f"paused\n{_lines(progress)}")
+        live.step()
+        began, ends = time.monotonic(), progress.fraction >= 1
+        # The web page keeps the last text on the node, so that the end is always shown.
+        if self.pace.text_is_due(began) or ends:
+            self.say(_lines(progress))
+        self.bar.update_absolute(int(1000 * progress.fraction), 1000)
+        if self.pace.preview_is_due(began) or ends:
+            live.add_sheet(progress.images, live.training.sheet())
+            self.pace.preview_made(began, time.monotonic())
 
     @contextlib.contextmanager
     def until_stopped(self, folder: Path) -> Iterator[None]:
@@ -76,9 +88,11 @@ class NodeProgress:
 
     def ended(self, training: Training, progress: Progress, folder: Path) -> None:
         """Says how a training ended, and where it is kept. Raises TrainingDiverged for one that went wrong."""
-        kept = f"kept in {shown_path(folder)}"
+        early = "finished early, " if training.finished_early else ""
+        kept = f"{early}kept in {shown_path(folder)}"
         if progress.failed:
-            raise TrainingDiverged(f"{progress.trouble} It is {kept}/generator.safetensors, for Load Generator.")
+            file = f"{shown_path(folder)}/generator.safetensors"
+            raise TrainingDiverged(f"{progress.trouble} It is kept in {file}, for Load Generator.")
         # Closing it may have made remarks too.
         self.say(_lines(replace(progress, remarks=tuple(training.remarks)), kept))
 

@@ -20,7 +20,7 @@ START = """
     out, sys.stdout = sys.stdout, sys.stderr
     import comfy.options
     comfy.options.enable_args_parsing()
-    import comfy.cli_args, comfyui_version, folder_paths, server, torch
+    import aiohttp.web, comfy.cli_args, comfyui_version, folder_paths, server, torch
     from comfy_api.latest import _io
     torch.set_num_threads(1)
     pack = types.ModuleType("pack")
@@ -36,6 +36,7 @@ START = """
     said = []
     server.PromptServer.instance = types.SimpleNamespace(
         send_progress_text=lambda text, node_id: said.append(text), client_id=None, last_node_id=None,
+        routes=aiohttp.web.RouteTableDef(),
         supports=[], sockets_metadata={}, send_sync=lambda *anything: None,
     )
     asyncio.run(nodes.GANStudio().on_load())
@@ -704,7 +705,7 @@ def test_a_run_that_went_wrong_does_not_look_like_a_success(inside: Inside) -> N
         """
         import dataclasses
         folder = paths.output(paths.GENERATORS) / "runs" / "wrong"
-        found, last_words = [], types.SimpleNamespace(remarks=["The disk is full."])
+        found, last_words = [], types.SimpleNamespace(remarks=["The disk is full."], finished_early=False)
         Ended = dataclasses.make_dataclass("Ended", ["trouble", "figures", "remarks", "failed"])
         for failed in (True, False):
             ended = Ended(trouble="It diverged.", figures="1.0 kimg", remarks=(), failed=failed)

@@ -135,16 +135,19 @@ def long_training(comfy: Comfy, run_name: str, **changes: object) -> tuple[Graph
     return graph, train(graph, dataset, run_name, kimg=100_000.0, minutes="no limit", batch_size=16, **changes)
 
 
+def sheets_kept(comfy: Comfy, run_name: str) -> list[Path]:
+    return sorted((run_folder(comfy, run_name) / "film").glob("*.jpg"))
+
+
 def test_progress_pictures_and_text_come_while_it_learns(comfy: Comfy) -> None:
     graph, trained = long_training(comfy, "watched")
     run = comfy.submit(graph)
-    comfy.follow(run, lambda run: len(run.previews) >= 2 and len(comfy.texts(run, trained)) >= 2)
+    comfy.follow(run, lambda run: len(sheets_kept(comfy, "watched")) >= 2 and len(comfy.texts(run, trained)) >= 2)
     comfy.interrupt()
     comfy.finish(run)
     done = [value for node, value, _ in run.progress if node == trained.node]
     assert done == sorted(done) and {total for node, _, total in run.progress if node == trained.node} == {1000}
-    assert {node for node, _ in run.previews} == {trained.node}
-    assert all(picture.format == "JPEG" and max(picture.size) >= 256 for _, picture in run.previews)
+    assert not run.previews, "the panel shows the sheets of the film; a preview would be a second picture beside it"
     assert "kimg" in comfy.texts(run, trained)[-1] and "images/s" in comfy.texts(run, trained)[-1]
 
 
@@ -156,10 +159,11 @@ def test_the_end_is_shown(comfy: Comfy) -> None:
     run = comfy.run(graph)
     assert [value for node, value, _ in run.progress if node == trained.node][-1] == 1000
     assert comfy.texts(run, trained)[-1].endswith("kept in output/gan/runs/bar")
-    # The page keeps the last preview on the node, so it must be of the finished generator.
+    # The panel keeps the last sheet, so it must be of the finished generator.
     sheet = comfy.images(run, trained)[0]
-    first, last = (mean_difference(picture, sheet) for _, picture in (run.previews[0], run.previews[-1]))
-    assert last < first / 3  # not 0: a preview is a JPEG
+    pictures = [Image.open(path).resize(sheet.size, Image.Resampling.NEAREST) for path in sheets_kept(comfy, "bar")]
+    first, last = (mean_difference(picture, sheet) for picture in (pictures[0], pictures[-1]))
+    assert last < first / 3  # not 0: a sheet of the film is a JPEG
 
 
 def mean_difference(one: Image.Image, other: Image.Image) -> float:

@@ -1,10 +1,11 @@
 """When a working program shows something new, on a clock that only this test moves."""
 
+import threading
 from itertools import pairwise
 
 import pytest
 
-from gan_core.pacing import MAX_WAIT, PREVIEW_SECONDS, PREVIEW_SHARE, TEXT_SECONDS, Pace, preview_interval
+from gan_core.pacing import MAX_WAIT, PREVIEW_SECONDS, PREVIEW_SHARE, TEXT_SECONDS, Every, Pace, preview_interval
 
 
 def watched(step: float, preview: float, until: float = 90.0) -> tuple[list[float], list[float]]:
@@ -65,3 +66,18 @@ def test_the_first_moment_shows_both() -> None:
     pace.preview_made(0.0, 0.1)
     assert not pace.text_is_due(0.5) and not pace.preview_is_due(0.5)
     assert pace.text_is_due(1.0) and not pace.text_is_due(1.5)
+
+
+def test_what_comes_every_second_does_not_wait_for_the_work() -> None:
+    """A step that measures KID or writes a checkpoint takes many seconds, in which nothing was told."""
+    told, calls = threading.Event(), []
+
+    def tell() -> None:
+        calls.append(threading.current_thread())
+        if len(calls) == 3:
+            told.set()
+
+    with Every(0.001, tell):
+        assert told.wait(60), "nothing is told while the work goes on"
+    assert threading.current_thread() not in calls
+    assert not calls[0].is_alive(), "it goes on after its block"

@@ -85,6 +85,20 @@ class Adversarial:
         "samples beside real images": {"diversity": "diversity", "distance": "distance"},
         "KID": {"kid": "KID"},
     }
+    meanings: ClassVar[Mapping[str, str]] = {
+        "discriminator_loss": "How badly the discriminator tells real images from generated ones. Neither loss "
+        "measures quality: steady is good, 0 is not.",
+        "generator_loss": "How badly the generator is taken for real. It may rise while images get better.",
+        "real_score": "The discriminator's mean logit of real images.",
+        "fake_score": "The discriminator's mean logit of generated images. A growing gap to real ones: it is winning.",
+        "real_sign": "Share of real images judged real minus share judged generated; above 0.8 it may be overfitting.",
+        "overfitting": "0: held-out images are judged as training images are; 1: as generated ones, which is "
+        "overfitting.",
+        "augment_p": "Probability of each augmentation: ada raises it while the discriminator overfits.",
+        "diversity": "How much samples vary, where 1 is as much as real images. Low: mode collapse.",
+        "distance": "Distance of samples from real images by their colours. 0 is equal; noise has about 1.",
+        "kid": "Kernel Inception Distance, with the features that this pack has: lower is better, 0 is equal.",
+    }
     averaged = ("generator",)
     min_images_to_hold_out = 500
     always_held_out = False

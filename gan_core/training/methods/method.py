@@ -65,6 +65,8 @@ class Method(Protocol):
     max_loss: float
     charts: Charts
     """What a chart of the history shows."""
+    meanings: Mapping[str, str]
+    """What each value in the charts means, in a sentence."""
     min_images_to_hold_out: int
     """Of fewer images none is held out."""
     always_held_out: bool

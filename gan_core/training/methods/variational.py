@@ -64,6 +64,12 @@ class Variational:
         "KL divergence in nats": {"kl": "KL"},
         "units of z": {"active_units": "active"},
     }
+    meanings: ClassVar[Mapping[str, str]] = {
+        "reconstruction": "Difference of training images and their reconstructions: lower is sharper.",
+        "held_out": "The whole loss on images that are not trained on. It rises again when the VAE overfits.",
+        "kl": "How much an image's latent tells about it, in nats. Near 0: the latents carry no information.",
+        "active_units": "Dimensions of z that carry information about the image.",
+    }
     averaged = ("generator",)
     batches_per_step = 1
     min_images_to_hold_out = 50

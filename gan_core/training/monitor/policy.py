@@ -121,6 +121,8 @@ class Policy:
         """Takes the run back; what it has been through, and the best that it had, stay."""
         run, before = self.run, self.run.standing
         run.return_to(kept)
+        if run.world.is_main:
+            self.files.film.cut(run.images)
         standing = run.standing
         standing.rollbacks, standing.with_ada, standing.best = before.rollbacks, before.with_ada, before.best
         self.files.kept_images = -1

@@ -84,6 +84,32 @@ def verdict(history: Sequence[Record], shown: int) -> Verdict | None:
     return _collapse(history) or _divergence(history) or _overfitting(history, shown)
 
 
+@dataclass(frozen=True)
+class Health:
+    """The health of a run for people."""
+
+    word: str
+    """"early", "healthy", or the kind of a verdict."""
+    sentence: str
+
+
+def health(history: Sequence[Record], verdict: Verdict | None) -> Health | None:
+    """The health of a run with a verdict; None where its samples are not looked at, as those of a VAE."""
+    if verdict is not None:
+        return Health(verdict.kind, verdict.sentence)
+    looks = _looks(history)
+    if not looks:
+        return None
+    if history[-1].images < FIRST_IMAGES:
+        return Health("early", f"Too early to judge: that is done from {FIRST_IMAGES / 1000:g} kimg on.")
+    values = looks[-1].values
+    return Health(
+        "healthy",
+        f"Samples vary {values['diversity']:.0%} as much as real images, at a distance of "
+        f"{max(0.0, values['distance']):.2f} from them (0 is equal, noise has about 1).",
+    )
+
+
 def healthy(history: Sequence[Record]) -> bool:
     """Whether the last look at the samples shows a generator worth going back to: as varied and as near to the real
     images, or nearly, as it ever was."""

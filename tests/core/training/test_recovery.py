@@ -137,7 +137,7 @@ def test_a_run_that_recovered_from_broken_numbers_is_whole_again_and_is_kept(noi
         if (progress.images, training.run.standing.rollbacks) == (16, 0):
             training.run.method.generator.to_image.weight.data.fill_(float("nan"))
     run = training.run
-    assert (run.standing.rollbacks, run.diverged, run.verdict) == (1, False, None)
+    assert (run.standing.rollbacks, run.diverged, run.verdict) == (1, "", None)
     assert state_of(tmp_path)["images"] == progress.images == 40
     assert gan_core.load(tmp_path / "run" / "generator.safetensors").decode(torch.zeros(1, 2, 1, 1)).isfinite().all()
 

@@ -43,7 +43,10 @@ def names_in(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
-WHOLE = ["checkpoint.safetensors", "generator.safetensors", "history.csv", "samples/000000.0kimg.png"]
+def whole(steps: int) -> list[str]:
+    """The files of a run with one checkpoint, after a number of steps."""
+    sheets = [f"film/{BATCH * steps:012d}.jpg", "samples/000000.0kimg.png"]
+    return sorted(["checkpoint.safetensors", "generator.safetensors", "history.csv", "snapshot.json", *sheets])
 
 
 # One owner.
@@ -56,7 +59,7 @@ def test_a_second_run_in_the_same_folder_is_refused_and_the_first_keeps_its_work
         with pytest.raises(FolderInUse, match="is in use by another run in this program, since"):
             finish(noise_images, config_for(tmp_path, 9, resume=resume))
         assert len(list(first)) == 2
-    assert steps_kept(tmp_path) == 3 and names_in(tmp_path) == WHOLE
+    assert steps_kept(tmp_path) == 3 and names_in(tmp_path) == whole(3)
 
 
 def test_a_vae_and_a_gan_do_not_share_a_folder(noise_images, tmp_path):
@@ -102,7 +105,7 @@ def leave_by_an_exception(training):
 def test_however_a_run_is_left_its_folder_is_free_for_the_next(noise_images, tmp_path, leave):
     leave(begin(noise_images, tmp_path))
     gc.collect()  # of one that was left by nothing else
-    assert names_in(tmp_path) == WHOLE
+    assert names_in(tmp_path) == whole(1)
     assert finish(noise_images, config_for(tmp_path, 2, resume=True)).last.images == 2 * BATCH
 
 
@@ -146,7 +149,7 @@ def test_a_run_whose_folder_was_removed_goes_on_in_it(noise_images, tmp_path, mo
     with closing(begin(noise_images, tmp_path / "run")) as steps:
         files.remove(tmp_path / "run")
         next(steps)
-    assert steps_kept(tmp_path / "run") == 2 and names_in(tmp_path / "run") == WHOLE
+    assert steps_kept(tmp_path / "run") == 2 and names_in(tmp_path / "run") == whole(2)
 
 
 def test_a_run_whose_folder_is_anothers_by_now_writes_nothing_into_it(noise_images, tmp_path):
@@ -239,7 +242,15 @@ def test_what_asks_a_training_to_stop_ends_it_after_a_whole_step(photos, tmp_pat
     assert said == f"Stopped; the progress is saved in {tmp_path / 'run'}, and --resume continues from there."
     assert steps_kept(tmp_path / "run") == 3
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == sorted(
-        ["checkpoint.safetensors", "generator.safetensors", "history.csv", "loss.png", "samples"]
+        [
+            "checkpoint.safetensors",
+            "film",
+            "generator.safetensors",
+            "history.csv",
+            "loss.png",
+            "samples",
+            "snapshot.json",
+        ]
     )
 
 
@@ -410,4 +421,4 @@ def test_what_a_killed_training_left_is_gone_when_it_is_resumed(noise_images, tm
         process.kill()
     assert steps_kept(tmp_path) == 1 and any(".partial" in name for name in names_in(tmp_path))
     finish(noise_images, config_for(tmp_path, 1, resume=True))  # which has nothing to write
-    assert names_in(tmp_path) == WHOLE[:3]
+    assert names_in(tmp_path) == ["checkpoint.safetensors", "generator.safetensors", "history.csv"]

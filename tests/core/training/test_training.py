@@ -22,7 +22,7 @@ from training_runs import begun, finish, steps_of
 import gan_core
 from gan_core import ImageDataset, InputError, TrainConfig, TrainingDiverged, sample_noise, train
 from gan_core.losses.adversarial import OBJECTIVES
-from gan_core.training import checkpoint, run_files
+from gan_core.training import checkpoint, run_files, snapshot
 from gan_core.training import ema as averaging
 from gan_core.training import presets as recipes
 from gan_core.training.loop import Training
@@ -71,6 +71,11 @@ def images_learned(folder: Path) -> int:
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def kept(folder: Path) -> dict[str, bytes]:
+    """All but the snapshot, which also says how a run ended that learned nothing more."""
+    return {name: content for name, content in contents(folder).items() if not name.endswith(snapshot.FILE)}
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -411,9 +416,11 @@ def test_a_run_keeps_these_files_and_no_others(noise_images, tmp_path):
     finish(noise_images, config_for(tmp_path))
     assert sorted(contents(tmp_path)) == [
         "run/checkpoint.safetensors",
+        "run/film/000000000020.jpg",
         "run/generator.safetensors",
         "run/history.csv",
         "run/samples/000000.0kimg.png",
+        "run/snapshot.json",
     ]
 
 
@@ -619,11 +626,11 @@ def test_a_killed_process_leaves_a_whole_checkpoint(noise_images, tmp_path):
 
 def test_an_exploding_run_stops_with_a_sentence_and_spares_the_last_good_files(noise_images, tmp_path):
     finish(noise_images, config_for(tmp_path, steps=2, objective="relativistic"))
-    before = contents(tmp_path)
+    before = kept(tmp_path)
     config = config_for(tmp_path, steps=200, learning_rate=1.0, objective="relativistic", resume=True)
     with pytest.raises(TrainingDiverged, match=r"Training run was stopped at .* with a lower learning rate, such as"):
         finish(noise_images, config)
-    assert contents(tmp_path) == before
+    assert kept(tmp_path) == before
 
 
 def poison(training: Training) -> None:
@@ -633,13 +640,13 @@ def poison(training: Training) -> None:
 @EVERY_OBJECTIVE
 def test_a_broken_weight_stops_the_run_and_spares_the_last_good_files(noise_images, tmp_path, objective):
     finish(noise_images, config_for(tmp_path, steps=2, objective=objective))
-    before = contents(tmp_path)
+    before = kept(tmp_path)
     training = train(noise_images, config_for(tmp_path, steps=50, objective=objective, resume=True), "cpu")
     next(training)
     poison(training)
     with pytest.raises(TrainingDiverged, match=r"loss is nan\. Its last good checkpoint, at 0\.\d kimg, is in run"):
         list(training)
-    assert contents(tmp_path) == before
+    assert kept(tmp_path) == before
     assert images_learned(tmp_path) == 10 * batches_in_a_step(objective)
     assert gan_core.load(tmp_path / "run" / "generator.safetensors").decode(torch.zeros(1, 64, 1, 1)).isfinite().all()
 
