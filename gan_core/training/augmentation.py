@@ -12,7 +12,7 @@ operators at every call, and no value is read, so that a CUDA graph can have it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
-from ..platforms import full_precision, home_of_float64, known
+from ..platforms import all_digits_of_float32, full_precision, home_of_float64, known
 
 AUGMENTS = ("none", "diffaugment", "ada")
 """Choices of augmentation."""
@@ -29,7 +29,7 @@ TRANSLATION, CUTOUT = 1 / 8, 1 / 2
 """In heights and widths of the image: maximum translation by whole pixels, and the cutout of DiffAugment."""
 
 READ_FREELY = ("cpu",)
-"""Types of devices that are not waited for when a value is read. Images that stay as they are cost nothing there."""
+"""Types of devices that are not waited for when a value is read. What does not change is not computed there."""
 
 MOVES, SHADES = 10, 5
 """Numbers by which ADA changes the places and the colours of an image's pixels."""
@@ -150,8 +150,8 @@ def ada(images: Tensor, p: float | Tensor, draws: Tensor) -> Tensor:
     has no float64.
     """
     moves, shades = _made(draws, p)
-    with full_precision(images.device):
-        return _changed(_changed(images, moves, _moved), shades, _shaded)
+    with full_precision(images.device), all_digits_of_float32():  # TF32 would round what is not changed
+        return _shaded(_moved(images, moves), shades)
 
 
 class Adaptive:
@@ -224,20 +224,22 @@ def _made(draws: Tensor, p: float | Tensor) -> tuple[Tensor, Tensor]:
     return moves, shades
 
 
-def _changed(images: Tensor, changes: Tensor, change: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """Images of which those with any of the changes [k, N] are changed, and the others are as they were."""
+def _moved(images: Tensor, changes: Tensor) -> Tensor:
     which = changes.any(dim=0)
     if images.device.type in READ_FREELY:
-        some = which.nonzero()[:, 0]
+        some, same = which.nonzero()[:, 0], (~which).nonzero()[:, 0]
         if not len(some):
             return images
-        if len(some) < len(images):
-            return images.index_copy(0, some, change(images.index_select(0, some), changes.index_select(1, some)))
-        return change(images, changes)
-    return torch.where(which.to(images.device)[:, None, None, None], change(images, changes), images)
+        if not len(same):
+            return _resampled(images, changes)
+        if len(some) < len(same):
+            few = _resampled(images.index_select(0, some), changes.index_select(1, some))
+            return images.index_copy(0, some, few)
+        return _resampled(images, changes).index_copy_(0, same, images.index_select(0, same))
+    return torch.where(which.to(images.device)[:, None, None, None], _resampled(images, changes), images)
 
 
-def _moved(images: Tensor, changes: Tensor) -> Tensor:
+def _resampled(images: Tensor, changes: Tensor) -> Tensor:
     height, width = images.shape[2:]
     before = known(images)
     moves = _moves(changes, width / height).to(before.device, before.dtype)
@@ -245,8 +247,10 @@ def _moved(images: Tensor, changes: Tensor) -> Tensor:
 
 
 def _shaded(images: Tensor, changes: Tensor) -> Tensor:
+    if images.device.type in READ_FREELY and not changes.any():
+        return images
     colours, rest = _colours(images)
-    # Of grey images the three colours are one, and stay one.
+    # Of grey images the three colours are one, and stay one. A matrix that changes nothing is exact.
     shades = _shades(changes).to(images.device, images.dtype)[:, : colours.shape[1]]
     shaded = torch.baddbmm(shades[:, :, 3:], shades[:, :, :3], colours.expand(-1, 3, -1, -1).flatten(2))
     shaded = shaded.view_as(colours)
@@ -323,9 +327,10 @@ def _shades(changes: Tensor) -> Tensor:
     # After brightness a colour's grey, its mean, is multiplied by one number, and the rest of it by another and turned
     # around the axis of greys, along which the three colours lie a third of a turn apart.
     grey, rest = contrast.exp2() * (1 + inverted), (contrast + saturation).exp2()
-    thirds = 2 * math.pi / 3 * torch.arange(3, dtype=changes.dtype, device=changes.device)
-    turned = (hue[:, None, None] + (thirds - thirds[:, None])).cos()
-    mixed = torch.addcmul(grey[:, None, None], rest[:, None, None], turned, value=2) / 3
+    along, aside = rest * hue.cos(), rest * hue.sin() / math.sqrt(3)
+    own, other = (grey + 2 * along) / 3, (grey - along) / 3
+    before, after = other + aside, other - aside
+    mixed = torch.stack([own, after, before, before, own, after, after, before, own], dim=-1).unflatten(-1, (3, 3))
     added = (grey * brightness)[:, None, None].expand(-1, 3, 1)
     return torch.cat([mixed, added], dim=2)
 

@@ -195,6 +195,16 @@ def test_ada_at_p_0_is_nothing():
     assert ada(images, 0.0, stream()) is images
 
 
+@pytest.mark.parametrize("p", [0.02, 0.05, 0.3])
+def test_what_need_not_be_computed_on_the_cpu_changes_nothing(monkeypatch, p):
+    images = noise(60, 4, 16, 16).requires_grad_()
+    found = [ada(images, p, stream())]
+    monkeypatch.setattr(augment, "READ_FREELY", ())
+    found.append(ada(images, p, stream()))
+    assert torch.equal(*found)
+    torch.testing.assert_close(*(torch.autograd.grad(each.square().sum(), images)[0] for each in found))
+
+
 @pytest.mark.parametrize("channels", [1, 4])
 def test_images_that_ada_draws_nothing_for_stay_as_they_are_to_the_bit(channels):
     images = noise(200, channels, 16, 16)
