@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from comfyui_graphs import EXAMPLE_GENERATOR, decode, differ, folder_of_pictures, is_sentence, load_folder, sample
-from comfyui_server import Comfy, Graph, Output, Run
+from comfyui_server import DEVICE, Comfy, Graph, Output, Run
 from foreign_files import saved
 from PIL import Image
 from safetensors.torch import load_file, save_file
@@ -24,6 +24,10 @@ SIZES = [(28, 28), (48, 64), (100, 75), (5, 5)]
 """Height and width of images that somebody may have."""
 
 CLOSE = {"rtol": 0, "atol": 1e-4}
+"""What is ours, on any device, and core's VAEs on a CPU."""
+
+LIKE_CORES = {"rtol": 0, "atol": 0.15} if DEVICE == "cuda" else CLOSE
+"""What core's own VAEs make: on a GPU core computes them in bfloat16, of which images differ by up to 0.06."""
 
 
 def tiny(architecture: gan_core.generator.Architecture, **settings: object) -> Generator:
@@ -156,7 +160,7 @@ def test_tiles_are_put_together_as_core_does(comfy: Comfy) -> None:
     whole = keep_images(graph, graph("VAEDecode", samples=samples, vae=vaes[0]))
     run = comfy.run(graph)
     for mine, cores in (encoded, decoded):
-        torch.testing.assert_close(kept(comfy, run, mine), kept(comfy, run, cores), **CLOSE)
+        torch.testing.assert_close(kept(comfy, run, mine), kept(comfy, run, cores), **LIKE_CORES)
     # Otherwise nothing was cut at all.
     assert 1e-3 < (kept(comfy, run, decoded[0]) - kept(comfy, run, whole)).abs().mean() < 0.2
     tiles = {node: total for node, _, total in run.progress}
@@ -331,8 +335,8 @@ def test_what_core_saves_opens_in_core_and_here(comfy: Comfy) -> None:
     noise = sample(graph, generator, label=1)
     nodes.append(keep_images(graph, graph("Decode", generator=generator, latent=noise)))
     run = comfy.run(graph)
-    for node in nodes[:2]:
-        torch.testing.assert_close(kept(comfy, run, node), shown(SPATIAL.decode(samples)), **CLOSE)
+    for node, close in zip(nodes[:2], (LIKE_CORES, CLOSE), strict=True):
+        torch.testing.assert_close(kept(comfy, run, node), shown(SPATIAL.decode(samples)), **close)
     expected = CLASSES.decode(gan_core.sample_noise(CLASSES, range(4), labels=1))
     torch.testing.assert_close(kept(comfy, run, nodes[2]), shown(expected), **CLOSE)
 
@@ -362,7 +366,7 @@ def test_load_vae_opens_a_file_of_ours(comfy: Comfy, size: tuple[int, int]) -> N
         first, *others = (kept(comfy, run, node) for node in row)
         assert first.std() > 0.1
         for other in others:
-            torch.testing.assert_close(other, first, **CLOSE)
+            torch.testing.assert_close(other, first, **LIKE_CORES)
 
 
 # Core's files as generators.
@@ -436,8 +440,8 @@ def test_a_tuned_decoder_opens_in_core_and_keeps_its_latents(comfy: Comfy) -> No
     ]
     run = comfy.run(graph)
     encoded, decoded = (kept(comfy, run, node) for node in nodes)
-    torch.testing.assert_close(encoded, SPATIAL.encode(images_for(SPATIAL, pixels)).samples, **CLOSE)
-    torch.testing.assert_close(decoded, shown(generator.decode(samples)), **CLOSE)
+    torch.testing.assert_close(encoded, SPATIAL.encode(images_for(SPATIAL, pixels)).samples, **LIKE_CORES)
+    torch.testing.assert_close(decoded, shown(generator.decode(samples)), **LIKE_CORES)
     assert (decoded - shown(SPATIAL.decode(samples))).abs().max() > 1e-3
 
 

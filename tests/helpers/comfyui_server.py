@@ -34,6 +34,14 @@ WAIT_SECONDS = 240
 """Generous: they only end a test that would never end by itself."""
 
 
+DEVICES: dict[str, list[str]] = {"cpu": ["--cpu"], "cuda": []}
+"""Where servers may compute, and ComfyUI's options for that."""
+
+DEVICE = os.environ.get("GAN_STUDIO_TEST_DEVICE", "cpu")
+if DEVICE not in DEVICES:
+    raise ValueError(f"GAN_STUDIO_TEST_DEVICE is {DEVICE}: set it to {' or '.join(DEVICES)}.")
+
+
 # Finding ComfyUI.
 
 
@@ -82,7 +90,7 @@ class Server:
         (base / "custom_nodes" / PACK).symlink_to(ROOT, target_is_directory=True)
         self.port = _free_port()
         command = [
-            find_python(comfyui), "main.py", "--cpu", "--listen", "127.0.0.1", "--port", str(self.port),
+            find_python(comfyui), "main.py", *DEVICES[DEVICE], "--listen", "127.0.0.1", "--port", str(self.port),
             "--base-directory", str(base), "--database-url", "sqlite:///:memory:",
             "--disable-api-nodes", "--disable-auto-launch",
             "--disable-all-custom-nodes", "--whitelist-custom-nodes", PACK,
