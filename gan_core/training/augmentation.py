@@ -227,14 +227,15 @@ def _made(draws: Tensor, p: float | Tensor) -> tuple[Tensor, Tensor]:
 def _moved(images: Tensor, changes: Tensor) -> Tensor:
     which = changes.any(dim=0)
     if images.device.type in READ_FREELY:
-        some, same = which.nonzero()[:, 0], (~which).nonzero()[:, 0]
+        some = which.nonzero()[:, 0]
         if not len(some):
             return images
-        if not len(same):
+        if len(some) == len(images):
             return _resampled(images, changes)
-        if len(some) < len(same):
+        if len(some) < len(images) / 2:
             few = _resampled(images.index_select(0, some), changes.index_select(1, some))
             return images.index_copy(0, some, few)
+        same = (~which).nonzero()[:, 0]
         return _resampled(images, changes).index_copy_(0, same, images.index_select(0, same))
     return torch.where(which.to(images.device)[:, None, None, None], _resampled(images, changes), images)
 
