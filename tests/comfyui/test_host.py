@@ -518,6 +518,55 @@ def test_nodes_take_images_from_any_device_and_hand_on_what_lies_on_the_cpu(insi
     assert value == ["cpu"]
 
 
+# Memory.
+
+
+EXHAUSTED = """
+        import comfy.model_management
+        from unittest import mock
+        from pack.gan_core.architectures import taesd_vae
+        def exhausted(module, inputs):
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        register = torch.nn.modules.module.register_module_forward_pre_hook
+"""
+"""Lines before those, which can let every layer fail."""
+
+
+def test_what_does_not_fit_is_said_on_the_node_and_models_of_core_make_room(inside: Inside) -> None:
+    said, unloaded = inside(
+        f"""
+        {EXHAUSTED}
+        generator = core.load(core.examples.FOLDER / "digits.safetensors")
+        noise, = call("SampleNoise", generator=generator, seed=5, batch_size=4, truncation=1.0)
+        hook = register(exhausted)
+        with mock.patch.object(comfy.model_management, "unload_all_models") as unload:
+            reason = refusal(call, "Decode", generator=generator, latent=noise)
+        hook.remove()
+        [[reason, *said], unload.call_count]
+        """
+    )
+    assert said[0].startswith("Decoding one image of 28x28 with digits takes more memory than the CPU has")
+    assert said[-1] == said[0]
+    assert unloaded == 1
+
+
+def test_a_vae_that_does_not_fit_works_in_tiles(inside: Inside) -> None:
+    value = inside(
+        f"""
+        {EXHAUSTED}
+        config = taesd_vae.ARCHITECTURE.config(side=32)
+        module = taesd_vae.ARCHITECTURE.generator(config).eval().requires_grad_(False)
+        vae, = call("GeneratorToVAE", generator=core.Generator(taesd_vae.ARCHITECTURE, config, module))
+        vae.__dict__ |= {{"decode_tiled": lambda samples: "decoded", "encode_tiled": lambda pixels: "encoded"}}
+        hook = register(exhausted)
+        found = [vae.decode(torch.zeros(2, 4, 4, 4)), vae.encode(torch.zeros(2, 32, 32, 3))]
+        hook.remove()
+        found
+        """
+    )
+    assert value == ["decoded", "encoded"]
+
+
 # Lists, and what stands in them.
 
 
