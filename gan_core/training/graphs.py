@@ -143,6 +143,36 @@ class _Captured:
         return Learned(self.learned.names, self.learned.values.clone())
 
 
+class _Form(NamedTuple):
+    """How an array lies in memory."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    axes: tuple[int, ...]
+    """Those of the array, from the outermost in memory to the innermost."""
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> _Form:
+        strides = tensor.stride()
+        return cls(
+            tuple(tensor.shape), tensor.dtype, tuple(sorted(range(tensor.ndim), key=lambda axis: -strides[axis]))
+        )
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    def bytes_of(self, array: np.ndarray) -> np.ndarray:
+        """The array's numbers in that order, uint8 [size]; no copy of one that lies so."""
+        return np.ascontiguousarray(array.transpose(self.axes)).reshape(-1).view(np.uint8)
+
+    def view(self, memory: Tensor) -> Tensor:
+        """The inverse: a tensor over that memory."""
+        inside = memory.view(self.dtype).view([self.shape[axis] for axis in self.axes])
+        return inside.permute([self.axes.index(axis) for axis in range(len(self.axes))])
+
+
 @dataclass(frozen=True)
 class _Asked:
     """An input that a step has asked for."""
@@ -150,8 +180,7 @@ class _Asked:
     substep: int
     """Of the context that was asked."""
     make: Arrays
-    shapes: list[tuple[int, ...]]
-    dtypes: list[torch.dtype]
+    forms: list[_Form]
 
 
 class _Noted:
@@ -164,14 +193,12 @@ class _Noted:
 
     def tensors(self, context: StepContext, make: Arrays) -> list[Tensor]:
         made = self.inputs.tensors(context, make)
-        shapes, dtypes = [tuple(each.shape) for each in made], [each.dtype for each in made]
-        self.arrays.append(_Asked(context.substep, make, shapes, dtypes))
+        self.arrays.append(_Asked(context.substep, make, [_Form.of(each) for each in made]))
         return made
 
     def number(self, context: StepContext, make: Callable[[StepContext], float]) -> float | Tensor:
-        self.arrays.append(
-            _Asked(context.substep, lambda now: [np.array(make(now), np.float32)], [()], [torch.float32])
-        )
+        scalar = _Form((), torch.float32, ())
+        self.arrays.append(_Asked(context.substep, lambda now: [np.array(make(now), np.float32)], [scalar]))
         return self.inputs.number(context, make)
 
     def generator(self, context: StepContext, purpose: Callable[[StepContext], tuple[int, ...]]) -> Generator:
@@ -189,14 +216,13 @@ class _Static:
         device = contexts[0].streams.device
         self.noted = noted
         self.generators = [Generator(device) for _ in noted.purposes]
-        self._places: list[list[tuple[int, int]]] = []  # of the arrays of each question: first byte and length
+        self._places: list[list[slice]] = []  # in memory, of the arrays of each question
         size = 0
         for asked in noted.arrays:
             places = []
-            for shape, dtype in zip(asked.shapes, asked.dtypes, strict=True):
-                length = math.prod(shape) * dtype.itemsize
-                places.append((size, length))
-                size = -(-(size + length) // ALIGNMENT) * ALIGNMENT
+            for form in asked.forms:
+                places.append(slice(size, size + form.size))
+                size = -(-(size + form.size) // ALIGNMENT) * ALIGNMENT
             self._places.append(places)
         self._memory = torch.empty(size, dtype=torch.uint8, device=device)
         self.load(contexts)
@@ -208,19 +234,17 @@ class _Static:
         host = torch.empty(len(self._memory), dtype=torch.uint8, pin_memory=self._memory.is_cuda)
         raw = host.numpy()
         for asked, places in zip(self.noted.arrays, self._places, strict=True):
-            for (first, length), array in zip(places, asked.make(contexts[asked.substep]), strict=True):
-                raw[first : first + length] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+            made = asked.make(contexts[asked.substep])
+            for place, form, array in zip(places, asked.forms, made, strict=True):
+                raw[place] = form.bytes_of(array)
         self._memory.copy_(host, non_blocking=True)
         for generator, (substep, purpose) in zip(self.generators, self.noted.purposes, strict=True):
             generator.manual_seed(contexts[substep].streams.seed_of(*purpose(contexts[substep])))
 
     def tensors(self, context: StepContext, make: Arrays) -> list[Tensor]:
         number, self._questions = self._questions, self._questions + 1
-        asked = self.noted.arrays[number]
-        return [
-            self._memory[first : first + length].view(dtype).view(shape)
-            for (first, length), shape, dtype in zip(self._places[number], asked.shapes, asked.dtypes, strict=True)
-        ]
+        forms = self.noted.arrays[number].forms
+        return [form.view(self._memory[place]) for form, place in zip(forms, self._places[number], strict=True)]
 
     def number(self, context: StepContext, make: Callable[[StepContext], float]) -> float | Tensor:
         return self.tensors(context, lambda now: [])[0]

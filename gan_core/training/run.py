@@ -157,7 +157,7 @@ class Run:
 
     def written(self) -> list[list[Tensor]]:
         """All tensors that a step changes: of each network its weights, its buffers and Adam's state."""
-        groups = [list(self.method.moving)]
+        groups = [[tensor] for tensor in self.method.moving]
         for network in self.method.networks.values():
             states = network.optimizer.state.values()
             groups += [[*network.module.parameters()], [*network.module.buffers()]]
