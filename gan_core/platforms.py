@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import cache, partial, wraps
+from functools import partial, wraps
 from typing import Any
 
 import torch
@@ -95,17 +95,22 @@ def constant(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
     make: takes the device and hashable values. It must not copy from the host, for which a GPU waits.
     """
 
-    @cache
-    def kept(device: torch.device, *values: Any) -> Tensor:
-        # A tensor created in inference mode could not be used in training.
-        with torch.inference_mode(False):
-            return make(device, *values)
+    kept: dict[tuple[Any, ...], Tensor] = {}
 
     @wraps(make)
     def constant_of(device: torch.device, *values: Any) -> Tensor:
         # What is computed while a CUDA graph is captured has no value before the graph runs.
-        capturing = device.type == "cuda" and torch.cuda.is_current_stream_capturing()
-        return make(device, *values) if capturing else kept(device, *values)
+        if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
+            return make(device, *values)
+        key = (device, *values)
+        found = kept.get(key)
+        if found is None:
+            # A tensor created in inference mode could not be used in training.
+            with torch.inference_mode(False):
+                found = make(device, *values)
+            if type(found) is Tensor:  # and not one of those that stand for others, to count memory for example
+                kept[key] = found
+        return found
 
     return constant_of
 

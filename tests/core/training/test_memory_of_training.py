@@ -121,6 +121,21 @@ def test_a_forecast_leaves_a_run_as_it_is(noise_images: ImageDataset, tmp_path: 
     assert torch.equal(weights(False), weights(True))
 
 
+@pytest.mark.parametrize("preset", ["stylegan2_small", "fastgan_small", "r3gan_small"])
+def test_nothing_fake_is_left_behind(preset: str) -> None:
+    """Such as filters, which are computed once."""
+    recipe = PRESETS[preset]
+    network = {**SMALL[recipe.architecture], "latent_size": 12}  # as no other test
+    if recipe.architecture == "stylegan2":
+        network["largest"] = 24
+    recipe, data = replace(recipe, network=network, batch_size=4, augment="none"), pictures(64)
+    method = method_for(recipe, data, preset, None, CPU, 0)
+    forecast(method, data, CPU)
+    memory._take_step(method, data, CPU, FromHost(CPU))
+    assert all(type(tensor) in (torch.Tensor, torch.nn.Parameter) for tensor in method.generator.state_dict().values())
+    assert method.generator(torch.zeros(2, 12)).isfinite().all()
+
+
 def test_more_images_take_more_memory() -> None:
     def step(batch_size: int) -> int:
         recipe = replace(PRESETS["dcgan_classic"], network=SMALL["dcgan"], batch_size=batch_size)
