@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.optim import Adam
 from torch.utils._pytree import tree_leaves
 
@@ -254,43 +255,43 @@ class _Still(Adam):
         pass
 
 
+class _Counting(FakeTensorMode):
+    """Makes all tensors fake, and counts those that the outermost operators return."""
+
+    def __init__(self) -> None:
+        super().__init__(allow_non_fake_inputs=True)
+        self.live = LiveBytes()
+        self.depth = 0
+
+    def __torch_dispatch__(self, operator: Any, types: Any, inputs: Any = (), options: Any = None) -> Any:
+        self.depth += 1
+        try:
+            made = super().__torch_dispatch__(operator, types, inputs, options or {})
+        finally:
+            self.depth -= 1
+        if not self.depth:
+            self.live.see(made)
+        return made
+
+
 def _peak_of_a_step(method: Method, dataset: ImageDataset, device: torch.device) -> int:
-    from torch._subclasses.fake_tensor import FakeTensorMode  # takes a while
-
-    live = LiveBytes()
-
-    class Counting(FakeTensorMode):
-        """Makes fake tensors of all, and counts those that the outermost operators make."""
-
-        depth = 0
-
-        def __torch_dispatch__(self, operator: Any, types: Any, inputs: Any = (), options: Any = None) -> Any:
-            self.depth += 1
-            try:
-                made = super().__torch_dispatch__(operator, types, inputs, options or {})
-            finally:
-                self.depth -= 1
-            if not self.depth:
-                live.see(made)
-            return made
-
-    fake = Counting(allow_non_fake_inputs=True)
-    with fake:
+    counting = _Counting()
+    with counting:
         known = {
             id(tensor): _fake(tensor) for network in method.networks.values() for tensor in _tensors(network.module)
         }
     stand_in = _stand_in(method, known)
-    live.peak = before = live.now
-    with fake:
+    counting.live.peak = before = counting.live.now
+    with counting:
         _take_step(stand_in, dataset, device, _Shapes(device))
-    return live.peak - before
+    return counting.live.peak - before
 
 
 def _stand_in(method: Method, known: dict[int, Any]) -> Method:
     """A copy of a method whose optimizers move nothing. known: what stands for its tensors, by their ids."""
     start = getattr(method, "start", None)
-    optimizers = {id(network.optimizer): None for network in method.networks.values()}
-    copied: Any = copy.deepcopy(method, {**known, **optimizers, id(start): start})
+    left_out = {id(network.optimizer): object() for network in method.networks.values()}
+    copied: Any = copy.deepcopy(method, {**known, **left_out, id(start): start})
     copied.networks = {
         name: TrainedNetwork(network.module, _Still(_trained(network.module)), network.lazy_ratio)
         for name, network in copied.networks.items()
