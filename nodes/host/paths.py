@@ -37,8 +37,9 @@ def register_folders() -> None:
 
 
 def generator_names() -> list[str]:
-    """Names that Load Generator offers: files that it can open according to their header."""
-    return [*EXAMPLE_GENERATORS, *_offered(GENERATORS, GENERATOR_ENDINGS, architecture_of)]
+    """Names that Load Generator offers: files that it can open according to their header, the newest first, then the
+    bundled ones."""
+    return [*_offered(GENERATORS, GENERATOR_ENDINGS, architecture_of), *EXAMPLE_GENERATORS]
 
 
 def resolve_generator(name: str) -> Path:
@@ -129,9 +130,12 @@ def output(folder: str) -> Path:
 
 
 def _offered(kind: str, endings: tuple[str, ...], opens: Callable[[Path], object]) -> list[str]:
-    """Names of the files in the folders of a kind that can be opened. Of equal names the first file counts."""
+    """Names of the files in the folders of a kind that can be opened, the newest first. Of equal names the first file
+    counts."""
     found = {name for root in folder_paths.get_folder_paths(kind) for name in folders.files_in(root, endings)}
-    return sorted(name for name in found if (path := _within(kind, name, endings)) and _known(opens, path))
+    written = {name: _when_written(opens, path) for name in found if (path := _within(kind, name, endings))}
+    opening = {name: when for name, when in written.items() if when is not None}
+    return sorted(opening, key=lambda name: (-opening[name], name))
 
 
 def _within(kind: str, name: str, endings: tuple[str, ...]) -> Path | None:
@@ -143,12 +147,13 @@ def _within(kind: str, name: str, endings: tuple[str, ...]) -> Path | None:
     return None
 
 
-def _known(opens: Callable[[Path], object], path: Path) -> bool:
+def _when_written(opens: Callable[[Path], object], path: Path) -> int | None:
+    """Time of the last change of a file, in nanoseconds; None for one that cannot be opened."""
     try:
         status = path.stat()
     except OSError:
-        return False
-    return _looked_at(opens, path, status.st_mtime_ns, status.st_size)
+        return None
+    return status.st_mtime_ns if _looked_at(opens, path, status.st_mtime_ns, status.st_size) else None
 
 
 @functools.lru_cache(maxsize=100_000)

@@ -649,6 +649,30 @@ def test_whatever_is_listed_opens(inside: Inside, linked: Path, names: str, reso
         assert own == expected
 
 
+def test_the_newest_generator_is_offered_first_and_a_thousand_headers_are_read_once(inside: Inside) -> None:
+    value = inside(
+        """
+        gan, digits = Path(base) / "models" / "gan" / "many", (core.examples.FOLDER / "digits.safetensors").read_bytes()
+        gan.mkdir()
+        for number in range(1000):
+            (gan / f"{number:03}.safetensors").write_bytes(digits if number < 3 else b"<html>")
+            os.utime(gan / f"{number:03}.safetensors", (number, number) if number != 1 else (2000, 2000))
+        before = paths._looked_at.cache_info().misses
+        first = paths.generator_names()
+        read = paths._looked_at.cache_info().misses - before
+        second = paths.generator_names()
+        again = paths._looked_at.cache_info().misses - before - read
+        import shutil
+        shutil.rmtree(gan)
+        [[name for name in first if "many" in name], first == second, read >= 1000, again, first[-4:]]
+        """
+    )
+    names = [f"many/00{number}.safetensors" for number in (1, 2, 0)]
+    kinds = ("digits", "stylegan2-digits", "stylegan3-digits", "vae-digits")
+    bundled = [f"example/{kind}.safetensors" for kind in kinds]
+    assert value == [names, True, True, 0, bundled]
+
+
 def test_a_file_that_is_replaced_is_looked_at_again(inside: Inside) -> None:
     value = inside(
         """

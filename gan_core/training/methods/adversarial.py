@@ -472,5 +472,7 @@ class Adversarial:
             text += f", p {values['augment_p']:.2f}"
         if measured := next((record for record in reversed(history) if "kid" in record.values), None):
             kid, error = measured.values["kid"], measured.values.get("kid_standard_error", 0.0)
-            text += f", KID {kid:.3g} ± {error:.2g} at {measured.images / 1000:.1f} kimg"
+            text += f", KID {kid:.3g} ± {error:.2g}"
+            if age := history[-1].images - measured.images:
+                text += f", {age / 1000:.1f} kimg ago"
         return text

@@ -569,11 +569,12 @@ def test_a_kid_that_may_be_as_low_by_chance_does_not_replace_the_best(
 
 def test_a_kid_says_its_error_and_how_old_it_is(noise_images, looks, pixel_kid, tmp_path, monkeypatch):
     let_kid_be([0.1234], monkeypatch)
-    last = finish(noise_images, config_for(tmp_path, measure_kimg=0.04)).last
-    assert last.images == 60
-    assert ", KID 0.123 ± 0.001 at 0.0 kimg" in str(last)
-    resumed = next(train(noise_images, config_for(tmp_path, measure_kimg=1, resume=True), "cpu"))
-    assert ", KID 0.123 ± 0.001 at 0.0 kimg" in str(resumed)
+    training = train(noise_images, config_for(tmp_path, steps=36, measure_kimg=0.1), "cpu")
+    texts = {progress.images: str(progress) for progress in training}
+    assert texts[100].endswith(", KID 0.123 ± 0.001"), "measured just now"
+    assert texts[180].endswith(", KID 0.123 ± 0.001, 0.1 kimg ago")
+    resumed = next(train(noise_images, config_for(tmp_path, steps=36, measure_kimg=1, resume=True), "cpu"))
+    assert ", KID 0.123 ± 0.001, 0.1 kimg ago" in str(resumed)
 
 
 def test_a_resumed_run_remembers_which_was_the_best(noise_images, looks, pixel_kid, tmp_path, monkeypatch):
