@@ -31,7 +31,7 @@ def gradient_penalty(gradients: Tensor) -> Tensor:
 
     gradients: [N, C, H, W], from `image_gradients`. Returns a scalar.
     """
-    return gradients.square().sum(dim=(1, 2, 3)).mean()
+    return (gradients * gradients).sum(dim=(1, 2, 3)).mean()
 
 
 def finite_difference_penalty(logits: Tensor, moved_logits: Tensor, step: float) -> Tensor:

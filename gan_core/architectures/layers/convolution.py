@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ...platforms import autocast_dtype, full_precision, memory_format
-from .weights import computed_in, prepared
+from .weights import computed_in, converted, prepared
 
 Pair = tuple[int, int]
 
@@ -169,4 +169,4 @@ def _in_one_precision(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[T
     if autocast_dtype(x.device) is None:
         return x, weight, bias
     dtype = computed_in(x)
-    return x.to(dtype), prepared(weight, dtype), None if bias is None else prepared(bias, dtype)
+    return converted(x, dtype), prepared(weight, dtype), None if bias is None else prepared(bias, dtype)

@@ -8,10 +8,15 @@ from torch.nn import functional
 
 from ...platforms import full_precision
 from ..architecture import as_vectors
+from .weights import converted, scaled
 
 MAPPING_RATE = 0.01
 """Learning rate of the mapping network relative to the other networks, built into its weights (Karras et al. 2019, app.
 C)."""
+
+LEAK_GAIN = math.sqrt(2)
+"""Gain of a leaky ReLU, about as much as it takes of the deviation of its input. Wherever possible it is applied by the
+next weights or styles."""
 
 W_AVG_HALF_LIFE = 11_000
 """Half-life of the running mean w_avg, in images: 0.998 per batch of 32, as in the authors' program."""
@@ -28,7 +33,7 @@ class Mapping(nn.Module):
         self.embed = Linear(classes, w_dim) if classes else None
         inputs = latent_size + (w_dim if classes else 0)
         for i in range(layers):
-            layer = Linear(inputs if i == 0 else w_dim, w_dim, rate=MAPPING_RATE, gain=math.sqrt(2))
+            layer = Linear(inputs if i == 0 else w_dim, w_dim, rate=MAPPING_RATE, gain=LEAK_GAIN)
             self.add_module(f"fc{i}", layer)
         # Running mean of w over training, the centre of truncation.
         self.register_buffer("w_avg", torch.zeros(w_dim))
@@ -66,8 +71,9 @@ class Linear(nn.Module):
         """Maps x [N, inputs] to [N, outputs]."""
         scale = self.rate * self.gain
         with full_precision(x.device):
-            x = x.to(self.weight.dtype)
-            return torch.addmm(self.bias, x, self.weight.t(), beta=scale, alpha=scale / math.sqrt(x.shape[1]))
+            # Of x and the weight, x has fewer numbers to be scaled.
+            x = scaled(converted(x, self.weight.dtype), scale / math.sqrt(x.shape[1]))
+            return functional.linear(x, self.weight, scaled(self.bias, scale))
 
 
 def normalised(x: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...platforms import autocast_dtype
+from ...platforms import autocast_dtype, constant
 
 _MADE: ContextVar[dict[Any, tuple[Tensor, Tensor]] | None] = ContextVar("_MADE", default=None)
 """Within `prepared_once`, parameters and what was made of them."""
@@ -40,11 +40,11 @@ def prepared(parameter: Tensor, dtype: torch.dtype, gain: float = 1.0) -> Tensor
     """The parameter times `gain`, in a dtype. Differentiable."""
     made = _MADE.get()
     if made is None or (parameter.dtype == dtype and gain == 1.0):
-        return _scaled(parameter, dtype, gain)
+        return converted(scaled(parameter, gain), dtype)
     tracked = parameter.requires_grad and torch.is_grad_enabled()
     key = id(parameter), dtype, gain, tracked
     if key not in made:
-        made[key] = parameter, _scaled(parameter, dtype, gain)  # a parameter that is kept keeps its id
+        made[key] = parameter, converted(scaled(parameter, gain), dtype)  # a parameter that is kept keeps its id
     return made[key][1]
 
 
@@ -55,5 +55,16 @@ def computed_in(x: Tensor) -> torch.dtype:
     return autocast_dtype(x.device) or x.dtype
 
 
-def _scaled(parameter: Tensor, dtype: torch.dtype, gain: float) -> Tensor:
-    return (parameter if gain == 1.0 else parameter * gain).to(dtype)
+def scaled(x: Tensor, factor: float) -> Tensor:
+    """x * factor. At each multiplication with a number torch would make a tensor of it, and again for the gradient."""
+    return x if factor == 1.0 else x * _number(x.device, x.dtype, factor)
+
+
+def converted(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """x in a dtype. torch's own `to` is an operation even where there is nothing to do."""
+    return x if x.dtype == dtype else x.to(dtype)
+
+
+@constant
+def _number(device: torch.device, dtype: torch.dtype, number: float) -> Tensor:
+    return torch.full((), number, device=device, dtype=dtype)

@@ -11,8 +11,9 @@ from torch.nn import functional
 
 from ...platforms import constant, full_precision
 from ..architecture import as_vectors
+from ..layers.convolution import convolution
 from ..layers.resampling import blurred
-from ..layers.style import Linear
+from ..layers.style import LEAK_GAIN, Linear
 from ..layers.weights import computed_in, prepared
 from .config import StyleGAN2Config
 
@@ -35,10 +36,13 @@ class StyleGAN2Discriminator(nn.Module):
         self.classes = config.classes
         widths = config.widths[::-1]
         first = config.sizes[0]
-        self.from_image = EqualisedConv(config.channels, widths[0], 1, gain=math.sqrt(2))
-        self.blocks = nn.ModuleList(HalveSide(narrow, wide) for narrow, wide in pairwise(widths))
-        self.conv = EqualisedConv(widths[-1] + 1, widths[-1], 3, gain=math.sqrt(2))
-        self.dense = Linear(widths[-1] * first[0] * first[1], widths[-1], gain=math.sqrt(2))
+        self.from_image = EqualisedConv(config.channels, widths[0], 1)
+        self.blocks = nn.ModuleList(
+            HalveSide(narrow, wide, gain=1.0 if index else LEAK_GAIN)
+            for index, (narrow, wide) in enumerate(pairwise(widths))
+        )
+        self.conv = EqualisedConv(widths[-1] + 1, widths[-1], 3, gain=LEAK_GAIN, bias_gain=LEAK_GAIN)
+        self.dense = Linear(widths[-1] * first[0] * first[1], widths[-1], gain=LEAK_GAIN)
         self.head = Linear(widths[-1], 1)
         # Projection (Miyato & Koyama 2018), at unit scale.
         gain = math.sqrt(config.classes / widths[-1])
@@ -51,7 +55,7 @@ class StyleGAN2Discriminator(nn.Module):
             x = block(x)
         with full_precision(x.device):
             x = x.to(self.head.weight.dtype)
-            deviation = minibatch_deviation(x)[:, None, None, None].expand(-1, 1, *x.shape[2:])
+            deviation = minibatch_deviation(x).view(-1, 1, 1, 1).expand(-1, 1, *x.shape[2:])
             x = functional.leaky_relu_(self.conv(torch.cat([x, deviation], dim=1)), 0.2)
             x = functional.leaky_relu_(self.dense(x.flatten(1)), 0.2)  # [N, widths[-1]]
             logits = self.head(x).squeeze(1)
@@ -64,11 +68,13 @@ class StyleGAN2Discriminator(nn.Module):
 class HalveSide(nn.Module):
     """Residual block with downsampling by 2, whose branches each contribute half of the output variance."""
 
-    def __init__(self, inputs: int, outputs: int):
+    def __init__(self, inputs: int, outputs: int, gain: float):
+        """gain: factor of the inputs that is still to be applied."""
         super().__init__()
-        self.conv0 = EqualisedConv(inputs, inputs, 3, gain=math.sqrt(2))
-        self.conv1 = EqualisedConv(inputs, outputs, 3, gain=1.0)  # sqrt 2 of the leaky ReLU, sqrt 1/2 of the sum
-        self.skip = EqualisedConv(inputs, outputs, 1, gain=math.sqrt(0.5), bias=False)
+        self.conv0 = EqualisedConv(inputs, inputs, 3, gain)
+        # The gain of the leaky ReLU behind it is made up for by the sqrt 1/2 of the branch.
+        self.conv1 = EqualisedConv(inputs, outputs, 3, gain=LEAK_GAIN)
+        self.skip = EqualisedConv(inputs, outputs, 1, gain * math.sqrt(0.5), bias_gain=None)
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps x [N, inputs, 2H, 2W] to [N, outputs, H, W]."""
@@ -80,20 +86,22 @@ class HalveSide(nn.Module):
 class EqualisedConv(nn.Module):
     """Convolution with an equalised learning rate: weights are kept at unit scale (Karras et al. 2018)."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, gain: float, bias: bool = True):
-        """gain: factor of the output, such as that of the following leaky ReLU."""
+    def __init__(self, inputs: int, outputs: int, kernel: int, gain: float = 1.0, bias_gain: float | None = 1.0):
+        """gain: factor of the inputs, such as that of the leaky ReLU before. bias_gain: factor of the bias; None for no
+        bias."""
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
-        self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
-        self.gain = gain
+        self.bias = None if bias_gain is None else nn.Parameter(torch.zeros(outputs))
+        self.gain, self.bias_gain = gain, bias_gain
 
     def forward(self, x: Tensor, stride: int = 1, padding: int | None = None) -> Tensor:
         """Convolves x. padding: None to keep height and width, except for the stride."""
         inputs, kernel = self.weight.shape[1:3]
+        padding = kernel // 2 if padding is None else padding
         dtype = computed_in(x)
         weight = prepared(self.weight, dtype, self.gain / math.sqrt(inputs * kernel**2))
-        bias = None if self.bias is None else prepared(self.bias, dtype, self.gain)
-        return functional.conv2d(x, weight, bias, stride, kernel // 2 if padding is None else padding)
+        bias = None if self.bias_gain is None else prepared(self.bias, dtype, self.bias_gain)
+        return convolution(x, weight, bias, (stride, stride), (padding, padding))
 
 
 def minibatch_deviation(x: Tensor) -> Tensor:
@@ -103,9 +111,10 @@ def minibatch_deviation(x: Tensor) -> Tensor:
 
     x: [N, C, H, W]. Returns [N], equal within a group.
     """
-    values = x.flatten(1)
+    values = x.movedim(1, 3).flatten(1)  # without a copy in channels-last memory
     mean = _group_means(x.device, x.dtype, len(x))
-    variance = mean @ (values - mean @ values).square()
+    centred = values - mean @ values
+    variance = mean @ (centred * centred)
     return (variance + 1e-8).sqrt().mean(dim=1)
 
 

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ...platforms import full_precision, in_order, memory_format
+from ...platforms import constant, full_precision, memory_format
+from ..layers.convolution import convolution, transposed_convolution
 from ..layers.resampling import doubled, smoothed
-from ..layers.style import Linear, Mapping
+from ..layers.style import LEAK_GAIN, Linear, Mapping
 from .config import StyleGAN2Config
 
 MIXING = 0.9
@@ -39,9 +40,10 @@ class StyleGAN2Generator(nn.Module):
 
         z: [N, latent_size]. labels: class numbers [N].
         """
-        w = self.mapping(z, labels)
+        other = torch.randn(z.shape, generator=random, device=random.device)
+        both = None if labels is None else torch.cat([labels, labels])
+        w, other = self.mapping(torch.cat([z, other]), both).chunk(2)
         self.mapping.observe(w)
-        other = self.mapping(torch.randn(z.shape, generator=random, device=random.device), labels)
         chance, place = torch.rand(2, len(z), 1, generator=random, device=random.device)
         # At least one style comes from each of the two z.
         first = 1 + (place * (self.num_ws - 1)).floor()  # [N, 1]
@@ -71,9 +73,10 @@ class Synthesis(nn.Module):
         """
         maps = iter(noise) if noise is not None else None
         x, image = None, None
+        layers = styles.unbind(dim=1)
         for i, name in enumerate(self.names):
             # The image of a block and the first convolution of the next one share a style.
-            x, image = self.get_submodule(name)(x, image, styles[:, max(2 * i - 1, 0) : 2 * i + 2], maps)
+            x, image = self.get_submodule(name)(x, image, layers[max(2 * i - 1, 0) : 2 * i + 2], maps)
         assert image is not None
         return image
 
@@ -87,21 +90,21 @@ class Block(nn.Module):
             self.conv0 = Convolution(inputs, outputs, size, config, up=True)
         else:
             self.const = nn.Parameter(torch.randn(outputs, *size))
-        self.conv1 = Convolution(outputs, outputs, size, config)
+        self.conv1 = Convolution(outputs, outputs, size, config, constant_input=not inputs)
         self.torgb = ToRGB(outputs, config)
         self.first = not inputs
 
     def forward(
-        self, x: Tensor | None, image: Tensor | None, styles: Tensor, noise: Iterator[Tensor] | None
+        self, x: Tensor | None, image: Tensor | None, styles: Sequence[Tensor], noise: Iterator[Tensor] | None
     ) -> tuple[Tensor, Tensor]:
-        """Returns features and image at the resolution of the block. styles: [N, 2 or 3, w_dim]."""
+        """Returns features and image at the resolution of the block. styles: 2 or 3 of [N, w_dim]."""
         if x is None:
-            x = self.const.expand(len(styles), -1, -1, -1)
+            x = self.const.expand(len(styles[0]), -1, -1, -1)
             x = x.contiguous(memory_format=memory_format(x.device))
         else:
-            x = self.conv0(x, styles[:, 0], noise)
-        x = self.conv1(x, styles[:, -2], noise)
-        added = self.torgb(x, styles[:, -1])
+            x = self.conv0(x, styles[0], noise)
+        x = self.conv1(x, styles[-2], noise)
+        added = self.torgb(x, styles[-1])
         if image is None:
             return x, added
         with full_precision(image.device):
@@ -109,14 +112,27 @@ class Block(nn.Module):
 
 
 class Convolution(nn.Module):
-    """Modulated 3x3 convolution with noise, bias and leaky ReLU; with `up`, upsampling by 2."""
+    """Modulated 3x3 convolution with noise, bias and leaky ReLU; with `up`, upsampling by 2.
+
+    A leaky ReLU has a gain of sqrt 2 (LEAK_GAIN). It is applied by the styles that scale its features next.
+    """
 
     noise_const: Tensor
 
-    def __init__(self, inputs: int, outputs: int, size: tuple[int, int], config: StyleGAN2Config, up: bool = False):
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        size: tuple[int, int],
+        config: StyleGAN2Config,
+        up: bool = False,
+        constant_input: bool = False,
+    ):
+        """constant_input: whether the input is the learned constant, and of no leaky ReLU."""
         super().__init__()
-        self.up, self.clamp = up, config.clamp
-        self.affine = Linear(config.w_dim, inputs, bias=1.0)
+        self.up, self.clamp = up, config.clamp / LEAK_GAIN
+        self.input_gain = 1.0 if constant_input else LEAK_GAIN
+        self.affine = Linear(config.w_dim, inputs, bias=1.0, gain=self.input_gain)
         self.weight = nn.Parameter(torch.randn(outputs, inputs, 3, 3))
         self.register_buffer("noise_const", torch.randn(*size))
         self.noise_strength = nn.Parameter(torch.zeros([]))
@@ -125,22 +141,19 @@ class Convolution(nn.Module):
     def forward(self, x: Tensor, w: Tensor, noise: Iterator[Tensor] | None) -> Tensor:
         """Maps x [N, inputs, H, W] and w [N, w_dim] to [N, outputs, H, W], or twice the side."""
         style = self.affine(w)  # [N, inputs]
-        # The leaky ReLU keeps positive factors, so its gain of sqrt 2 is applied where there is a factor already.
-        scale = demodulation(self.weight, style) * math.sqrt(2)  # [N, outputs]
-        bias = self.bias * math.sqrt(2)
-        added = self.noise_const[None, None] if noise is None else next(noise)
-        added = added * (self.noise_strength * math.sqrt(2))  # [N or 1, 1, h, w]
+        scale = demodulation(self.weight, style, self.input_gain)  # [N, outputs]
+        added = (self.noise_const[None, None] if noise is None else next(noise)) * self.noise_strength
         if len(x) == 1 and x.numel() > self.weight.numel():
             # Scaled weights: fewer numbers to go through than features, where an image is large.
-            weight = self.weight * (scale[0, :, None] * style[0])[:, :, None, None]
-            x = self._convolved(x, weight, bias).add_(added)
+            weight = self.weight * (scale.view(-1, 1) * style).view(*self.weight.shape[:2], 1, 1)
+            x = self._convolved(x, weight, self.bias).add_(added)
         else:
             # One convolution for the whole batch, of scaled features, instead of a weight for every image.
-            x = self._convolved(x * style[:, :, None, None].to(x.dtype), self.weight)
-            # In the dtype of the features, which may be reduced in training, and in channels-last memory, which the
-            # sum would change.
-            added = in_order((added.to(x.dtype).movedim(1, 3) + bias.to(x.dtype)).movedim(3, 1))  # [N or 1, O, h, w]
-            x = torch.addcmul(added, x, scale[:, :, None, None].to(x.dtype))
+            x = self._convolved(x * per_feature(style, x.dtype), self.weight)
+            # Noise and bias are added to each other with features last, as in channels-last memory.
+            added = added.to(x.dtype).view(len(added), *added.shape[2:], 1) + self.bias.to(x.dtype)
+            added = added.movedim(3, 1)  # [N or 1, O, h, w]
+            x = (x * per_feature(scale, x.dtype)).add_(added)
         x = functional.leaky_relu_(x, 0.2)
         if not self.clamp:
             return x
@@ -148,8 +161,9 @@ class Convolution(nn.Module):
 
     def _convolved(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         if not self.up:
-            return functional.conv2d(x, weight, bias, padding=1)
-        x = functional.conv_transpose2d(x, weight.transpose(0, 1), stride=2)  # [N, O, 2H + 1, 2W + 1]
+            return convolution(x, weight, bias, padding=(1, 1))
+        size = 2 * x.shape[2] + 1, 2 * x.shape[3] + 1
+        x = transposed_convolution(x, weight.transpose(0, 1), size, stride=(2, 2))
         return smoothed(x, bias)
 
 
@@ -159,25 +173,38 @@ class ToRGB(nn.Module):
     def __init__(self, inputs: int, config: StyleGAN2Config):
         super().__init__()
         self.clamp = config.clamp
-        self.affine = Linear(config.w_dim, inputs, bias=1.0)
+        self.affine = Linear(config.w_dim, inputs, bias=1.0, gain=LEAK_GAIN / math.sqrt(inputs))
         self.weight = nn.Parameter(torch.randn(config.channels, inputs, 1, 1))
         self.bias = nn.Parameter(torch.zeros(config.channels))
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """Maps x [N, inputs, H, W] and w [N, w_dim] to [N, channels, H, W]."""
-        style = self.affine(w) / math.sqrt(self.weight.shape[1])
         # With so few outputs a weight for each image is cheaper than scaled features.
-        weight = self.weight.flatten(1) * style[:, None, :]  # [N, channels, inputs]
+        channels, inputs = self.weight.shape[:2]
+        weight = self.weight.view(channels, inputs) * self.affine(w).view(-1, 1, inputs)  # [N, channels, inputs]
         # The image is summed in full precision, also in training with reduced precision.
-        image = (weight @ x.flatten(2)).to(weight.dtype).unflatten(2, x.shape[2:]) + self.bias[:, None, None]
+        image = torch.bmm(weight, x.flatten(2)).to(weight.dtype).view(len(x), channels, *x.shape[2:])
+        image = image + self.bias.view(-1, 1, 1)
         return image.clamp(-self.clamp, self.clamp) if self.clamp else image
 
 
-def demodulation(weight: Tensor, style: Tensor) -> Tensor:
+def demodulation(weight: Tensor, style: Tensor, gain: float = 1.0) -> Tensor:
     """Demodulation factors [N, O], which give outputs of unit variance (Karras et al. 2020a, eq. 3).
 
-    weight: [O, I, k, k]. style: [N, I]. Computed in full precision, also under autocast.
+    weight: [O, I, k, k]. style: [N, I], `gain` times the scale of the features. Computed in full precision, also under
+    autocast.
     """
-    weight = weight.flatten(2)
     with full_precision(style.device):
-        return (style.square() @ torch.einsum("oik,oik->io", weight, weight) + 1e-8).rsqrt()
+        energy = (weight * weight).sum(dim=(2, 3))  # whose gradient takes fewer operations than that of a square
+        epsilon = _epsilon(style.device, style.dtype)
+        return torch.addmm(epsilon, style * style, energy.t(), alpha=1 / gain**2).rsqrt()
+
+
+@constant
+def _epsilon(device: torch.device, dtype: torch.dtype) -> Tensor:
+    return torch.full((1,), 1e-8, device=device, dtype=dtype)
+
+
+def per_feature(factors: Tensor, dtype: torch.dtype) -> Tensor:
+    """Factors [N, C], in a dtype, as they are broadcast to features [N, C, H, W]."""
+    return factors.to(dtype).view(*factors.shape, 1, 1)

@@ -74,11 +74,11 @@ def test_fresh_weights_keep_features_at_unit_scale() -> None:
     assert square(Linear(256, 256, rate=0.01)(features.flatten(1))) == pytest.approx(1, rel=0.05)
     assert square(EqualisedConv(256, 256, 1, gain=2.0)(features)) == pytest.approx(4, rel=0.05)
     # Half of it from the branch with two leaky ReLUs, and half from the other.
-    block = HalveSide(256, 256)
+    block = HalveSide(256, 256, gain=1.0)
     assert square(block(even)[:, :, 2:-2, 2:-2]) == pytest.approx(0.52 * 1.04 + 0.5, rel=0.05)
     assert square(block.skip(even)) == pytest.approx(0.5, rel=0.05)
     discriminator = StyleGAN2Discriminator(StyleGAN2Config(16, 4, (256, 256, 512), latent_size=4, w_dim=4))
-    assert square(discriminator.from_image(torch.randn(256, 4, 1, 1))) == pytest.approx(2, rel=0.15)
+    assert square(discriminator.from_image(torch.randn(256, 4, 1, 1))) == pytest.approx(1, rel=0.15)
     assert square(discriminator.conv(torch.randn(8, 257, 8, 8))[..., 1:-1, 1:-1]) == pytest.approx(2, rel=0.05)
     assert square(discriminator.dense(torch.randn(64, 256 * 16))) == pytest.approx(2, rel=0.05)
 
@@ -208,7 +208,7 @@ def test_a_mixed_style_is_that_of_the_images_label() -> None:
     styles = module.mixed_styles(torch.randn(50, 5), labels, stream(4))
     other = module.mapping(torch.randn(50, 5, generator=stream(4)), labels)
     last = styles[:, -1]
-    assert ((last == other).all(dim=1)).sum() > 30
+    assert torch.isclose(last, other, atol=1e-5).all(dim=1).sum() > 30
 
 
 @pytest.mark.parametrize("batch_size", [1, 10, 250])
