@@ -15,8 +15,8 @@ MAPPING_RATE = 0.01
 C)."""
 
 LEAK_GAIN = math.sqrt(2)
-"""Gain of a leaky ReLU, about as much as it takes of the deviation of its input. Wherever possible it is applied by the
-next weights or styles."""
+"""Gain of a leaky ReLU, about as much as it takes of the deviation of its input. It may be applied by what scales the
+features next."""
 
 W_AVG_HALF_LIFE = 11_000
 """Half-life of the running mean w_avg, in images: 0.998 per batch of 32, as in the authors' program."""

@@ -92,7 +92,7 @@ class EqualisedConv(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
         self.bias = None if bias_gain is None else nn.Parameter(torch.zeros(outputs))
-        self.gain, self.bias_gain = gain, bias_gain
+        self.gain, self.bias_gain = gain, bias_gain or 0.0
 
     def forward(self, x: Tensor, stride: int = 1, padding: int | None = None) -> Tensor:
         """Convolves x. padding: None to keep height and width, except for the stride."""
@@ -100,7 +100,7 @@ class EqualisedConv(nn.Module):
         padding = kernel // 2 if padding is None else padding
         dtype = computed_in(x)
         weight = prepared(self.weight, dtype, self.gain / math.sqrt(inputs * kernel**2))
-        bias = None if self.bias_gain is None else prepared(self.bias, dtype, self.bias_gain)
+        bias = None if self.bias is None else prepared(self.bias, dtype, self.bias_gain)
         return convolution(x, weight, bias, (stride, stride), (padding, padding))
 
 

@@ -11,6 +11,7 @@ from ...platforms import constant, full_precision, memory_format
 from ..layers.convolution import convolution, transposed_convolution
 from ..layers.resampling import doubled, smoothed
 from ..layers.style import LEAK_GAIN, Linear, Mapping
+from ..layers.weights import scaled
 from .config import StyleGAN2Config
 
 MIXING = 0.9
@@ -114,7 +115,7 @@ class Block(nn.Module):
 class Convolution(nn.Module):
     """Modulated 3x3 convolution with noise, bias and leaky ReLU; with `up`, upsampling by 2.
 
-    A leaky ReLU has a gain of sqrt 2 (LEAK_GAIN). It is applied by the styles that scale its features next.
+    A leaky ReLU has a gain of sqrt 2 (LEAK_GAIN). It is applied where its features are scaled next.
     """
 
     noise_const: Tensor
@@ -132,7 +133,7 @@ class Convolution(nn.Module):
         super().__init__()
         self.up, self.clamp = up, config.clamp / LEAK_GAIN
         self.input_gain = 1.0 if constant_input else LEAK_GAIN
-        self.affine = Linear(config.w_dim, inputs, bias=1.0, gain=self.input_gain)
+        self.affine = Linear(config.w_dim, inputs, bias=1.0)
         self.weight = nn.Parameter(torch.randn(outputs, inputs, 3, 3))
         self.register_buffer("noise_const", torch.randn(*size))
         self.noise_strength = nn.Parameter(torch.zeros([]))
@@ -173,7 +174,7 @@ class ToRGB(nn.Module):
     def __init__(self, inputs: int, config: StyleGAN2Config):
         super().__init__()
         self.clamp = config.clamp
-        self.affine = Linear(config.w_dim, inputs, bias=1.0, gain=LEAK_GAIN / math.sqrt(inputs))
+        self.affine = Linear(config.w_dim, inputs, bias=1.0)
         self.weight = nn.Parameter(torch.randn(config.channels, inputs, 1, 1))
         self.bias = nn.Parameter(torch.zeros(config.channels))
 
@@ -181,7 +182,8 @@ class ToRGB(nn.Module):
         """Maps x [N, inputs, H, W] and w [N, w_dim] to [N, channels, H, W]."""
         # With so few outputs a weight for each image is cheaper than scaled features.
         channels, inputs = self.weight.shape[:2]
-        weight = self.weight.view(channels, inputs) * self.affine(w).view(-1, 1, inputs)  # [N, channels, inputs]
+        style = scaled(self.affine(w), LEAK_GAIN / math.sqrt(inputs))
+        weight = self.weight.view(channels, inputs) * style.view(-1, 1, inputs)  # [N, channels, inputs]
         # The image is summed in full precision, also in training with reduced precision.
         image = torch.bmm(weight, x.flatten(2)).to(weight.dtype).view(len(x), channels, *x.shape[2:])
         image = image + self.bias.view(-1, 1, 1)
@@ -189,15 +191,15 @@ class ToRGB(nn.Module):
 
 
 def demodulation(weight: Tensor, style: Tensor, gain: float = 1.0) -> Tensor:
-    """Demodulation factors [N, O], which give outputs of unit variance (Karras et al. 2020a, eq. 3).
+    """Demodulation factors [N, O], which give outputs of a deviation of `gain` (Karras et al. 2020a, eq. 3).
 
-    weight: [O, I, k, k]. style: [N, I], `gain` times the scale of the features. Computed in full precision, also under
-    autocast.
+    weight: [O, I, k, k]. style: [N, I]. Computed in full precision, also under autocast.
     """
+    share = 1 / gain**2
     with full_precision(style.device):
         energy = (weight * weight).sum(dim=(2, 3))  # whose gradient takes fewer operations than that of a square
         epsilon = _epsilon(style.device, style.dtype)
-        return torch.addmm(epsilon, style * style, energy.t(), alpha=1 / gain**2).rsqrt()
+        return torch.addmm(epsilon, style * style, energy.t(), beta=share, alpha=share).rsqrt()
 
 
 @constant
