@@ -13,6 +13,7 @@ from . import (
     hub,
     latent,
     project,
+    runs,
     settings,
     sheets,
     train,
@@ -31,7 +32,7 @@ class GANStudio(ComfyExtension):
 
     @override
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        training = (dataset, train, settings, files)
+        training = (dataset, train, runs, settings, files)
         use = (generate, latent, transform, directions, sheets, project, convert, evaluate, hub)
         pages = (*training, *use)
         return [node for page in pages for node in page.NODES]

@@ -29,6 +29,9 @@ MINUTES = OptionalFloat("minutes", "no limit", SETTINGS["minutes"].minimum, SETT
 
 DEFAULT_MINUTES = "10"
 
+NO_WORKFLOW = "00000000-0000-0000-0000-000000000000"
+"""Id of a graph that the page has given none of its own yet."""
+
 MAX_CHART_POINTS = 1000
 """No chart shows more points than this."""
 
@@ -119,12 +122,12 @@ class TrainGAN(io.ComfyNode):
         settings=None,
     ) -> io.NodeOutput:
         config = _config(preset, minutes, kimg, run_name, resume, seed, settings, on_trouble=on_trouble)
-        generator, loss_map, samples, _ = _trained(cls, dataset, config, "generator_loss")
+        generator, loss_map, samples, _, run = _trained(cls, dataset, config, "generator_loss")
         return io.NodeOutput(
             generator,
             loss_map,
             device.to_intermediate(to_image(samples)),
-            ui=ui.PreviewImage(previews.sheet(samples), cls=cls),
+            ui=_shown(cls, previews.sheet(samples), run),
         )
 
 
@@ -181,13 +184,13 @@ class TrainVAE(io.ComfyNode):
     ) -> io.NodeOutput:
         config = _config(preset, minutes, kimg, run_name, resume, seed, settings)
         trained = _trained(cls, dataset, config, "reconstruction", start)
-        generator, loss_map, pairs, in_a_row = trained
+        generator, loss_map, pairs, in_a_row, run = trained
         assert in_a_row is not None
         return io.NodeOutput(
             generator,
             loss_map,
             device.to_intermediate(to_image(_second_rows(pairs, in_a_row))),
-            ui=ui.PreviewImage(previews.sheet(pairs, in_a_row), cls=cls),
+            ui=_shown(cls, previews.sheet(pairs, in_a_row), run),
         )
 
 
@@ -226,11 +229,11 @@ def _config(
 
 def _trained(
     node: type[io.ComfyNode], dataset: ImageDataset, config: TrainConfig, loss: str, start: Generator | None = None
-) -> tuple[Generator, dict[str, list[float]], torch.Tensor, int | None]:
+) -> tuple[Generator, dict[str, list[float]], torch.Tensor, int | None, str]:
     """Trains to the end of the budget, and shows on the node how far it is.
 
-    loss: the value that core's chart draws. Returns the generator, its losses, the last preview, and how many images of
-    that stand in a row.
+    loss: the value that core's chart draws. Returns the generator, its losses, the last preview, how many images of
+    that stand in a row, and the name of the run.
     """
     config.check()
     shown = NodeProgress(node.hidden.unique_id)
@@ -242,14 +245,20 @@ def _trained(
                 shown.training(live, progress)
             results = training.generator, _loss_map(training, loss), *training.preview()
     shown.ended(training, progress, owner.folder)
-    return results
+    return *results, owner.folder.name
+
+
+def _shown(node: type[io.ComfyNode], sheet: torch.Tensor, run: str) -> dict[str, Any]:
+    """What the page shows of a node that has trained, also where the result is from its cache: a sheet, and the panel
+    of the run."""
+    return {**ui.PreviewImage(sheet, cls=node).as_dict(), "gan_studio_run": [run]}
 
 
 def _workflow_id(extra_pnginfo: Any) -> str | None:
     """Id of the workflow of a prompt that a page has queued; None of another prompt."""
     workflow = extra_pnginfo.get("workflow") if isinstance(extra_pnginfo, dict) else None
     found = workflow.get("id") if isinstance(workflow, dict) else None
-    return found if isinstance(found, str) else None
+    return found if isinstance(found, str) and found != NO_WORKFLOW else None
 
 
 def _second_rows(pairs: torch.Tensor, in_a_row: int) -> torch.Tensor:

@@ -73,7 +73,10 @@ def _answering(handler: Handler) -> Handler:
 
 
 async def _list(request: web.Request) -> web.Response:
-    return web.json_response({"runs": await asyncio.to_thread(runs.summaries)})
+    at_work = request.query.get("live", "0")
+    if at_work not in ("0", "1"):
+        raise _Refused(400, "live must be 0 or 1.")
+    return web.json_response({"runs": await asyncio.to_thread(runs.summaries, at_work == "1")})
 
 
 async def _snapshot(request: web.Request) -> web.Response:

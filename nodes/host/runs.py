@@ -30,11 +30,11 @@ def names() -> list[str]:
     return sorted(_folders(), key=lambda name: (-_changed(folder() / name), name))
 
 
-def summaries() -> list[dict[str, Any]]:
-    """Of every run what `snapshot_of` has, without its charts and sheets; one that cannot be read has its name and what
-    is wrong."""
+def summaries(only_at_work: bool = False) -> list[dict[str, Any]]:
+    """Of every run, or of those at work in this program, what `snapshot_of` has, with the latest sheet and their number
+    instead of all, and without charts. One that cannot be read has its name and what is wrong."""
     found = []
-    for name in names():
+    for name in (name for name in names() if not only_at_work or live(name)):
         try:
             told = snapshot_of(name)
         except InputError as error:
@@ -76,6 +76,23 @@ def sheets_of(name: str) -> list[Path]:
     """Files of all its sheets, oldest first. Raises UnknownRun."""
     film = Film(_found(name)[0])
     return [film.path(images) for images in film.sheets]
+
+
+def not_there(name: str) -> str | None:
+    """Reason why a name is invalid, for validate_inputs; None for that of a run."""
+    try:
+        _found(name)
+    except UnknownRun as error:
+        return str(error)
+    return None
+
+
+def state_of(name: str | None) -> str:
+    """Text that changes when the run of a name writes another sheet."""
+    try:
+        return " ".join(path.name for path in sheets_of(name or ""))
+    except UnknownRun:
+        return "missing"  # the node raises the error when it runs
 
 
 def at_work(name: str) -> LiveRun:

@@ -85,6 +85,30 @@ def test_a_run_is_told_from_its_folder_without_a_path_of_this_disk(comfy: Comfy,
     assert listed["images"] == 80 and listed["sheets"] == len(answer["sheets"]) and "charts" not in listed
 
 
+def test_the_list_of_runs_at_work_is_empty_while_none_is(comfy: Comfy, finished: str) -> None:
+    assert ask(comfy, f"{RUNS}?live=1") == (200, {"runs": []})
+    assert ask(comfy, f"{RUNS}?live=yes")[0] == 400
+
+
+def test_sheets_of_a_run_become_a_batch_for_an_animation(comfy: Comfy) -> None:
+    graph = Graph()
+    train(graph, load_folder(graph, folder_of_pictures(comfy, "filmed")), "filmed", kimg=0.4)
+    comfy.run(graph)
+    count = len(told(comfy, "filmed")["sheets"])
+    for frames, expected in ((500, count), (1, 1)):
+        graph = Graph()
+        shown = graph("PreviewImage", images=graph("LoadGANRunSheets", run="filmed", frames=frames))
+        assert len(comfy.images(comfy.run(graph), shown)) == expected
+    assert count >= 1
+
+
+def test_a_film_of_no_run_is_refused_in_a_sentence(comfy: Comfy) -> None:
+    for name in ("nothing", "..", "../runs/filmed"):
+        graph = Graph()
+        graph("PreviewImage", images=graph("LoadGANRunSheets", run=name, frames=2))
+        assert "There is no run" in comfy.refusal_of(graph)
+
+
 def test_records_and_sheets_of_a_run_are_told(comfy: Comfy, finished: str) -> None:
     _, records = ask(comfy, f"{RUNS}/{quote(finished)}/records")
     assert records["total"] == len(records["images"]) == len(records["values"]["generator_loss"]) > 1
@@ -121,6 +145,7 @@ def test_pages_are_told_of_a_training_and_of_its_end(comfy: Comfy) -> None:
     seen = events(comfy, run, lambda event: event.get("images", 0) > 0 and event["sheets"] > 1)
     assert {event["run"] for event in seen} == {"told"} and {event["node"] for event in seen} == {trained.node}
     assert all(event["prompt"] == run.id for event in seen)
+    assert [each["run"] for each in ask(comfy, f"{RUNS}?live=1")[1]["runs"]] == ["told"]
     assert seen[-1]["state"] == "running" and seen[-1]["seconds_left"] > 0 and seen[-1]["memory"]["used"] > 0
     assert told(comfy, "told")["live"]
     steer(comfy, "told", "finish")

@@ -19,7 +19,7 @@ GOLDEN = Path(__file__).with_name("schemas.json")
 
 FROM_DISK = {
     ("LoadGANImageFolder", "folder"), ("LoadGenerator", "name"), ("ImportGenerator", "name"),
-    ("LoadLatentDirections", "name"), ("VAEToGenerator", "name"),
+    ("LoadLatentDirections", "name"), ("VAEToGenerator", "name"), ("LoadGANRunSheets", "run"),
 }  # fmt: skip
 """Inputs whose options are what lies in a folder."""
 
@@ -31,6 +31,7 @@ NODES = [
     "LoadLatentDirections", "ProjectImageToLatent", "VAEToGenerator", "GeneratorToVAE",
     "TrainVAE", "EncodeWithGenerator", "LoadGeneratorFromHub", "PublishGenerator",
     "MeasureGenerator", "MeasureVAELikelihood", "GANSettings", "VAESettings",
+    "LoadGANRunSheets",
 ]  # fmt: skip
 
 

@@ -23,7 +23,7 @@ IDS = OF_THE_MISSION | {
     "FindLatentDirections", "ApplyLatentDirection", "LatentDirectionGrid", "SaveLatentDirections",
     "LoadLatentDirections", "ProjectImageToLatent",
     "MeasureGenerator", "MeasureVAELikelihood", "LoadGeneratorFromHub", "PublishGenerator",
-    "GANSettings", "VAESettings",
+    "GANSettings", "VAESettings", "LoadGANRunSheets",
 }  # fmt: skip
 """Every id of this pack. A new one is looked up in the node map of ComfyUI-Manager and in a code search first."""
 

@@ -101,7 +101,7 @@ def test_nodes_need_nothing_that_comfyui_or_its_requirements_do_not_bring():
     packages |= {name_of(line).replace("-", "_") for line in REQUIREMENTS}
     packages |= {package.replace("-", "_") for package in PACKAGES}  # which measuring names where they are missing
     packages |= {".", "gan_core", *sys.stdlib_module_names, "typing_extensions"}  # the last comes with torch
-    comfyui = {"comfy", "comfy_api", "comfy_execution", "comfyui_version", "folder_paths", "server"}
+    comfyui = {"aiohttp", "comfy", "comfy_api", "comfy_execution", "comfyui_version", "folder_paths", "server"}
     needed = {module: imported(module) - packages for module in MODULES if not of_the_command_line(module)}
     needed |= {module: imported(module) - packages - comfyui for module in NODES}
     assert {module: names for module, names in needed.items() if names} == {}

@@ -101,7 +101,7 @@ def health(history: Sequence[Record], verdict: Verdict | None) -> Health | None:
     if not looks:
         return None
     if history[-1].images < FIRST_IMAGES:
-        return Health("early", f"Too early to judge: that is done from {FIRST_IMAGES / 1000:g} kimg on.")
+        return Health("early", f"A run is judged from {FIRST_IMAGES / 1000:g} kimg on.")
     values = looks[-1].values
     return Health(
         "healthy",

@@ -1,0 +1,158 @@
+// The panels of the nodes that train: which node shows which run, in the canvas and in Vue nodes.
+
+import { api } from "../../../scripts/api.js"
+import { app } from "../../../scripts/app.js"
+import { listRuns, onTraining } from "./api.js?v=0.1.0"
+import { Panel } from "./panel.js?v=0.1.0"
+import { runOf } from "./run.js?v=0.1.0"
+import { wordsOf } from "./texts.js?v=0.1.0"
+
+const MODULE = `custom_nodes.${decodeURIComponent(new URL(import.meta.url).pathname.split("/").at(-3))}`
+const WIDGET = "$$node-text-preview" // the name under which the page looks for what shows a node's text: the panel does
+const RUN = "gan_studio_run" // the property of a node that names the run it shows, kept with the workflow
+const WIDTH = 440
+const HEIGHT = 680
+const AROUND = 20 // that the canvas leaves around an element
+
+const panels = new WeakMap() // node -> Panel
+
+// Whether a node trains: all that do are of this pack and have a name for the run.
+function isTrainer(node) {
+  const known = node?.constructor?.nodeData
+  return known?.python_module === MODULE && "run_name" in { ...known.input?.required, ...known.input?.optional }
+}
+
+// An execution id such as 12:3 is that of node 3 in subgraph 12.
+function nodeOf(id) {
+  let graph = app.rootGraph ?? app.graph
+  let node = null
+  for (const part of String(id).split(":")) {
+    node = graph?.getNodeById(/^\d+$/.test(part) ? Number(part) : part)
+    graph = node?.subgraph
+  }
+  return node
+}
+
+function* nodesIn(graph) {
+  for (const node of graph?.nodes ?? []) {
+    yield node
+    if (node.subgraph) yield* nodesIn(node.subgraph)
+  }
+}
+
+function words() {
+  return wordsOf(app.extensionManager.setting.get("Comfy.Locale"))
+}
+
+function addPanel(node) {
+  const panel = new Panel(words(), (run) => saveFilm(node, run))
+  panels.set(node, panel)
+  const widget = node.addDOMWidget(WIDGET, "gan_studio_panel", panel.root, {
+    serialize: false,
+    hideOnZoom: false,
+    getMinHeight: () => HEIGHT,
+    getValue: () => panel.said,
+    setValue: (text) => panel.say(String(text ?? "")),
+  })
+  widget.serialize = false
+  node.hideOutputImages = true // the panel shows them, in Vue nodes ...
+  node.onDrawBackground = () => {} // ... and on the canvas
+  const [width, height] = node.computeSize()
+  node.setSize([Math.max(width, node.size[0], WIDTH), Math.max(height, node.size[1])])
+  panel.root.style.minHeight = `${HEIGHT - AROUND}px` // for Vue nodes, whose other rows are higher
+  passOn(panel.root)
+  const removed = node.onRemoved
+  node.onRemoved = function (...rest) {
+    panel.close()
+    return removed?.apply(this, rest)
+  }
+}
+
+// On the canvas an element lies above it and would keep the wheel and the middle button from it.
+function passOn(root) {
+  const onCanvas = () => !window.LiteGraph?.vueNodesMode
+  root.addEventListener("wheel", (event) => {
+    const list = event.target.closest?.(".gan-remarks ul")
+    if (list && list.scrollHeight > list.clientHeight) return event.stopPropagation()
+    if (onCanvas()) app.canvas.processMouseWheel(event)
+    return undefined
+  })
+  const middle = { pointerdown: "processMouseDown", pointermove: "processMouseMove", pointerup: "processMouseUp" }
+  for (const [name, process] of Object.entries(middle))
+    root.addEventListener(name, (event) => {
+      const held = name === "pointermove" ? event.buttons & 4 : event.button === 1
+      if (held && onCanvas()) app.canvas[process](event)
+      // In Vue nodes a press on the node drags it.
+      else if (!held && event.target.closest?.("button, input, summary, ul, canvas")) event.stopPropagation()
+    })
+  root.addEventListener("keydown", (event) => event.stopPropagation())
+}
+
+function showRun(node, run) {
+  if (node.properties[RUN] !== run) node.properties[RUN] = run
+  panels.get(node)?.show(run)
+}
+
+// Whether a run may be that of a node: its name is the one that the node asks for, perhaps with a number.
+function isNamed(node, run) {
+  const wanted = node.widgets?.find(({ name }) => name === "run_name")?.value
+  return typeof wanted !== "string" || run === wanted || run.startsWith(`${wanted}_`)
+}
+
+function hear(event) {
+  runOf(event.run).hear(event)
+  if (event.workflow != null && event.workflow !== (app.rootGraph ?? app.graph)?.id) return
+  const node = nodeOf(event.node)
+  if (isTrainer(node) && isNamed(node, event.run)) showRun(node, event.run)
+}
+
+// Nodes that save the film of a run, beside the node that trains.
+function saveFilm(node, run) {
+  const { graph } = node
+  const load = window.LiteGraph.createNode("LoadGANRunSheets")
+  const save = window.LiteGraph.createNode("SaveAnimatedWEBP")
+  const right = node.pos[0] + node.size[0] + 60
+  load.pos = [right, node.pos[1]]
+  graph.add(load)
+  const widget = load.widgets.find(({ name }) => name === "run")
+  widget.value = run
+  save.pos = [right + load.size[0] + 40, node.pos[1]]
+  graph.add(save)
+  load.connect(0, save, 0)
+  app.canvas.selectItems([load, save])
+  app.canvas.setDirty(true, true)
+}
+
+app.registerExtension({
+  name: "gan_studio.panel",
+  setup() {
+    onTraining(hear)
+    api.addEventListener("execution_start", () => {
+      for (const node of nodesIn(app.rootGraph ?? app.graph)) panels.get(node)?.fail("")
+    })
+    api.addEventListener("execution_error", ({ detail }) => {
+      const node = nodeOf(detail.node_id)
+      panels.get(node)?.fail(detail.exception_message.trim())
+    })
+    api.addEventListener("executed", ({ detail }) => {
+      const node = nodeOf(detail.display_node ?? detail.node)
+      const run = detail.output?.[RUN]?.[0] // also where it was trained before, and this Run found its result
+      if (!panels.has(node) || typeof run !== "string") return
+      showRun(node, run)
+      runOf(run).refresh()
+    })
+    api.addEventListener("reconnected", () => this.afterConfigureGraph())
+  },
+  nodeCreated(node) {
+    if (isTrainer(node)) addPanel(node)
+  },
+  async afterConfigureGraph() {
+    for (const node of nodesIn(app.rootGraph ?? app.graph)) {
+      const run = node.properties?.[RUN]
+      if (!panels.has(node) || typeof run !== "string") continue
+      panels.get(node).show(run)
+      runOf(run).refresh()
+    }
+    for (const event of await listRuns(true)) hear(event)
+  },
+})
