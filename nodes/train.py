@@ -13,7 +13,7 @@ from ..gan_core.training.config import ON_TROUBLE
 from ..gan_core.training.history import columns
 from ..gan_core.training.presets import AUTO, GAN_PRESETS, VAE_PRESETS
 from ..gan_core.training.settings import settings_of
-from .host import device, previews, saving
+from .host import device, graphs, previews, saving
 from .host.errors import refusal, says_errors
 from .host.live import LiveRun
 from .host.progress import NodeProgress
@@ -241,7 +241,9 @@ def _trained(
         training = train(dataset, replace(config, folder=owner.folder), device.current(), start, owner=owner)
         live = LiveRun(training, owner.folder, node.hidden.unique_id, _workflow_id(node.hidden.extra_pnginfo))
         with live.shown(), shown.until_stopped(owner.folder), training:
-            for progress in training:
+            for steps, progress in enumerate(training):
+                if steps == 1:  # not before: a run that learns nothing leaves nothing
+                    graphs.keep(owner.folder, _workflow(node.hidden.extra_pnginfo), node.hidden.prompt)
                 shown.training(live, progress)
             results = training.generator, _loss_map(training, loss), *training.preview()
     shown.ended(training, progress, owner.folder)
@@ -256,9 +258,15 @@ def _shown(node: type[io.ComfyNode], sheet: torch.Tensor, run: str) -> dict[str,
 
 def _workflow_id(extra_pnginfo: Any) -> str | None:
     """Id of the workflow of a prompt that a page has queued; None of another prompt."""
-    workflow = extra_pnginfo.get("workflow") if isinstance(extra_pnginfo, dict) else None
-    found = workflow.get("id") if isinstance(workflow, dict) else None
+    workflow = _workflow(extra_pnginfo)
+    found = workflow.get("id") if workflow else None
     return found if isinstance(found, str) and found != NO_WORKFLOW else None
+
+
+def _workflow(extra_pnginfo: Any) -> dict[str, Any] | None:
+    """The workflow that a page has sent with a prompt; None of another prompt."""
+    workflow = extra_pnginfo.get("workflow") if isinstance(extra_pnginfo, dict) else None
+    return workflow if isinstance(workflow, dict) else None
 
 
 def _second_rows(pairs: torch.Tensor, in_a_row: int) -> torch.Tensor:

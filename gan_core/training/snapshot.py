@@ -16,7 +16,7 @@ from . import checkpoint
 from .film import Film
 from .history import Charts, Record, columns, read_csv
 from .methods import METHODS
-from .monitor.verdict import Health, health
+from .monitor.verdict import Health, counted, health
 from .run import Run
 
 FILE = "snapshot.json"
@@ -154,6 +154,17 @@ def history_of(folder: Path) -> list[Record]:
         return []
 
 
+def kid_of(history: Sequence[Record]) -> dict[str, Any] | None:
+    """latest and best KID in a history, each as value and the images that were shown then; None where it was not
+    measured. best is None as long as no KID counts (see `verdict.counted`)."""
+    history = [record for record in history if math.isfinite(record.values.get("kid", 0.0))]
+    measured = [record for record in history if "kid" in record.values]
+    if not measured:
+        return None
+    best = min(counted(history), key=lambda record: record.values["kid"], default=None)
+    return {"latest": _kid(measured[-1]), "best": best and _kid(best)}
+
+
 def is_run(folder: Path) -> bool:
     """Whether a training has left anything in a folder."""
     return any((folder / name).is_file() for name in (FILE, checkpoint.FILE, HISTORY))
@@ -207,6 +218,10 @@ def _state(run: Run, over: bool) -> str:
     if run.finished:
         return "finished early"
     return "stopped" if over else "running"
+
+
+def _kid(record: Record) -> dict[str, Any]:
+    return {"value": record.values["kid"], "images": record.images}
 
 
 def _record(record: Record) -> dict[str, Any]:

@@ -24,6 +24,9 @@ EXAMPLE_GENERATORS = tuple(
 GENERATORS = "gan"
 """Folder of generators, in models and in output."""
 
+TRASH = "trash"
+"""Folder of runs that were put away, in output/gan. What lies there is not offered."""
+
 DIRECTIONS = "gan_directions"
 """Folder of directions, beside that of generators, so that directions are not offered as generators."""
 
@@ -133,6 +136,8 @@ def _offered(kind: str, endings: tuple[str, ...], opens: Callable[[Path], object
     """Names of the files in the folders of a kind that can be opened, the newest first. Of equal names the first file
     counts."""
     found = {name for root in folder_paths.get_folder_paths(kind) for name in folders.files_in(root, endings)}
+    if kind == GENERATORS:
+        found = {name for name in found if not name.startswith(f"{TRASH}/")}
     written = {name: _when_written(opens, path) for name in found if (path := _within(kind, name, endings))}
     opening = {name: when for name, when in written.items() if when is not None}
     return sorted(opening, key=lambda name: (-opening[name], name))

@@ -1,4 +1,4 @@
-"""What the page asks of runs: GET to see them, POST to steer one that is at work. Only pages of this server may ask."""
+"""What the page asks of runs: GET to see them, POST to steer or to put one away. Only pages of this server may ask."""
 
 import asyncio
 import json
@@ -16,6 +16,9 @@ from .live import ACTIONS
 
 PREFIX = "/gan_studio"
 
+TRASH = "trash"
+"""What is asked of a run that is to be put away."""
+
 MAX_BODY = 1000
 """Bytes of a question: longer ones are not read."""
 
@@ -28,7 +31,8 @@ def register_routes() -> None:
     PromptServer.instance.routes.get(f"{PREFIX}/runs/{{run}}")(_answering(_snapshot))
     PromptServer.instance.routes.get(f"{PREFIX}/runs/{{run}}/records")(_answering(_records))
     PromptServer.instance.routes.get(f"{PREFIX}/runs/{{run}}/sheets/{{images}}")(_answering(_sheet))
-    PromptServer.instance.routes.post(f"{PREFIX}/runs/{{run}}")(_answering(_steer))
+    PromptServer.instance.routes.get(f"{PREFIX}/runs/{{run}}/graph")(_answering(_graph))
+    PromptServer.instance.routes.post(f"{PREFIX}/runs/{{run}}")(_answering(_change))
 
 
 def is_same_origin(headers: Mapping[str, str]) -> bool:
@@ -95,11 +99,17 @@ async def _sheet(request: web.Request) -> web.StreamResponse:
     return web.FileResponse(path, headers={"Cache-Control": "no-cache", "Content-Type": "image/jpeg"})
 
 
-async def _steer(request: web.Request) -> web.Response:
-    action = await _action(request)
-    run = await asyncio.to_thread(runs.at_work, request.match_info["run"])
+async def _graph(request: web.Request) -> web.Response:
+    return web.json_response(await asyncio.to_thread(runs.graph_of, request.match_info["run"]))
+
+
+async def _change(request: web.Request) -> web.Response:
+    action, name = await _action(request), request.match_info["run"]
+    if action == TRASH:
+        return web.json_response({"run": name, "kept": await asyncio.to_thread(runs.trash, name)})
+    run = await asyncio.to_thread(runs.at_work, name)
     run.ask(action)
-    return web.json_response(await asyncio.to_thread(runs.snapshot_of, request.match_info["run"]))
+    return web.json_response(await asyncio.to_thread(runs.snapshot_of, name))
 
 
 async def _action(request: web.Request) -> str:
@@ -113,8 +123,8 @@ async def _action(request: web.Request) -> str:
     except (ValueError, RecursionError):
         raise _Refused(400, "This is not JSON.") from None
     action = asked.get("action") if isinstance(asked, dict) else None
-    if not isinstance(action, str) or action not in ACTIONS:
-        raise _Refused(400, f"The action must be one of {', '.join(ACTIONS)}.")
+    if not isinstance(action, str) or action not in (*ACTIONS, TRASH):
+        raise _Refused(400, f"The action must be one of {', '.join((*ACTIONS, TRASH))}.")
     return action
 
 

@@ -1,16 +1,20 @@
 """The runs in output/gan/runs, for the page. A run is named by its folder, and only one that exists is found."""
 
+import functools
 import os
+import time
 from pathlib import Path
 from typing import Any
 
 from ...gan_core import InputError
 from ...gan_core.errors import shown
-from ...gan_core.training import snapshot
+from ...gan_core.locks import is_owned
+from ...gan_core.training import run_files, snapshot
 from ...gan_core.training.film import Film
 from ...gan_core.training.history import series
+from . import graphs
 from .live import LiveRun, live
-from .paths import GENERATORS, output, shown_path
+from .paths import GENERATORS, TRASH, output, shown_path
 
 FOLDER = "runs"
 """Folder of the runs in that of the generators."""
@@ -32,7 +36,11 @@ def names() -> list[str]:
 
 def summaries(only_at_work: bool = False) -> list[dict[str, Any]]:
     """Of every run, or of those at work in this program, what `snapshot_of` has, with the latest sheet and their number
-    instead of all, and without charts. One that cannot be read has its name and what is wrong."""
+    instead of all, and without charts. One that cannot be read has its name and what is wrong.
+
+    kid: that of `snapshot.kid_of`. generator: its name for Load Generator, None before there is one. graph: whether
+    the graph that it was started from is known. changed: when it was written to last, in seconds since 1970.
+    """
     found = []
     for name in (name for name in names() if not only_at_work or live(name)):
         try:
@@ -41,8 +49,15 @@ def summaries(only_at_work: bool = False) -> list[dict[str, Any]]:
             told = {"run": name, "state": "unreadable", "trouble": str(error), "sheets": []}
         told.pop("charts", None)
         sheets = told.pop("sheets")
-        changed = _changed(folder() / name)
-        found.append({**told, "sheet": sheets[-1] if sheets else None, "sheets": len(sheets), "changed": changed})
+        of_its_folder = {
+            "sheet": sheets[-1] if sheets else None,
+            "sheets": len(sheets),
+            "kid": _kid(name),
+            "generator": _generator(name),
+            "graph": (folder() / name / graphs.FILE).is_file(),
+            "changed": _changed(folder() / name),
+        }
+        found.append({**told, **of_its_folder})
     return found
 
 
@@ -76,6 +91,31 @@ def sheets_of(name: str) -> list[Path]:
     """Files of all its sheets, oldest first. Raises UnknownRun."""
     film = Film(_found(name)[0])
     return [film.path(images) for images in film.sheets]
+
+
+def graph_of(name: str) -> dict[str, Any]:
+    """The graph that a run was started from, by `graphs.of_folder`. Raises UnknownRun, also where it was not kept."""
+    graph = graphs.of_folder(_found(name)[0])
+    if graph is None:
+        raise UnknownRun(f"The graph that {shown(name)} was started from was not kept.")
+    return graph
+
+
+def trash(name: str) -> str:
+    """Moves the folder of a run into output/gan/trash, and returns where it lies there. Nothing is deleted.
+
+    Raises UnknownRun, and InputError where it is at work, here or in another program, or cannot be moved.
+    """
+    place, at_work = _found(name)
+    if at_work or is_owned(place):
+        raise InputError(f"{shown(name)} is training: finish or stop it first.")
+    target = _free_in_trash(name)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        place.rename(target)
+    except OSError as error:
+        raise InputError(f"{shown(name)} cannot be moved to the trash: {error.strerror or 'it is in use'}.") from error
+    return shown_path(target)
 
 
 def not_there(name: str) -> str | None:
@@ -118,6 +158,36 @@ def _folders() -> set[str]:
     except OSError:
         return set()
     return {name for name in found if live(name) or snapshot.is_run(folder() / name)}
+
+
+def _free_in_trash(name: str) -> Path:
+    path = output(GENERATORS) / TRASH / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    number, free = 2, path
+    while os.path.lexists(free):
+        free, number = path.with_name(f"{path.name}_{number}"), number + 1
+    return free
+
+
+def _kid(name: str) -> dict[str, Any] | None:
+    at_work = live(name)
+    if at_work:
+        return snapshot.kid_of(at_work.records())
+    try:
+        status = (folder() / name / snapshot.HISTORY).stat()
+    except OSError:
+        return None
+    return _kid_in(folder() / name, status.st_mtime_ns, status.st_size)
+
+
+@functools.lru_cache(maxsize=1000)
+def _kid_in(place: Path, mtime_ns: int, size: int) -> dict[str, Any] | None:
+    """The KIDs in a folder. Lists are asked for often; a history is read once for each state of its file."""
+    return snapshot.kid_of(snapshot.history_of(place))
+
+
+def _generator(name: str) -> str | None:
+    file = folder() / name / run_files.GENERATOR
+    return file.relative_to(output(GENERATORS)).as_posix() if file.is_file() else None
 
 
 def _changed(place: Path) -> float:

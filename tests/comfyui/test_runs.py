@@ -4,6 +4,7 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -13,7 +14,21 @@ from comfyui_server import Comfy, Graph, Output, Run
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from gan_core.locks import own
+
 RUNS = "/gan_studio/runs"
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["workflow", "prompt", "x"]), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+def folder_of(comfy: Comfy, run: str) -> Path:
+    return comfy.output / "gan" / "runs" / run
 
 
 def ask(
@@ -224,6 +239,115 @@ def test_only_a_run_at_work_can_be_steered(comfy: Comfy, finished: str) -> None:
     assert status == 409 and is_sentence(answer["error"]) and "not training" in answer["error"]
 
 
+# The graph of a run.
+
+
+def test_the_graph_of_a_run_is_the_one_that_started_it(comfy: Comfy) -> None:
+    graph = Graph()
+    train(graph, load_folder(graph, folder_of_pictures(comfy, "drawn up")), "drawn up")
+    workflow = {"id": "4711", "nodes": [], "links": [], "note": "写真"}
+    queued = {
+        "prompt": graph.prompt, "client_id": comfy.client_id, "extra_data": {"extra_pnginfo": {"workflow": workflow}}
+    }  # fmt: skip
+    comfy.finish(Run(comfy.post("/prompt", queued)["prompt_id"]))
+    status, answer = ask(comfy, f"{RUNS}/drawn%20up/graph")
+    assert status == 200 and answer["workflow"] == workflow
+    assert {node["class_type"] for node in answer["prompt"].values()} == {
+        "LoadGANImageFolder",
+        "TrainGAN",
+        "GANSettings",
+    }
+
+
+def test_the_graph_of_a_prompt_of_a_program_is_the_prompt(comfy: Comfy, finished: str) -> None:
+    _, answer = ask(comfy, f"{RUNS}/{quote(finished)}/graph")
+    assert answer["workflow"] is None
+    assert "TrainGAN" in [node["class_type"] for node in answer["prompt"].values()]
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.one_of(st.binary(max_size=60), JSON.map(lambda value: json.dumps(value).encode())))
+@example(b"")
+@example(b"[" * 100_000)
+@example(b'{"workflow": [], "prompt": 3}')
+def test_whatever_a_graph_was_overwritten_with_it_is_one_or_none(comfy: Comfy, finished: str, content: bytes) -> None:
+    file = folder_of(comfy, finished) / "graph.json"
+    kept = file.read_bytes()
+    try:
+        file.write_bytes(content)
+        status, answer = ask(comfy, f"{RUNS}/{quote(finished)}/graph")
+    finally:
+        file.write_bytes(kept)
+    if status == 404:
+        assert is_sentence(answer["error"])
+    else:
+        assert status == 200 and any(isinstance(answer[name], dict) for name in ("workflow", "prompt"))
+
+
+# The list of runs, and the trash.
+
+
+def listed(comfy: Comfy, name: str) -> dict[str, Any] | None:
+    _, answer = ask(comfy, RUNS)
+    return next((run for run in answer["runs"] if run["run"] == name), None)
+
+
+def test_the_list_says_what_a_run_offers(comfy: Comfy, finished: str) -> None:
+    told = listed(comfy, finished)
+    assert told is not None
+    assert told["generator"] == f"runs/{finished}/generator.safetensors"
+    assert told["graph"] and told["kid"] is None and told["changed"] > 1.7e9
+    names = comfy.node_info()["LoadGenerator"]["input"]["required"]["name"]
+    assert told["generator"] in str(names)
+
+
+def test_a_run_goes_to_the_trash_as_it_is_and_its_name_is_free_again(comfy: Comfy) -> None:
+    graph = Graph()
+    dataset = load_folder(graph, folder_of_pictures(comfy, "put away"))
+    train(graph, dataset, "put away")
+    comfy.run(graph)
+    before = {path.name: path.stat().st_size for path in folder_of(comfy, "put away").rglob("*") if path.is_file()}
+    status, answer = ask(comfy, f"{RUNS}/put%20away", {"action": "trash"})
+    assert status == 200 and answer["kept"].startswith("output/gan/trash/put away-2")
+    moved = comfy.base / answer["kept"]
+    assert {path.name: path.stat().st_size for path in moved.rglob("*") if path.is_file()} == before
+    assert not folder_of(comfy, "put away").exists() and listed(comfy, "put away") is None
+    assert "put away" not in json.dumps(comfy.node_info()["LoadGenerator"])
+    assert ask(comfy, f"{RUNS}/put%20away", {"action": "trash"})[0] == 404
+
+    graph = Graph()
+    train(graph, load_folder(graph, folder_of_pictures(comfy, "put away")), "put away", seed=1)
+    comfy.run(graph)
+    assert folder_of(comfy, "put away").is_dir() and not folder_of(comfy, "put away_2").exists()
+
+
+def test_two_runs_of_a_name_lie_beside_each_other_in_the_trash(comfy: Comfy) -> None:
+    places = set()
+    for _ in range(3):
+        folder = folder_of(comfy, "again and again")
+        folder.mkdir(parents=True)
+        (folder / "history.csv").write_text("images\n")
+        places.add(ask(comfy, f"{RUNS}/again%20and%20again", {"action": "trash"})[1]["kept"])
+    assert len(places) == 3 and all((comfy.base / place / "history.csv").is_file() for place in places)
+
+
+def test_a_run_at_work_is_not_put_into_the_trash(comfy: Comfy) -> None:
+    graph, trained = long_training(comfy, "busy")
+    run = comfy.submit(graph)
+    comfy.follow(run, lambda run: len(comfy.texts(run, trained)) >= 2)
+    status, answer = ask(comfy, f"{RUNS}/busy", {"action": "trash"})
+    assert status == 409 and answer["error"] == "busy is training: finish or stop it first."
+    assert folder_of(comfy, "busy").is_dir()
+    steer(comfy, "busy", "finish")
+    assert comfy.finish(run).state == "success"
+
+
+def test_a_run_of_another_program_is_not_put_into_the_trash(comfy: Comfy, finished: str) -> None:
+    with own(folder_of(comfy, finished)):
+        status, answer = ask(comfy, f"{RUNS}/{quote(finished)}", {"action": "trash"})
+    assert status == 409 and is_sentence(answer["error"]) and "is training" in answer["error"]
+
+
 # What is refused.
 
 HOSTILE = [
@@ -233,13 +357,13 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-@pytest.mark.parametrize("rest", ["", "/records", "/sheets/80"])
+@pytest.mark.parametrize("rest", ["", "/records", "/sheets/80", "/graph"])
 def test_no_name_but_that_of_a_run_is_answered(comfy: Comfy, finished: str, name: str, rest: str) -> None:
     for written in {quote(name, safe=""), quote(quote(name, safe=""), safe="")} - {""}:
         status, answer = ask(comfy, f"{RUNS}/{written}{rest}")
         assert status == 404 and (not isinstance(answer, dict) or is_sentence(answer["error"]))
-        if not rest:
-            assert ask(comfy, f"{RUNS}/{written}", {"action": "finish"})[0] == 404
+        for action in () if rest else ("finish", "trash"):
+            assert ask(comfy, f"{RUNS}/{written}", {"action": action})[0] == 404
 
 
 FOREIGN = [
@@ -254,9 +378,12 @@ FOREIGN = [
 
 @pytest.mark.parametrize("headers", FOREIGN, ids=str)
 def test_pages_of_other_servers_are_refused(comfy: Comfy, finished: str, headers: dict[str, str]) -> None:
-    for route in (RUNS, f"{RUNS}/{quote(finished)}", f"{RUNS}/{quote(finished)}/records"):
-        assert ask(comfy, route, **headers)[0] == 403
-    assert ask(comfy, f"{RUNS}/{quote(finished)}", {"action": "finish"}, **headers)[0] == 403
+    for rest in ("", "/records", "/graph"):
+        assert ask(comfy, f"{RUNS}/{quote(finished)}{rest}", **headers)[0] == 403
+    assert ask(comfy, RUNS, **headers)[0] == 403
+    for action in ("finish", "trash"):
+        assert ask(comfy, f"{RUNS}/{quote(finished)}", {"action": action}, **headers)[0] == 403
+    assert told(comfy, finished)["run"] == finished
 
 
 def test_the_page_itself_may_ask(comfy: Comfy, finished: str) -> None:
@@ -299,6 +426,7 @@ def test_whatever_is_asked_the_answer_is_json_and_no_failure(
         f"{RUNS}/{quote(finished)}/records?since={quote(since, safe='')}",
         f"{RUNS}/{written}/sheets/{quote(images, safe='')}",
         f"{RUNS}/{quote(finished)}/sheets/{quote(images, safe='')}",
+        f"{RUNS}/{written}/graph",
     ]
     for route in asked:
         status, answer = ask(comfy, route)

@@ -202,3 +202,26 @@ def test_a_table_is_read_as_it_was_written_and_rows_that_are_not_whole_are_left_
     with (tmp_path / "history.csv").open("a") as file:
         file.write("24\nx,1,2\n,,\n32,abc,1\n")
     assert history.read_csv(tmp_path / "history.csv") == [*records, Record(24, {})]
+
+
+# KID.
+
+
+def measured(images: int, kid: float | None, diversity: float = 0.8) -> Record:
+    values = {"diversity": diversity, "distance": 0.2}
+    return Record(images, values if kid is None else {**values, "kid": kid})
+
+
+def test_a_history_without_kid_has_none():
+    assert snapshot.kid_of([]) is None
+    assert snapshot.kid_of([measured(8, None), measured(16, math.nan)]) is None
+
+
+def test_the_latest_kid_says_when_and_the_best_is_one_that_counts():
+    grey = measured(1_000, 0.01, diversity=0.0)
+    history = [grey, measured(5_000, 0.3), measured(9_000, 0.2), measured(12_000, 0.4), measured(15_000, None)]
+    assert snapshot.kid_of(history) == {
+        "latest": {"value": 0.4, "images": 12_000},
+        "best": {"value": 0.2, "images": 9_000},
+    }
+    assert snapshot.kid_of([grey]) == {"latest": {"value": 0.01, "images": 1_000}, "best": None}
