@@ -1,11 +1,12 @@
 """GAN / data: training images."""
 
-from comfy_api.latest import io
+from comfy_api.latest import io, ui
 
 from ..gan_core import ImageDataset, InputError
+from ..gan_core.data import overview
 from ..gan_core.data.images import CHANNELS, fingerprint_of_folder, reading
 from ..gan_core.media.image_files import FITS
-from .host import image_folders
+from .host import image_folders, previews
 from .host.errors import refusal, says_errors
 from .host.progress import NodeProgress
 from .host.texts import report_skipped
@@ -122,8 +123,7 @@ class LoadGANImageFolder(io.ComfyNode):
             assert step.dataset, "the last step has it"
             dataset = step.dataset
         report_skipped(dataset)
-        bar.say("\n".join([dataset.summary, *dataset.remarks]))
-        return io.NodeOutput(dataset)
+        return _shown(cls, dataset)
 
 
 class ImagesToGANDataset(io.ComfyNode):
@@ -152,8 +152,14 @@ class ImagesToGANDataset(io.ComfyNode):
     @says_errors
     def execute(cls, images, size, fit, mirror, channels="auto", width=None) -> io.NodeOutput:
         dataset = ImageDataset.from_images(images, (size, WIDTH.read(width) or size), channels, fit, mirror)
-        NodeProgress(cls.hidden.unique_id).say(dataset.summary)
-        return io.NodeOutput(dataset)
+        return _shown(cls, dataset)
+
+
+def _shown(node: type[io.ComfyNode], dataset: ImageDataset) -> io.NodeOutput:
+    """Hands a data set on, and shows on the node what will be learned from."""
+    NodeProgress(node.hidden.unique_id).say("\n".join(overview.in_words(dataset)))
+    sheet = previews.as_image(previews.enlarged(overview.sheet(dataset)))
+    return io.NodeOutput(dataset, ui=ui.PreviewImage(sheet, cls=node))
 
 
 NODES = [LoadGANImageFolder, ImagesToGANDataset]

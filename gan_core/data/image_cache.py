@@ -40,6 +40,8 @@ class CachedImages:
     """Files that cannot be read, with the reasons."""
     remarks: tuple[str, ...]
     """Sentences on how the images were decoded."""
+    advice: tuple[str, ...]
+    """Sentences on images that suit the settings badly, and what to do."""
 
 
 def default_cache() -> Path:
@@ -70,6 +72,7 @@ def write_index(
     fingerprint: str,
     skipped: Mapping[str, str],
     remarks: Sequence[str],
+    advice: Sequence[str] = (),
 ) -> None:
     """Describes the pixels in a folder that is to become an entry. shape: [N, H, W, C]. The rest as in CachedImages."""
     index = {
@@ -79,6 +82,7 @@ def write_index(
         "class_names": list(class_names),
         "skipped": skipped,
         "remarks": list(map(sentence, remarks)),
+        "advice": list(advice),
         "fingerprint": fingerprint,
     }
     (folder / INDEX).write_text(json.dumps(index), encoding="utf-8")
@@ -119,7 +123,13 @@ def _opened(entry: Path) -> CachedImages | None:
         images = np.memmap(entry / PIXELS, np.uint8, mode="r", shape=tuple(index["shape"]))
         labels = None if index["labels"] is None else np.asarray(index["labels"], np.int64)
         return CachedImages(
-            images, labels, tuple(index["class_names"]), index["fingerprint"], index["skipped"], tuple(index["remarks"])
+            images,
+            labels,
+            tuple(index["class_names"]),
+            index["fingerprint"],
+            index["skipped"],
+            tuple(index["remarks"]),
+            tuple(index.get("advice", ())),  # entries from before there was advice have none
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -16,6 +16,7 @@ import numpy as np
 from ..errors import InputError
 from ..media import grey_levels, image_files
 from ..media.image_formats import Source
+from .fitting import Fitting
 from .image_cache import PIXELS, write_index
 from .image_classes import Classes, in_natural_order
 from .listing import Listing
@@ -62,7 +63,8 @@ def decoding(
         labels = [number[classes.of_files[file]] for file in found.kept]
         found.digest.update(np.asarray(labels, np.int64).tobytes())
     shape = [len(found.kept), *size, count]
-    write_index(into, shape, labels, names, found.digest.hexdigest(), found.skipped, remarks)
+    advice = found.fitting.advice(size, count, fit)
+    write_index(into, shape, labels, names, found.digest.hexdigest(), found.skipped, remarks, advice)
 
 
 @dataclass
@@ -79,6 +81,8 @@ class _Found:
     """Number of images with 16 bits."""
     deepest: int = 0
     """Largest value in any of them."""
+    fitting: Fitting = field(default_factory=Fitting)
+    """How they suit the size and the colours of the data set."""
     digest: Any = field(default_factory=hashlib.sha256)
     """SHA-256 of the pixels."""
 
@@ -123,6 +127,7 @@ def _pixels_written(
                 pixels.write(image.pixels.tobytes())
                 found.digest.update(image.pixels.tobytes())
                 found.kept.append(file)
+                found.fitting.add(image.own_size, image.own_channels, size, fit)
                 if image.deepest is not None:
                     found.deep, found.deepest = found.deep + 1, max(found.deepest, image.deepest)
             done += len(group)

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Collection, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,8 @@ from ..media import image_files
 from ..media.image import IMAGE
 from ..media.medium import Medium
 from .dataset import Batch
+from .duplicates import Duplicates, find_duplicates
+from .fitting import Fitting
 from .image_cache import cache_entry, default_cache, open_cached, publish
 from .image_classes import Classes, classes_of
 from .image_decoding import decoding
@@ -55,6 +58,8 @@ class ImageDataset:
     """Reasons why files could not be used, by file."""
     remarks: tuple[str, ...] = ()
     """Sentences on how the images were read: classes, ignored files."""
+    advice: tuple[str, ...] = ()
+    """Sentences on images that suit the size, fit or channels badly, and what to do."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -97,6 +102,11 @@ class ImageDataset:
     def classes(self) -> int:
         """Number of class labels; 0 for an unlabelled data set."""
         return len(self.class_names) if self.labels is not None else 0
+
+    @cached_property
+    def duplicates(self) -> Duplicates:
+        """Duplicates among the images. The first call takes up to a second."""
+        return find_duplicates(self.images)
 
     def batch(self, indices: np.ndarray, mirrored: np.ndarray | None = None) -> Tensor:
         """Images at the given indices, as uint8 [B, C, H, W] in channels-last memory.
@@ -151,6 +161,9 @@ class ImageDataset:
         height, width = _height_and_width(size or pixels.shape[1])
         _check(height, width, channels, fit)
         count = CHANNELS[channels] or _channels_of_pixels(pixels)
+        fitting = Fitting()
+        for one in pixels:
+            fitting.add(one.shape[:2], count, (height, width), fit)
         if pixels.shape[1:] != (height, width, count):
             # For Pillow an image with one channel has no third axis.
             arrays = pixels[..., 0] if pixels.shape[3] == 1 else pixels
@@ -159,7 +172,8 @@ class ImageDataset:
         elif count == 4:
             # Invisible pixels are black, as in images that are read or resized, so that their colours are not learned.
             pixels = np.where(pixels[..., 3:] > 0, pixels, 0).astype(np.uint8)
-        return cls(pixels, name, fingerprint(pixels, None), mirror=mirror)
+        advice = fitting.advice((height, width), count, fit)
+        return cls(pixels, name, fingerprint(pixels, None), mirror=mirror, advice=tuple(advice))
 
     @classmethod
     def from_folder(
@@ -239,6 +253,7 @@ def reading(
                     mirror=mirror,
                     skipped=cached.skipped,
                     remarks=(*cached.remarks, *map(sentence, remarks)),
+                    advice=cached.advice,
                 )
                 yield Reading(len(listing.files), len(listing.files), dataset)
                 return

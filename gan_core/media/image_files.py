@@ -22,6 +22,8 @@ class Decoded:
     """4 if the file has transparent pixels, 1 if it is grey, else 3."""
     deepest: int | None
     """Largest value in a file of 16-bit grey levels; None for others."""
+    own_size: tuple[int, int]
+    """Height and width of the image in the file, upright."""
 
 
 def read(
@@ -39,12 +41,15 @@ def read(
     with opened(source, name) as image, decoding(image):
         # A JPEG can be decoded at a fraction of its size; twice the target keeps the resampling exact. Height and width
         # are known only after EXIF rotation, hence the longer side.
+        longer = max(image.size)
         scale = 2 * max(size) / min(image.size)
         image.draft(None, (int(image.width * scale) + 1, int(image.height * scale) + 1))
         image.load()
         deepest = int(np.asarray(image).max()) if image.mode.startswith("I;16") else None
         decoded = to_eight_bits(_upright(image), numbers)
-        return Decoded(fitted(decoded, size, channels, fit), _own_channels(decoded), deepest)
+        drafted = longer / max(decoded.size)
+        own_size = round(decoded.height * drafted), round(decoded.width * drafted)
+        return Decoded(fitted(decoded, size, channels, fit), _own_channels(decoded), deepest, own_size)
 
 
 def own_channels(source: Source, name: str) -> int:

@@ -14,6 +14,7 @@ import torch
 from PIL.Image import Image
 from torch import Tensor
 
+from ..data.advice import advice_on
 from ..data.images import ImageDataset
 from ..errors import TrainingDiverged
 from ..generator import Generator
@@ -78,7 +79,8 @@ class Progress:
     record: Record | None
     """The latest losses and what else is measured."""
     figures: str
-    """One line for people: how far it is, how fast, and what was measured."""
+    """One line for people: how far it is, how fast, how long it will take, and what was measured; before the first step
+    what it is going to do."""
     remarks: tuple[str, ...]
     """What happened that a person should know, one sentence or two each, oldest first."""
     verdict: Verdict | None
@@ -230,7 +232,8 @@ def _owned(
             run = Run(dataset, whole, chosen, start, world)
             run.requests = requests
             session = Session(run, owned)
-            run.remarks[:0] = [*remarks, *_remarks_on_start(run, owned), *memory.remarks_on(run)]
+            advice = [] if run.images else world.broadcast(lambda: advice_on(dataset))
+            run.remarks[:0] = [*remarks, *advice, *_remarks_on_start(run, owned), *memory.remarks_on(run)]
             started.append(session)
             yield from _steps(session)
         except (RuntimeError, MemoryError) as error:
@@ -304,6 +307,10 @@ def _remarks_on_start(run: Run, owner: Owner | None) -> list[str]:
     return remarks
 
 
+SPEED_STEPS = 16
+"""Steps after which the time that is left is told: the first ones are slower."""
+
+
 class _Words:
     """Makes the Progress of a run. What its records say is put into words once a record, not once a step."""
 
@@ -317,15 +324,42 @@ class _Words:
         record = run.history[-1] if run.history else None
         if record is not self.record:
             self.record, self.text = record, f", {run.method.in_words(run.history)}" if record else ""
+        fraction, speed, left = run.fraction, run.images_per_second, run.seconds_left
         return Progress(
             run.images,
-            run.fraction,
-            run.images_per_second,
-            run.seconds_left,
+            fraction,
+            speed,
+            left,
             record,
-            f"{run.images / 1000:.1f} kimg, {run.images_per_second:.0f} images/s{self.text}",
+            f"{_plan(run) if run.images == run.images_at_start else _course(run, fraction, speed, left)}{self.text}",
             tuple(run.remarks),
             run.verdict,
             run.ended or str(run.verdict or ""),
             run.failed,
         )
+
+
+def _course(run: Run, fraction: float, speed: float, left: float | None) -> str:
+    """How far a run has come, how fast, and how long it will take. The rest as in Progress."""
+    known = run.images - run.images_at_start >= SPEED_STEPS * run.images_per_step
+    how_long = f", about {_in_words(left)} left" if left and known and fraction < 1 else ""
+    return f"{run.images / 1000:.1f} kimg, {speed:.0f} images/s{how_long}"
+
+
+def _plan(run: Run) -> str:
+    """What a run is going to do: with which images and preset, and how long."""
+    data, config = run.dataset, run.config
+    budgets = {"minutes": config.minutes, "kimg": config.kimg}
+    until = " or ".join(f"{budget:g} {unit}" for unit, budget in budgets.items() if budget is not None)
+    begun = f" from {run.images / 1000:.1f} kimg on" if run.images else ""
+    return (
+        f"{len(data):,} images of {data.width}x{data.height}x{data.channels}, preset {config.preset}, batches of "
+        f"{run.recipe.batch_size}, {until}{begun}"
+    )
+
+
+def _in_words(seconds: float) -> str:
+    """A duration for people, in the unit that suits it."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} minutes" if seconds < 90 * 60 else f"{seconds / 3600:.1f} hours"

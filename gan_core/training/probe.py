@@ -2,38 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from ..data.images import ImageDataset
 from ..errors import InputError
-from ..platforms import average_pooled
 from . import checkpoint
 from .config import TrainConfig
 from .design import design
 from .presets import AUTO, GAN_PRESETS
-
-MAX_COMPARED = 5000
-"""Maximum number of images compared with one another, drawn from a larger set. It takes a second or two."""
-
-THUMBNAIL = 8
-"""Side of the thumbnails that are compared, in pixels."""
-
-ALIKE = 2.0
-"""Maximum root mean square difference of the thumbnails of (near-)duplicates, in levels of 255. Measured: emoji that
-were enlarged and reduced again differ by 0.4, as JPEG files of 64x64 pixels by 2 (digits by 0.4), and of 5,000 MNIST
-digits no two by less than 2.7."""
-
-WORTH_TELLING = 0.01
-"""Share of duplicates from which a remark mentions them."""
-
-AT_ONCE = 256
-"""Images that are read, or compared with all others, at a time."""
 
 FEW_HUNDRED, FEW_THOUSAND, MANY = 500, 2000, 10_000
 """Different images: below the first, a discriminator overfits within minutes; below the second, that of a small network
@@ -67,45 +46,19 @@ class Probe:
         pair may not be among them."""
         return self.count - round(self.count * self.duplicates / max(1, self.looked_at))
 
-    @property
-    def warning(self) -> str | None:
-        """A sentence about duplicates, where there are enough to matter."""
-        if self.duplicates < max(1, WORTH_TELLING * self.looked_at):
-            return None
-        return (
-            f"{self.duplicates:,} of {self.looked_at:,} images that were compared are (near-)duplicates: the generator "
-            "memorises them first. Where they are copies, keep one of each."
-        )
-
 
 def probe(dataset: ImageDataset) -> Probe:
-    """Inspects a data set: all of its images, or MAX_COMPARED that are always the same."""
-    count = len(dataset)
-    chosen = np.sort(np.random.RandomState(0).permutation(count)[:MAX_COMPARED])
-    thumbnails = torch.cat([_thumbnails(dataset.batch(chosen[part])) for part in _parts(len(chosen))])
+    """Inspects a data set."""
+    found = dataset.duplicates
     return Probe(
-        count,
+        len(dataset),
         dataset.height,
         dataset.width,
         dataset.channels,
         dataset.classes,
-        len(chosen),
-        duplicates(thumbnails),
+        found.looked_at,
+        found.count,
     )
-
-
-def duplicates(thumbnails: Tensor) -> int:
-    """How many of these are nearly the same as one before them. thumbnails: [N, D], in 255 levels."""
-    # Squares of distances as differences of large numbers lose digits: less so around the middle of all.
-    points = thumbnails.float() - thumbnails.float().mean(dim=0)
-    lengths = points.square().sum(dim=1)
-    found = 0
-    for part in _parts(len(points)):
-        before = points[: part.stop]
-        distances = lengths[part, None] + lengths[: part.stop] - 2 * points[part] @ before.T
-        alike = (distances < ALIKE**2 * points.shape[1]).tril(diagonal=part.start - 1)
-        found += int(alike.any(dim=1).sum())
-    return found
 
 
 def choose(found: Probe, device: torch.device) -> tuple[str, str]:
@@ -144,17 +97,16 @@ def settled(config: TrainConfig, dataset: ImageDataset, device: torch.device) ->
     if begun in GAN_PRESETS:
         chosen, remarks = begun, [f"The preset is {begun}, with which the run began."]
     else:
-        found = probe(dataset)
-        chosen, reason = choose(found, device)
-        remarks = [reason, *filter(None, [found.warning])]
+        chosen, reason = choose(probe(dataset), device)
+        remarks = [reason]
     config = replace(config, preset=chosen)
     wanted = config.recipe.batch_size
     if "batch_size" not in config.settings and 2 <= len(dataset) < wanted:
         # A power of two, as several processes take equal parts of it.
         fewer = 2 ** (len(dataset).bit_length() - 1)
         remarks.append(
-            f"A batch has {fewer} images instead of {wanted}, as there are only {len(dataset)}: a "
-            "network learns little from so few; start with a few hundred."
+            f"A batch has {fewer} images instead of {wanted}, as there are only {len(dataset)}: samples get better "
+            "more slowly and less steadily than with a whole one."
         )
         config = replace(config, settings={**config.settings, "batch_size": fewer})
     config.check()
@@ -191,13 +143,3 @@ def _wanted(found: Probe, gpu: bool) -> tuple[list[str], str]:
     if different < MANY:
         return ["few"], "they are few enough for adaptive augmentation, and its small batches learn sooner"
     return ["dcgan_small"], "it learns in minutes what larger networks learn in hours there"
-
-
-def _thumbnails(images: Tensor) -> Tensor:
-    """images: uint8 [N, C, H, W]. Returns float32 [N, C * 8 * 8]: the mean colours of their parts."""
-    return average_pooled(images.float(), THUMBNAIL).flatten(1)
-
-
-def _parts(count: int) -> Iterator[slice]:
-    for start in range(0, count, AT_ONCE):
-        yield slice(start, min(start + AT_ONCE, count))

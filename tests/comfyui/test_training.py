@@ -65,6 +65,23 @@ def test_a_folder_of_pictures_becomes_a_generator(comfy: Comfy) -> None:
     assert generator.decode(gan_core.sample_noise(generator, [0])).shape == (1, 3, 16, 16)
 
 
+def test_the_data_node_shows_what_will_be_learned_from(comfy: Comfy) -> None:
+    folder = folder_of_pictures(comfy, "shown", 12, classes=("cats", "dogs"))  # each cat is a dog, too
+    graph = Graph()
+    dataset = load_folder(graph, folder, labels=True)
+    trained = train(graph, dataset, "shown")
+    run = comfy.run(graph)
+    (sheet,) = comfy.images(run, dataset)
+    assert sheet.width > 8 * 96 and sheet.height > 2 * 96, "a row for each class, in the preview's size"
+    text = comfy.texts(run, dataset)[-1]
+    few = "There are only 12 different images"
+    assert "cats (12), dogs (12)" in text and few in text and "Duplicates: 12 exact among 24 images." in text
+    plan, *others = comfy.texts(run, trained)
+    assert plan.startswith("24 images of 16x16x3, preset dcgan_small, batches of 8, 10 minutes or 0.08 kimg\n")
+    assert few in plan and few in others[-1]
+    assert comfy.texts(comfy.run(graph), dataset) == [], "it is not read again"
+
+
 def test_a_batch_of_images_from_core_becomes_a_generator(comfy: Comfy) -> None:
     save_picture(comfy.input / "one.png", seed=0)
     graph = Graph()

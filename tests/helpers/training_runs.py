@@ -21,6 +21,11 @@ class Trained(NamedTuple):
     last: Progress
 
 
+def happened(progress: Progress) -> tuple[str, ...]:
+    """The remarks of a run without the advice on its few images."""
+    return tuple(remark for remark in progress.remarks if not remark.startswith("There are only "))
+
+
 def finish(dataset: ImageDataset, config: TrainConfig, start: Generator | None = None) -> Trained:
     """Trains to the end, on the CPU."""
     training = train(dataset, config, CPU, start)

@@ -1,6 +1,5 @@
 """A look at the data chooses the preset, says why, and a run keeps what was chosen."""
 
-import io
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -11,15 +10,14 @@ import torch
 from command_line import run
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 from safetensors.torch import load_file
 from training_runs import finish, steps_of
 
 from gan_core import ImageDataset, InputError, TrainConfig, load
-from gan_core.examples import digits
+from gan_core.data.duplicates import MAX_COMPARED
 from gan_core.training import checkpoint
 from gan_core.training.presets import AUTO, GAN_PRESETS, PRESETS
-from gan_core.training.probe import AT_ONCE, MAX_COMPARED, Probe, _wanted, choose, duplicates, probe, settled
+from gan_core.training.probe import Probe, _wanted, choose, probe, settled
 from gan_core.training.settings import AdversarialRecipe
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
@@ -43,64 +41,6 @@ def test_a_probe_says_what_there_is_to_learn_from(labelled_images):
     assert probe(labelled_images) == Probe(24, 16, 16, 3, 3, 24, 0)
     wide = ImageDataset.from_images(noise(7, 16, 24, 1), (16, 24))
     assert probe(wide) == Probe(7, 16, 24, 1, 0, 7, 0)
-
-
-def test_copies_are_found_wherever_they_lie():
-    pixels = noise(600)
-    pixels[[3, 599]] = pixels[0]
-    pixels[[300, 301, 302]] = pixels[590]
-    assert probe(ImageDataset.from_images(pixels)).duplicates == 5
-
-
-def test_a_picture_that_was_saved_anew_or_resized_in_between_is_a_copy():
-    pixels = np.stack([np.asarray(digits(64).images[i]) for i in range(4)])
-    stored = io.BytesIO()
-    Image.fromarray(pixels[0, ..., 0]).save(stored, "JPEG", quality=75)
-    large = Image.fromarray(pixels[1, ..., 0]).resize((150, 150), Image.Resampling.LANCZOS)
-    again = [Image.open(stored), large.resize((64, 64), Image.Resampling.LANCZOS)]
-    copies = np.stack([np.asarray(picture)[..., None] for picture in again])
-    assert probe(ImageDataset.from_images(np.concatenate([pixels, copies]))).duplicates == 2
-
-
-def test_images_that_are_only_alike_are_no_copies():
-    ones = digits(labels=True)
-    dataset = replace(ones, images=ones.images[ones.labels == 1], labels=None)
-    assert probe(dataset).duplicates == 0
-
-
-def test_images_that_differ_in_what_can_be_seen_through_them_are_no_copies():
-    pixels = np.full((2, 16, 16, 4), 255, np.uint8)
-    pixels[1, ..., 3] = 128
-    assert probe(ImageDataset.from_images(pixels)).duplicates == 0
-
-
-@given(
-    originals=st.integers(1, 40),
-    copies=st.lists(st.integers(0, 39), max_size=3 * AT_ONCE // 2),
-    seed=st.integers(0, 100),
-)
-def test_every_image_after_the_first_of_its_kind_is_counted_once(originals, copies, seed):
-    stream = np.random.RandomState(seed)
-    points = stream.randint(0, 256, (originals, 48))
-    points = np.concatenate([points, points[[copy % originals for copy in copies]]])
-    stream.shuffle(points)
-    assert duplicates(torch.from_numpy(points)) == len(copies)
-
-
-def test_of_a_large_set_some_thousand_images_are_looked_at_always_the_same():
-    pixels = np.repeat(noise(50, 8, 8, 1), 200, axis=0)
-    dataset = ImageDataset(pixels, "many", "0" * 64)
-    found = probe(dataset)
-    assert (found.count, found.looked_at, found.duplicates) == (10_000, MAX_COMPARED, MAX_COMPARED - 50)
-    assert found.different == 100
-    assert probe(dataset) == found
-
-
-@pytest.mark.parametrize(("duplicates", "told"), [(0, False), (9, False), (10, True), (999, True)])
-def test_duplicates_are_spoken_of_where_they_matter(duplicates, told):
-    warning = replace(DATA, count=1000, looked_at=1000, duplicates=duplicates).warning
-    assert (warning is not None) == told
-    assert not told or f"{duplicates} of 1,000 images that were compared" in warning
 
 
 # What is chosen.
@@ -177,9 +117,10 @@ def test_a_run_with_auto_says_what_it_chose_and_warns_of_copies(tmp_path):
     pixels = noise(12)
     pixels[1] = pixels[0]
     last = finish(ImageDataset.from_images(pixels), config_for(tmp_path)).last
-    assert len(last.remarks) == 2
+    assert len(last.remarks) == 3
     assert last.remarks[0].startswith("The preset is few, for 11 different images of 16x16x3 on a CPU: ")
-    assert last.remarks[1].startswith("1 of 12 images that were compared are (near-)duplicates")
+    assert last.remarks[1].startswith("There are only 11 different images")
+    assert last.remarks[2].startswith("Duplicates: 1 exact among 12 images.")
     assert load(tmp_path / "run" / "generator.safetensors").card.training["preset"] == "few"
 
 
@@ -225,10 +166,9 @@ def test_a_dozen_pictures_and_auto_are_learned_from(tmp_path):
     assert any(remark.startswith("A batch has 8 images instead of 32") for remark in last.remarks)
 
 
-def test_a_preset_of_ones_own_is_left_and_nothing_is_looked_at(noise_images, tmp_path):
+def test_a_preset_of_ones_own_is_left(noise_images, tmp_path):
     config = config_for(tmp_path, preset="dcgan")
     assert settled(config, noise_images, CPU) == (config, [])
-    assert finish(noise_images, config).last.remarks == ()
 
 
 @pytest.mark.parametrize("state", [None, "no such preset", []], ids=str)

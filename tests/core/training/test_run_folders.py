@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from training_runs import finish
+from training_runs import finish, happened
 
 import gan_core
 from gan_core import InputError, TrainConfig, files, locks, train
@@ -332,7 +332,7 @@ def test_a_table_or_a_sheet_that_is_open_elsewhere_is_a_remark(
     monkeypatch.setattr(run_files, "CHECKPOINT_SECONDS", 0)
     open_elsewhere.add(name)
     _, last = finish(noise_images, config_for(tmp_path, 4))
-    (remark,) = last.remarks
+    (remark,) = happened(last)
     assert remark.endswith("cannot be written: The process cannot access the file. Training continues without it.")
     assert steps_kept(tmp_path) == 4
     assert gan_core.load(tmp_path / "generator.safetensors").card.training["kimg"] == 0.02
@@ -352,7 +352,7 @@ def test_a_checkpoint_that_cannot_be_written_is_tried_again(noise_images, tmp_pa
     open_elsewhere.clear()
     assert len(list(steps)) == 1
     assert steps_kept(tmp_path) == 4
-    (remark,) = progress.remarks
+    (remark,) = happened(progress)
     assert remark.startswith(f"{tmp_path / name} cannot be written: ")
     assert remark.endswith("The checkpoint before stays, and the next is tried in its time.")
 

@@ -14,7 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
-from training_runs import begun, finish, steps_of
+from training_runs import begun, finish, happened, steps_of
 
 import gan_core
 from gan_core import Generator, ImageDataset, InputError, TrainConfig, TrainingDiverged, train
@@ -371,7 +371,7 @@ def test_a_run_in_trouble_ends_with_its_last_healthy_state_and_says_why(noise_im
     assert_same(learned(tmp_path / "run"), learned(tmp_path / "healthy"))
     said = "Mode collapse: all are one. The run was stopped; its generator is the one of 0.0 kimg."
     assert str(last).endswith(said)
-    assert last.remarks == ("At 0.0 kimg: Mode collapse: all are one.", said)
+    assert happened(last) == ("At 0.0 kimg: Mode collapse: all are one.", said)
     assert last.failed and last.trouble == said and "collapse" not in last.figures
     expected = gan_core.load(tmp_path / "healthy" / "run" / "generator.safetensors")
     assert_same(training.generator.module.state_dict(), expected.module.state_dict())
@@ -399,7 +399,7 @@ def test_trouble_is_only_said_where_it_is_to_be_ignored(noise_images, trouble, t
     trouble(40)
     last = finish(noise_images, config_for(tmp_path / "ignored", on_trouble="ignore")).last
     assert last.images == 60 and not last.failed
-    assert last.remarks == ("At 0.0 kimg: Mode collapse: all are one.",)
+    assert happened(last) == ("At 0.0 kimg: Mode collapse: all are one.",)
     assert_same(learned(tmp_path / "ignored"), learned(tmp_path / "straight"))
     assert not (tmp_path / "ignored" / "run" / "good.safetensors").exists()
 
@@ -629,7 +629,7 @@ def test_without_the_packages_kid_is_left_out_and_a_line_says_so(noise_images, l
     monkeypatch.setattr(quality, "efficientnet_lite0", missing)
     last = finish(noise_images, config_for(tmp_path, measure_kimg=0.01)).last
     said = "KID is not measured in this run. A network is needed that is not installed: pip install it."
-    assert last.remarks == (said,)
+    assert happened(last) == (said,)
     assert last.images == 60
     with pytest.raises(InputError, match="pip install it"):
         finish(noise_images, config_for(tmp_path / "patient", patience_kimg=1))

@@ -4,6 +4,7 @@ import copy
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -17,7 +18,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from training_runs import begun, finish, steps_of
+from training_runs import begun, finish, happened, steps_of
 
 import gan_core
 from gan_core import ImageDataset, InputError, TrainConfig, TrainingDiverged, sample_noise, train
@@ -844,7 +845,7 @@ def test_a_run_on_other_classes_is_not_resumed(labelled_images, tmp_path, names,
 
 
 def test_a_run_on_other_images_says_so_when_it_is_resumed(noise_images, tmp_path):
-    assert finish(noise_images, config_for(tmp_path, steps=2)).last.remarks == ()
+    assert happened(finish(noise_images, config_for(tmp_path, steps=2)).last) == ()
     assert finish(noise_images, config_for(tmp_path, steps=3, resume=True)).last.remarks == ()
     others = ImageDataset.from_images(noise_images.images[:20], name="others")
     assert finish(others, config_for(tmp_path, steps=4, resume=True)).last.remarks == (
@@ -863,6 +864,25 @@ def test_a_resumed_run_lets_go_of_its_checkpoint_file(noise_images, tmp_path):
         next(steps)
         # Windows cannot replace a file that is mapped: the next checkpoint would fail there.
         assert str(tmp_path) not in maps.read_text()
+
+
+def test_before_its_first_step_a_run_says_what_it_will_do_and_soon_how_long_it_will_take(noise_images, tmp_path):
+    config = config_for(tmp_path, preset="auto", batch_size=None, kimg=0.4, minutes=2)
+    with closing(train(noise_images, config, "cpu")) as steps:
+        plan = next(steps)
+        assert plan.figures == "24 images of 16x16x1, preset few, batches of 16, 2 minutes or 0.4 kimg"
+        told = [progress.figures for progress in steps]
+    assert [bool(re.search(r"images/s, about (\d+ s|2 minutes) left, loss D", each)) for each in told] == (
+        [False] * 15 + [True] * 9 + [False]
+    )
+    resumed = next(train(noise_images, replace(config, kimg=1, minutes=None, resume=True), "cpu"))
+    assert ", preset few, batches of 16, 1 kimg from 0.4 kimg on, loss D " in resumed.figures
+
+
+def test_advice_on_the_images_is_said_once_at_the_beginning_of_a_run(noise_images, tmp_path):
+    first = finish(noise_images, config_for(tmp_path, steps=2)).last
+    assert [remark[:39] for remark in first.remarks] == ["There are only 24 different images, and"]
+    assert finish(noise_images, config_for(tmp_path, steps=3, resume=True)).last.remarks == ()
 
 
 def test_progress_says_in_a_line_how_it_goes(noise_images, tmp_path):
