@@ -260,6 +260,44 @@ def test_the_panel_survives_a_switch_between_canvas_and_vue_nodes(page: "Page") 
         is_drawn(page)
 
 
+@BOTH
+def test_a_node_in_a_subgraph_shows_its_run(page: "Page", vue: bool) -> None:
+    load(page, f"inside{int(vue)}")
+    page.evaluate(
+        """() => {
+            const {graph, canvas} = window.app
+            const trainer = graph.nodes.find(({type}) => type === "TrainGAN")
+            const {subgraph} = graph.convertToSubgraph(new Set([trainer]))
+            canvas.setGraph(subgraph)
+            canvas.ds.offset = [300 - subgraph.nodes[0].pos[0], 100 - subgraph.nodes[0].pos[1]]
+        }"""
+    )
+    run(page)
+    panel_is(page, "running")
+    shows_a_sheet(page)
+    press(page, "Finish now")
+    panel_is(page, "finished early")
+
+
+def test_save_film_adds_nodes_that_make_an_animation(page: "Page", comfy: Comfy) -> None:
+    load(page, "filmed panel", kimg="3")
+    run(page)
+    panel_is(page, "finished")
+    page.wait_for_function("() => Number(document.querySelector('.gan-slider')?.max) >= 1")
+    press(page, "Save film")
+    page.wait_for_function("() => window.app.graph.nodes.some(({type}) => type === 'SaveAnimatedWEBP')")
+    run(page)
+    page.wait_for_function(
+        """() => window.app.graph.nodes.find(({type}) => type === "SaveAnimatedWEBP").images?.length"""
+    )
+    (saved,) = comfy.output.glob("ComfyUI_*.webp")
+    with Image.open(saved) as animation:
+        assert animation.n_frames == len(told(comfy, "filmed%20panel")["sheets"])
+    boxes = page.evaluate("() => window.app.graph.nodes.map(({type, pos, size}) => [type, ...pos, ...size])")
+    below = min(y for kind, _, y, *_ in boxes if kind in ("LoadGANRunSheets", "SaveAnimatedWEBP"))
+    assert below > max(y + height for kind, _, y, _, height in boxes if kind == "TrainGAN")
+
+
 def test_two_runs_in_the_queue_are_shown_each_on_its_node(page: "Page", comfy: Comfy) -> None:
     graph = graph_of("first", "1")
     second = graph_of("other", "1")
@@ -299,6 +337,7 @@ def test_an_error_before_the_first_step_stands_on_the_node(page: "Page", comfy: 
     page.locator(".gan-trouble").get_by_text("Set a budget").wait_for()
     page.reload()  # the page itself shows the error too, and would go on doing so
     page.wait_for_function("window.app?.extensionManager?.workflow?.activeWorkflow")
+    load(page, "right")
 
 
 # How much it does.

@@ -12,6 +12,7 @@ const WIDGET = "$$node-text-preview" // the name under which the page looks for 
 const RUN = "gan_studio_run" // the property of a node that names the run it shows, kept with the workflow
 const WIDTH = 440
 const HEIGHT = 680
+const FILM_FPS = 12
 const AROUND = 20 // that the canvas leaves around an element
 
 const panels = new WeakMap() // node -> Panel
@@ -106,21 +107,33 @@ function hear(event) {
   if (isTrainer(node) && isNamed(node, event.run)) showRun(node, event.run)
 }
 
-// Nodes that save the film of a run, beside the node that trains.
+// Nodes that save the film of a run, below all others.
 function saveFilm(node, run) {
   const { graph } = node
+  const below = 100 + Math.max(...graph.nodes.map(({ pos, size }) => pos[1] + size[1]))
   const load = window.LiteGraph.createNode("LoadGANRunSheets")
   const save = window.LiteGraph.createNode("SaveAnimatedWEBP")
-  const right = node.pos[0] + node.size[0] + 60
-  load.pos = [right, node.pos[1]]
+  load.pos = [node.pos[0], below]
+  save.pos = [node.pos[0] + load.size[0] + 60, below]
   graph.add(load)
-  const widget = load.widgets.find(({ name }) => name === "run")
-  widget.value = run
-  save.pos = [right + load.size[0] + 40, node.pos[1]]
   graph.add(save)
+  load.widgets.find(({ name }) => name === "run").value = run
+  save.widgets.find(({ name }) => name === "fps").value = FILM_FPS
   load.connect(0, save, 0)
   app.canvas.selectItems([load, save])
-  app.canvas.setDirty(true, true)
+  app.canvas.centerOnNode(load)
+}
+
+// Shows on every node that trains the run that it showed when the workflow was kept, or that it is at work on now.
+async function refresh() {
+  for (const node of nodesIn(app.rootGraph ?? app.graph)) {
+    const run = node.properties?.[RUN]
+    if (!panels.has(node) || typeof run !== "string") continue
+    panels.get(node).show(run)
+    runOf(run).refresh()
+  }
+  const atWork = await listRuns(true).catch(() => []) // without a connection the next one asks again
+  for (const event of atWork) hear(event)
 }
 
 app.registerExtension({
@@ -141,18 +154,10 @@ app.registerExtension({
       showRun(node, run)
       runOf(run).refresh()
     })
-    api.addEventListener("reconnected", () => this.afterConfigureGraph())
+    api.addEventListener("reconnected", refresh)
   },
   nodeCreated(node) {
     if (isTrainer(node)) addPanel(node)
   },
-  async afterConfigureGraph() {
-    for (const node of nodesIn(app.rootGraph ?? app.graph)) {
-      const run = node.properties?.[RUN]
-      if (!panels.has(node) || typeof run !== "string") continue
-      panels.get(node).show(run)
-      runOf(run).refresh()
-    }
-    for (const event of await listRuns(true)) hear(event)
-  },
+  afterConfigureGraph: refresh,
 })

@@ -2,11 +2,9 @@
 
 const TEXTS = {
   en: {
-    title: "Training",
     waiting:
       "Press Run: samples, curves and buttons appear here while it learns. It can be finished, saved or paused at any time.",
     starting: "Starting: looking at the images and building the networks.",
-    unreadable: "What is known of this run cannot be read.",
     states: {
       starting: "Starting",
       running: "Training",
@@ -49,12 +47,9 @@ const TEXTS = {
     stop: "Stop",
     slider: "Samples at an earlier moment",
     sheet: "Samples after {kimg} kimg",
-    latest: "latest",
     chart: "Curves of {axis} over thousands of images shown",
     axis: "kimg",
     remarks: "Remarks ({count})",
-    noRecords: "The first numbers come with the first steps.",
-    offline: "No connection to ComfyUI: this is how it stood before.",
     axes: {
       "discriminator's mean logit": "logits",
       "samples beside real images": "samples",
@@ -66,10 +61,8 @@ const TEXTS = {
     meanings: {},
   },
   zh: {
-    title: "训练",
     waiting: "点击运行：学习过程中，样本、曲线和按钮会显示在这里。可以随时结束、保存或暂停。",
     starting: "正在开始：检查图像并构建网络。",
-    unreadable: "无法读取这个训练任务的信息。",
     states: {
       starting: "正在开始",
       running: "训练中",
@@ -112,12 +105,9 @@ const TEXTS = {
     stop: "停止",
     slider: "更早时刻的样本",
     sheet: "{kimg} 千张图像之后的样本",
-    latest: "最新",
     chart: "{axis}随已学图像数（千张）变化的曲线",
     axis: "千张",
     remarks: "备注（{count}）",
-    noRecords: "最初几步之后会出现第一批数值。",
-    offline: "与 ComfyUI 的连接已断开：这是之前的状态。",
     axes: {
       loss: "损失",
       "discriminator's mean logit": "logit",
