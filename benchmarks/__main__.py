@@ -6,6 +6,8 @@ import click
 
 from . import measure
 
+EXAMPLES = Path(__file__).parents[1] / "gan_core" / "examples"
+
 THREADS = click.option(
     "--threads",
     type=click.IntRange(min=1),
@@ -166,6 +168,25 @@ def generators_command(threads: int, count: int, seed: int) -> None:
     from . import generators
 
     measure.report("generators", generators.run(count, seed, threads), threads)
+
+
+@main.command("critters")
+@THREADS
+@click.option(
+    "--file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    default=EXAMPLES / "critters.safetensors",
+    help="A generator of critters.  [default: the one that ships]",
+)
+@click.option(
+    "--count", type=click.IntRange(min=50, max=10_000), default=2000, show_default=True, help="Images of each kind."
+)
+@click.option("--save", type=click.Path(path_type=Path, dir_okay=False), help="A file for the directions.")
+def critters_command(threads: int, file: Path, count: int, save: Path | None) -> None:
+    """The critters' generator on unseen critters, what it remembers, and what its directions change."""
+    from . import critters
+
+    measure.report("critters", critters.run(file, count, threads, save), threads)
 
 
 @main.command("few")

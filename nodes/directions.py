@@ -206,7 +206,8 @@ class LoadLatentDirections(io.ComfyNode):
                 io.Combo.Input(
                     "name",
                     options=paths.direction_names(),
-                    tooltip="A file in models/gan_directions or output/gan_directions; press R after saving a new one.",
+                    tooltip="A file in models/gan_directions or output/gan_directions; press R after saving a new one. "
+                    "Those of the bundled critters come with the pack.",
                 ),
             ],
             outputs=[

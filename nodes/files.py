@@ -25,7 +25,7 @@ class LoadGenerator(io.ComfyNode):
                     options=paths.generator_names(),
                     default=paths.EXAMPLE_GENERATORS[0],
                     tooltip="A file in models/gan or output/gan, the newest first; press R after saving a new one. The "
-                    "latest generator of each run is under runs. example/digits.safetensors comes with the pack.",
+                    "latest generator of each run is under runs. example/critters.safetensors comes with the pack.",
                 ),
             ],
             outputs=[GENERATOR.Output(display_name="generator", tooltip="For Sample Noise and Decode.")],

@@ -2,7 +2,7 @@
 
 `factors` draws a table of factors from a seed, and `draw` turns it into images of any size. Shapes are signed distances
 to their edges, so that edges and outlines are smooth without supersampling. Pixels are computed with elementary
-operations only, so that machines agree on them.
+operations only, and what they begin with is rounded, so that machines agree on them.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ gaze_x, gaze_y: where the eyes look, right and down.
 smile: from a frown to a smile. mouth: how far it is open; below 0 it is closed.
 """
 
-VERSION = 1
+VERSION = 2
 """Version of the drawing, increased whenever the same factors give other pixels."""
 
 CHUNK = 32
@@ -110,7 +110,7 @@ class _Critter:
     """Critters of one kind and pattern, while they are drawn. Distances and coordinates are float32 [N, side, side]."""
 
     def __init__(self, table: Mapping[str, np.ndarray], side: int):
-        self.side = side
+        self.table, self.side = table, side
         self.of = {name: values.astype(np.float32)[:, None, None] for name, values in table.items()}
         of = self.of
         stretch = np.sqrt(of["height"])
@@ -120,19 +120,19 @@ class _Critter:
         """Half of its height."""
         axis = ((np.arange(side, dtype=np.float32) + 0.5) * (2 / side) - 1).astype(np.float32)
         self.across, self.down = axis[None, None, :], axis[None, :, None]
-        radians = np.deg2rad(of["tilt"])
-        cos, sin = np.cos(radians), np.sin(radians)
+        cos, sin = _turn(table["tilt"][:, None, None])
         middle = GROUND - self.b
         # Coordinates of a critter that stands straight, from the middle of its body.
         self.x = cos * self.across + sin * (self.down - middle)
         self.y = cos * (self.down - middle) - sin * self.across
         self.u, self.v = self.x / self.a, self.y / self.b
         # Yellow is lighter than other colours; dark yellow would be brown.
-        lighter = 0.07 * np.cos(2 * np.pi * (of["hue"] - 0.25))
-        self.fur = _colour(0.77 + lighter, 0.125, of["hue"])
-        self.light = _colour(0.92 + 0.5 * lighter, 0.07, of["hue"] + 0.03)
-        self.shade = _colour(0.64 + lighter, 0.13, of["hue"] - 0.03)
-        self.line = _colour(0.36, 0.075, of["hue"] - 0.02)
+        hue = table["hue"]
+        lighter = 0.07 * np.cos(2 * np.pi * (hue - 0.25))
+        self.fur = _colour(0.77 + lighter, 0.125, hue)
+        self.light = _colour(0.92 + 0.5 * lighter, 0.07, hue + 0.03)
+        self.shade = _colour(0.64 + lighter, 0.13, hue - 0.03)
+        self.line = _colour(0.36, 0.075, hue - 0.02)
 
     def drawn(self, kind: str, pattern: str) -> np.ndarray:
         """Images, uint8 [N, side, side, 3]."""
@@ -168,7 +168,7 @@ class _Critter:
 
     def background(self) -> np.ndarray:
         """A pale tint, lighter behind the critter, with the critter's shadow. [N, 3, side, side]."""
-        hue = self.of["background"]
+        hue = self.table["background"]
         self.image = np.repeat(np.repeat(_colour(0.89, 0.055, hue), self.side, 2), self.side, 3)
         self.blend(_glow(self.across / 1.3, self.down / 1.3), _colour(0.96, 0.03, hue + 0.04))
         shadow = _glow(self.across / (1.3 * self.a), (self.down - GROUND - 0.07) / 0.13)
@@ -270,7 +270,7 @@ class _Critter:
 
     def turned(self, x: Number, y: Number, degrees: float) -> tuple[np.ndarray, np.ndarray]:
         """Coordinates from a point, of a part that is turned clockwise."""
-        cos, sin = np.float32(np.cos(np.deg2rad(degrees))), np.float32(np.sin(np.deg2rad(degrees)))
+        cos, sin = _turn(np.float64(degrees))
         across, down = self.x - x, self.y - y
         return cos * across + sin * down, cos * down - sin * across
 
@@ -347,10 +347,15 @@ def _glow(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     return inside * inside
 
 
+def _turn(degrees: np.ndarray | np.float64) -> tuple[np.ndarray, np.ndarray]:
+    """Cosine and sine of angles."""
+    radians = np.deg2rad(degrees)
+    return np.cos(radians).round(6).astype(np.float32), np.sin(radians).round(6).astype(np.float32)
+
+
 def _colour(lightness: float | np.ndarray, chroma: float, hue: np.ndarray) -> np.ndarray:
     """sRGB [N, 3, 1, 1] of an OKLCH colour (Ottosson 2020). hue: in turns."""
-    lightness = np.reshape(lightness, -1)
-    angle = 2 * np.pi * hue.reshape(-1).astype(np.float64) + 0.35
+    angle = 2 * np.pi * hue + 0.35
     a, b = chroma * np.cos(angle), chroma * np.sin(angle)
     cone = np.stack(
         [
@@ -368,4 +373,4 @@ def _colour(lightness: float | np.ndarray, chroma: float, hue: np.ndarray) -> np
     )
     linear = np.clip(to_linear @ cone**3, 0, 1)
     encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
-    return encoded.T.astype(np.float32)[:, :, None, None]
+    return encoded.T.round(6).astype(np.float32)[:, :, None, None]

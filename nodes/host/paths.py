@@ -17,9 +17,13 @@ FOREIGN_ENDINGS = (".safetensors", *ENDINGS)
 VAE_ENDINGS = (*SAFETENSORS, *ENDINGS)
 
 EXAMPLE_GENERATORS = tuple(
-    f"example/{name}.safetensors" for name in ("digits", "stylegan2-digits", "stylegan3-digits", "vae-digits")
+    f"example/{name}.safetensors"
+    for name in ("critters", "digits", "stylegan2-digits", "stylegan3-digits", "vae-digits")
 )
 """Bundled generators, listed with the others."""
+
+EXAMPLE_DIRECTIONS = ("example/critters-directions.safetensors",)
+"""Bundled directions, listed with the others."""
 
 GENERATORS = "gan"
 """Folder of generators, in models and in output."""
@@ -85,11 +89,13 @@ def resolve_vae(name: str) -> Path:
 
 def direction_names() -> list[str]:
     """Names that Load Latent Directions offers."""
-    return _offered(DIRECTIONS, GENERATOR_ENDINGS, steering.holds_directions)
+    return [*_offered(DIRECTIONS, GENERATOR_ENDINGS, steering.holds_directions), *EXAMPLE_DIRECTIONS]
 
 
 def resolve_directions(name: str) -> Path:
     """File of a name of direction_names. Raises InputError if it is missing or outside of the folders."""
+    if name in EXAMPLE_DIRECTIONS:
+        return examples.FOLDER / Path(name).name
     path = _within(DIRECTIONS, name, GENERATOR_ENDINGS)
     if path is None:
         raise InputError(

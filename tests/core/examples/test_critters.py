@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 
+import gan_core
 from gan_core import examples
 from gan_core.examples import critters
 from gan_core.examples.drawing import KINDS, PATTERNS, RANGES, draw, factors
+from gan_core.media.image import to_pixels
+from gan_core.sampling import directions as steering
 
 
 def changed(factor: str, value: float, count: int = 12) -> tuple[np.ndarray, np.ndarray]:
@@ -82,3 +85,57 @@ def test_critters_are_labelled_by_kind_and_come_in_any_size(tmp_path):
     assert dataset.class_names == KINDS
     assert np.array_equal(dataset.labels, factors(40)["kind"])
     assert dataset.fingerprint != critters((32, 48), "grey", count=40, cache=tmp_path).fingerprint
+
+
+# The generator that ships.
+
+
+@pytest.fixture(scope="module")
+def generator() -> gan_core.Generator:
+    return gan_core.load(examples.FOLDER / "critters.safetensors")
+
+
+@pytest.fixture(scope="module")
+def directions() -> steering.Directions:
+    return steering.load(examples.FOLDER / "critters-directions.safetensors")
+
+
+def test_the_generator_that_ships_has_learned_these_critters(generator):
+    assert generator.style_shape is not None
+    assert generator.size == (64, 64)
+    assert generator.card.data.name == "critters"
+    assert generator.card.data.images == examples.CRITTERS
+    assert (examples.FOLDER / "critters.safetensors").stat().st_size < 6_000_000
+    generated = to_pixels(generator.decode(gan_core.sample_noise(generator, range(64))))
+    middle, corner = generated[:, 24:56, 16:48], generated[:, :6, :6]
+    assert middle.std(axis=(1, 2)).mean() > 4 * corner.std(axis=(1, 2)).mean(), "a critter on a plain background"
+    assert corner.mean(axis=(1, 2)).std(axis=0).min() > 5, "of many tints"
+
+
+def test_the_directions_that_ship_are_of_the_generator_that_ships(generator, directions):
+    assert directions.belong_to(generator)
+    assert {"warm", "size", "tilt", "mouth", "cat"} <= {*directions.names}
+
+
+def test_warm_turns_critters_from_blue_to_red(generator, directions):
+    blue, red = ends(generator, directions, "warm")
+    change = (red - blue)[:, 30:50, 24:40].mean(axis=(1, 2))
+    assert (change[:, 0] - change[:, 2] > 20).mean() > 0.8
+
+
+def test_size_makes_critters_larger(generator, directions):
+    small, large = (colourful(images).mean() for images in ends(generator, directions, "size"))
+    assert large > 1.15 * small
+
+
+def ends(generator: gan_core.Generator, directions: steering.Directions, which: str) -> tuple[np.ndarray, np.ndarray]:
+    """Images of 24 critters that are moved 2 standard deviations back and on, float64 [24, 64, 64, 3]."""
+    latent = gan_core.sample_noise(generator, range(24), 0.8)
+    moved = (steering.move(generator, latent, directions, which, strength) for strength in (-2, 2))
+    back, on = (to_pixels(generator.decode(each)).astype(float) for each in moved)
+    return back, on
+
+
+def colourful(images: np.ndarray) -> np.ndarray:
+    """Pixels of a critter, whose colours are fuller and darker than those of the background, bool [N, 64, 64]."""
+    return (images.max(axis=3) - images.min(axis=3) > 70) | (images.max(axis=3) < 140)
