@@ -40,9 +40,10 @@ function height(text, width) {
   return AROUND + LINE * Math.min(MOST_LINES, lines.reduce((sum, count) => sum + count, 0))
 }
 
+// A node that trains shows its text in its panel, which has an element and its own height.
 function makeRoom(node) {
   const text = node.widgets?.find((widget) => widget.name === TEXT)
-  if (text?.options) text.options.getMinHeight = () => height(text.value ?? "", node.size[0])
+  if (text?.options && !text.element) text.options.getMinHeight = () => height(text.value ?? "", node.size[0])
   node.setDirtyCanvas?.(true, true)
 }
 

@@ -4,7 +4,7 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from ...gan_core.errors import TrainingDiverged
 from ...gan_core.pacing import TEXT_SECONDS, Every
 from ...gan_core.training.history import Record
 from . import device
+from .paths import without_folders
 from .texts import log
 
 EVENT = "gan_studio.training"
@@ -111,10 +112,7 @@ class LiveRun:
 
     def tell(self) -> None:
         """Sends every page what changes from second to second."""
-        told = self.snapshot()
-        sheets = told.pop("sheets")
-        told.pop("charts", None)
-        PromptServer.instance.send_sync(EVENT, {**told, "sheet": sheets[-1] if sheets else None, "sheets": len(sheets)})
+        PromptServer.instance.send_sync(EVENT, in_short(self.snapshot()))
 
     def records(self) -> list[Record]:
         """Its records so far, oldest first."""
@@ -129,7 +127,7 @@ class LiveRun:
             told["state"], told["seconds_left"] = "stopped", None
         if self.error and self.over:
             told["trouble"] = self.error
-        return {**told, "live": not self.over, "memory": self.memory, **self.place}
+        return for_browsers({**told, "live": not self.over, "memory": self.memory, **self.place})
 
     def _write_sheets(self) -> None:
         while (sheet := self._sheets.get()) is not None:
@@ -144,6 +142,19 @@ class LiveRun:
 def live(run: str) -> LiveRun | None:
     """The run of a name that is at work; None where it is not."""
     return _live.get(run)
+
+
+def for_browsers(snapshot: Mapping[str, Any]) -> dict[str, Any]:
+    """A snapshot whose sentences have no path of this disk in them."""
+    trouble, remarks = snapshot["trouble"], snapshot["remarks"]
+    return {**snapshot, "trouble": without_folders(trouble), "remarks": [*map(without_folders, remarks)]}
+
+
+def in_short(snapshot: Mapping[str, Any]) -> dict[str, Any]:
+    """A snapshot without its charts, and with the latest sheet and the number of sheets instead of all."""
+    sheets = snapshot["sheets"]
+    told = {name: value for name, value in snapshot.items() if name != "charts"}
+    return {**told, "sheet": sheets[-1] if sheets else None, "sheets": len(sheets)}
 
 
 def _shown_node(node: str) -> str:

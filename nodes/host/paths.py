@@ -133,6 +133,12 @@ def shown_path(path: Path) -> str:
     return (Path(output.name) / path.relative_to(output)).as_posix()
 
 
+def without_folders(text: str) -> str:
+    """A sentence for a browser: paths in ComfyUI's output are relative to ComfyUI's folder."""
+    output = Path(folder_paths.get_output_directory())
+    return text.replace(f"{output}{os.sep}", f"{output.name}/")
+
+
 def output(folder: str) -> Path:
     """Folder of this pack in ComfyUI's output."""
     return Path(folder_paths.get_output_directory()) / folder

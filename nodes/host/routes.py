@@ -13,6 +13,7 @@ from server import PromptServer
 from ...gan_core import InputError
 from . import runs
 from .live import ACTIONS
+from .paths import without_folders
 
 PREFIX = "/gan_studio"
 
@@ -71,7 +72,7 @@ def _answering(handler: Handler) -> Handler:
         except runs.UnknownRun as error:
             return _error(404, str(error))
         except InputError as error:
-            return _error(409, str(error))
+            return _error(409, without_folders(str(error)))
 
     return answer
 

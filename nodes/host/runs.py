@@ -13,8 +13,8 @@ from ...gan_core.training import run_files, snapshot
 from ...gan_core.training.film import Film
 from ...gan_core.training.history import series
 from . import graphs
-from .live import LiveRun, live
-from .paths import GENERATORS, TRASH, output, shown_path
+from .live import LiveRun, for_browsers, in_short, live
+from .paths import GENERATORS, TRASH, output, shown_path, without_folders
 
 FOLDER = "runs"
 """Folder of the runs in that of the generators."""
@@ -46,25 +46,21 @@ def summaries(only_at_work: bool = False) -> list[dict[str, Any]]:
         try:
             told = snapshot_of(name)
         except InputError as error:
-            told = {"run": name, "state": "unreadable", "trouble": str(error), "sheets": []}
-        told.pop("charts", None)
-        sheets = told.pop("sheets")
+            told = {"run": name, "state": "unreadable", "trouble": without_folders(str(error)), "sheets": []}
         of_its_folder = {
-            "sheet": sheets[-1] if sheets else None,
-            "sheets": len(sheets),
             "kid": _kid(name),
             "generator": _generator(name),
             "graph": (folder() / name / graphs.FILE).is_file(),
             "changed": _changed(folder() / name),
         }
-        found.append({**told, **of_its_folder})
+        found.append({**in_short(told), **of_its_folder})
     return found
 
 
 def snapshot_of(name: str) -> dict[str, Any]:
     """Where a run stands. Raises UnknownRun, and InputError where what it left cannot be read."""
     place, at_work = _found(name)
-    told = at_work.snapshot() if at_work else {**snapshot.of_folder(place).as_json(), "live": False}
+    told = at_work.snapshot() if at_work else for_browsers({**snapshot.of_folder(place).as_json(), "live": False})
     return {**told, "kept": shown_path(place)}
 
 

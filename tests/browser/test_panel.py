@@ -133,6 +133,9 @@ def test_the_panel_draws_and_finish_now_lets_the_graph_go_on(
     for text in ("Images shown", "Images/s", "Memory", f"Kept in output/gan/runs/{name}"):
         page.locator(PANEL).get_by_text(text).wait_for()
     page.locator(".gan-left").get_by_text("left").wait_for()
+    height = """() => window.app.graph.nodes.find(({type}) => type === "TrainGAN").widgets.at(-1).options
+        .getMinHeight()"""
+    assert page.evaluate(height) >= 600, "a text on the node has taken the panel's room"
     page.screenshot(path=tmp_path / "learning.png")
     press(page, "Finish now")
     panel_is(page, "finished early")
@@ -140,7 +143,8 @@ def test_the_panel_draws_and_finish_now_lets_the_graph_go_on(
     page.wait_for_function("async () => !(await (await fetch('/queue')).json()).queue_running.length")
     assert last_status(comfy) == "success"
     assert told(comfy, name)["state"] == "finished early"
-    assert not page.evaluate("() => window.app.graph.nodes.some(node => node.imgs?.length)"), "a second picture"
+    pictured = "() => window.app.graph.nodes.filter(node => node.imgs?.length).map(node => node.type)"
+    assert "TrainGAN" not in page.evaluate(pictured), "a second picture beside that of the panel"
 
 
 @BOTH
@@ -435,6 +439,7 @@ def test_the_modules_ask_for_those_of_this_version() -> None:
 
 
 def test_all_words_of_the_panel_are_there_in_both_languages(page: "Page") -> None:
+    load(page, "words")
     words: Callable[[str], dict[str, Any]] = lambda language: page.evaluate(  # noqa: E731
         "async ([pack, language]) => (await import(`/extensions/${pack}/js/texts.js`)).wordsOf(language)",
         [PACK, language],

@@ -9,10 +9,12 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+import torch
 from comfyui_graphs import EXAMPLE_FOLDER, folder_of_pictures, is_sentence, load_folder, train, train_vae
 from comfyui_server import Comfy, Graph, Output, Run
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 
 from gan_core.locks import own
 
@@ -122,6 +124,16 @@ def test_a_film_of_no_run_is_refused_in_a_sentence(comfy: Comfy) -> None:
         graph = Graph()
         graph("PreviewImage", images=graph("LoadGANRunSheets", run=name, frames=2))
         assert "There is no run" in comfy.refusal_of(graph)
+
+
+def test_a_run_that_cannot_be_read_is_said_to_be_without_a_path_of_this_disk(comfy: Comfy) -> None:
+    folder = comfy.clear(comfy.output / "gan" / "runs" / "unreadable")
+    save_file({"weight": torch.zeros(1)}, folder / "checkpoint.safetensors")
+    status, answer = ask(comfy, f"{RUNS}/unreadable")
+    (listed,) = [run for run in ask(comfy, RUNS)[1]["runs"] if run["run"] == "unreadable"]
+    assert status == 409 and listed["state"] == "unreadable"
+    for sentence in (answer["error"], listed["trouble"]):
+        assert is_sentence(sentence) and "output/gan/runs/unreadable" in sentence and str(comfy.base) not in sentence
 
 
 def test_records_and_sheets_of_a_run_are_told(comfy: Comfy, finished: str) -> None:

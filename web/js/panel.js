@@ -175,9 +175,9 @@ export class Panel {
     return seconds == null ? `${Math.floor(100 * (fraction ?? 0))} %` : filled(this.words.left, { time: clock(seconds) })
   }
 
-  hintOf({ state, run }) {
+  hintOf({ state, run, images }) {
     if (state === "starting") return this.said || this.words.starting
-    return state === "stopped" && !this.error ? filled(this.words.stopped, { run }) : ""
+    return state === "stopped" && images && !this.error ? filled(this.words.stopped, { run }) : ""
   }
 
   drawFigures(snapshot) {
