@@ -87,7 +87,7 @@ def small(sheet: Image.Image) -> Image.Image:
 def opened(path: Path) -> Image.Image:
     """Opens a sheet. Raises InputError where it is missing or damaged."""
     try:
-        with Image.open(path) as file:
+        with Image.open(path, formats=("JPEG",)) as file:
             return file.convert("RGB")
     except OSError as error:
         raise InputError(f"{path.name} cannot be opened: it was removed, or is damaged ({error}).") from None

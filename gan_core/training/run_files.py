@@ -41,7 +41,7 @@ class RunFiles:
         self.checkpointed, self.kept_early = time.monotonic(), False
         self.kept_images = run.images
         self.film = Film(run.folder)
-        self.closed = False
+        self.closed_at = -1  # images that were shown by then
         if owner is not None:
             for folder in (run.folder, run.folder / SAMPLES_FOLDER, run.folder / film.FOLDER):
                 clean(folder)
@@ -114,9 +114,9 @@ class RunFiles:
         run = self.run
         run.world = run.world.alone()  # another process may have ended before, and will then never answer
         here = self.owner is None or self.owner.is_here
-        if self.closed or not here or not run.world.is_main:
+        if self.closed_at == run.images or not here or not run.world.is_main:
             return
-        self.closed = True
+        self.closed_at = run.images
         if run.images > self.kept_images and not run.diverged:
             self.keep(*run.contents())
         if run.images > run.images_at_start and self.kept_images > 0 and run.folder.is_dir():
