@@ -64,23 +64,27 @@ def table(
 ) -> Image.Image:
     """Arranges images in a table on white, with names left of the rows and above the columns.
 
-    images: [rows * columns, C, H, W] in [-1, 1], row by row, or an iterable of such batches. cell_size: longer side of
-    each image, in pixels.
+    images: [rows * columns, C, H, W] in [-1, 1], row by row, or an iterable of such batches, which may differ in size.
+    columns: names of one line or more. cell_size: longer side of each image, in pixels.
     """
     cells = _cells(images, cell_size)
     font = _font(cell_size)
     left = math.ceil(min(3 * cell_size, max(font.getlength(name) for name in rows))) + 2 * GAP
-    top = _line(font) + GAP
-    width, height = cells[0].width + GAP, cells[0].height + GAP
+    top = max(len(name.split("\n")) for name in columns) * _line(font) + GAP
+    width, height = max(cell.width for cell in cells) + GAP, max(cell.height for cell in cells) + GAP
     sheet = Image.new("RGB", (left + len(columns) * width, top + len(rows) * height), "white")
     draw = ImageDraw.Draw(sheet)
     for j, name in enumerate(columns):
-        draw.text((left + j * width + cells[0].width / 2, GAP), _fitting(name, font, width), "black", font, anchor="ma")
+        for line, text in enumerate(name.split("\n")):
+            place = left + j * width + (width - GAP) / 2, GAP + line * _line(font)
+            draw.text(place, _fitting(text, font, width - GAP), "black", font, anchor="ma")
     for i, name in enumerate(rows):
         text = _fitting(name, font, left - GAP)
-        draw.text((left - GAP, top + i * height + cells[0].height / 2), text, "black", font, anchor="rm")
+        draw.text((left - GAP, top + i * height + (height - GAP) / 2), text, "black", font, anchor="rm")
         for j in range(len(columns)):
-            sheet.paste(cells[i * len(columns) + j], (left + j * width, top + i * height))
+            cell = cells[i * len(columns) + j]
+            x, y = (width - GAP - cell.width) // 2, (height - GAP - cell.height) // 2
+            sheet.paste(cell, (left + j * width + x, top + i * height + y))
     return sheet
 
 

@@ -106,6 +106,8 @@ class Measuring:
     nearest: tuple[Tensor, Tensor] | None = None
     """Generated images closest to a real one, the closest first, and these real ones, RGB: both [N, 3, H, W] in
     [-1, 1]; set in the last value. If they match, the generator has memorised them."""
+    real: Tensor | None = None
+    """Features of the real images, [N, D]; set in the last value."""
 
     @property
     def fraction(self) -> float:
@@ -122,6 +124,7 @@ def measuring(
     seed: int = 0,
     device: torch.device | str = "cpu",
     extractor: Extractor | None = None,
+    real_features: Tensor | None = None,
 ) -> Iterator[Measuring]:
     """Measures a generator against a data set, step by step, so that the caller can show progress or stop.
 
@@ -133,6 +136,7 @@ def measuring(
     has as many unnamed ones; else from the seeds.
     device: device of the extractor; images are generated on the device of the generator.
     extractor: the feature extractor; None for features.efficientnet_lite0.
+    real_features: those that a measurement with the same data set, count, seed and extractor has found.
 
     All images are rounded to 8 bits and composited on white first. Raises InputError for a count outside 10 to 10,000,
     for image sizes that differ, and if the extractor is not installed.
@@ -155,8 +159,8 @@ def measuring(
 
     step = Measuring(0, len(real) + count + STATISTICS, "features of real images", torch.zeros(0, 3, 1, 1))
     yield step
-    features: dict[str, list[Tensor]] = {"real": [], "fake": []}
-    for indices in _parts(real, extractor.side_for(max(dataset.size))):
+    features: dict[str, list[Tensor]] = {"real": [] if real_features is None else [real_features], "fake": []}
+    for indices in _parts(real, extractor.side_for(max(dataset.size))) if real_features is None else ():
         features["real"].append(extractor.features(dataset.batch(indices)))
         step = replace(step, done=step.done + len(indices))
         yield step
@@ -196,7 +200,7 @@ def measuring(
         extractor.side_for(max(dataset.size)),
         dataset.name,
     )
-    yield replace(step, done=step.total, report=report, nearest=panel)
+    yield replace(step, done=step.total, report=report, nearest=panel, real=theirs)
 
 
 def looked_at(extractor: Extractor, indices: np.ndarray, side: int, images: Callable[[np.ndarray], Tensor]) -> Tensor:

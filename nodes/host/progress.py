@@ -16,6 +16,7 @@ from ...gan_core.errors import TrainingDiverged
 from ...gan_core.generator import NOISES
 from ...gan_core.media.image import grid
 from ...gan_core.metrics import Measuring
+from ...gan_core.metrics.compare import Comparing
 from ...gan_core.pacing import Pace
 from ...gan_core.sampling.projection import Projecting
 from ...gan_core.training import checkpoint
@@ -115,6 +116,10 @@ class NodeProgress:
             self._at(step.fraction, preview, lambda: str(step))
         else:
             self._at(step.done / max(1, step.total), None, lambda: str(step))
+
+    def comparing(self, step: Comparing) -> None:
+        """Shows the progress of a comparison of generators."""
+        self._at(step.fraction, None, lambda: str(step))
 
     def _at(
         self,

@@ -167,13 +167,14 @@ PICTURED = [
     "LossGraphNode",
     "ProjectImageToLatent",
     "MeasureGenerator",
+    "CompareGenerators",
 ]
 """Nodes that show an image once they have run."""
 
 SPEAKING = [
     "LoadGANImageFolder", "TrainGAN", "TrainVAE", "LoadGenerator", "SaveGenerator", "ImportGenerator", "VAEToGenerator",
     "PublishGenerator", "MeasureGenerator", "MeasureVAELikelihood", "ProjectImageToLatent", "FindLatentDirections",
-    "SaveLatentDirections", "GANSeedGrid", "LatentDirectionGrid",
+    "SaveLatentDirections", "GANSeedGrid", "LatentDirectionGrid", "CompareGenerators",
 ]  # fmt: skip
 """Nodes that show a text then."""
 

@@ -11,7 +11,7 @@ from comfyui_server import Comfy, Graph, Output, Server, find_comfyui, find_pyth
 import gan_core
 from gan_core.examples import FOLDER, digits
 from gan_core.media.image import to_pixels
-from gan_core.metrics import Report, measuring
+from gan_core.metrics import Report, compare, measuring
 from gan_core.metrics.features import PACKAGES
 from gan_core.metrics.likelihood import elbo, importance_weighted
 
@@ -87,6 +87,55 @@ def test_the_figures_are_those_of_gan_core(comfy: Comfy, expected: tuple[Report,
     metrics = gan_core.load(saved).card.metrics
     assert [metric.name for metric in metrics] == [metric.name for metric in expected[0].as_metrics()]
     assert metrics[0].value == pytest.approx(float(shown[kid]))
+
+
+def side_by_side(graph: Graph, names: list[str], **inputs: object) -> Output:
+    loaded = [graph("LoadGenerator", name=f"example/{name}.safetensors") for name in names]
+    columns = {f"generator_{place}": generator for place, generator in enumerate(loaded, 1)}
+    return graph("CompareGenerators", **columns, seeds="0, 7", **inputs)
+
+
+def test_generators_are_shown_side_by_side_without_the_network(comfy: Comfy) -> None:
+    graph = Graph()
+    compared = side_by_side(graph, ["digits", "stylegan2-digits", "vae-digits"])
+    table = graph("PreviewAny", source=compared[1])
+    shown = graph("PreviewImage", images=compared)
+    run = comfy.run(graph)
+    (sheet,) = comfy.images(run, compared)
+    assert np.array_equal(np.asarray(sheet), np.asarray(comfy.images(run, shown)[0])), "on the node too"
+    generators = [
+        gan_core.load(FOLDER / f"{name}.safetensors") for name in ("digits", "stylegan2-digits", "vae-digits")
+    ]
+    images = [each.decode(gan_core.sample_noise(each, [0, 7])) for each in generators]
+    assert sheet.size == compare.sheet(images, generators, [0, 7]).size
+    text = run.outputs[table.node]["text"][0]
+    assert text == compare.as_markdown(generators, ())
+    assert comfy.texts(run, compared)[-1].splitlines() == compare.in_words(generators, ())
+
+
+def test_a_comparison_of_one_generator_or_of_too_many_seeds_is_refused(comfy: Comfy) -> None:
+    graph = Graph()
+    side_by_side(graph, ["digits"])
+    assert "generator_2" in comfy.refusal_of(graph)
+    graph = Graph()
+    loaded = graph("LoadGenerator", name=EXAMPLE_GENERATOR)
+    graph("CompareGenerators", generator_1=loaded, generator_2=loaded, seeds="0-32")
+    assert "A comparison must have at most 32 seeds (got 33)." in comfy.error_of(graph)
+
+
+@pytest.mark.usefixtures("network")
+def test_generators_are_measured_on_the_same_images(comfy: Comfy, expected: tuple[Report, torch.Tensor]) -> None:
+    graph = Graph()
+    dataset = load_folder(graph, EXAMPLE_FOLDER, size=28)
+    compared = side_by_side(graph, ["digits", "stylegan2-digits"], dataset=dataset, count=COUNT)
+    text = graph("PreviewAny", source=compared[1])
+    lines = comfy.run(graph).outputs[text.node]["text"][0].splitlines()
+    *_, last = measuring(gan_core.load(FOLDER / "digits.safetensors"), digits(), COUNT, 0)
+    assert last.report is not None
+    kid = float(lines[2].split(" | ")[4].split(" ± ")[0])
+    assert kid == pytest.approx(last.report.kid, abs=1e-3)
+    assert "another size" in lines[3]
+    assert lines[-1].startswith(f"{COUNT} generated, {COUNT} real of MNIST digits; efflite0@64.")
 
 
 @pytest.mark.usefixtures("network")

@@ -30,7 +30,7 @@ NODES = [
     "FindLatentDirections", "ApplyLatentDirection", "LatentDirectionGrid", "SaveLatentDirections",
     "LoadLatentDirections", "ProjectImageToLatent", "VAEToGenerator", "GeneratorToVAE",
     "TrainVAE", "EncodeWithGenerator", "LoadGeneratorFromHub", "PublishGenerator",
-    "MeasureGenerator", "MeasureVAELikelihood", "GANSettings", "VAESettings",
+    "MeasureGenerator", "MeasureVAELikelihood", "CompareGenerators", "GANSettings", "VAESettings",
     "LoadGANRunSheets",
 ]  # fmt: skip
 

@@ -144,12 +144,13 @@ def _sources(node: dict[str, Any]) -> set[str]:
 @pytest.mark.parametrize("name", [name for name in TEMPLATES if name not in NEED_A_MODEL])
 def test_a_template_runs(comfy: Comfy, name: str, request: pytest.FixtureRequest) -> None:
     prompt = twin(name)
-    if any(node["class_type"] == "MeasureGenerator" for node in prompt.values()):
+    measuring = ("MeasureGenerator", "CompareGenerators")
+    if any(node["class_type"] in measuring for node in prompt.values()):
         request.getfixturevalue("network")
     for node in prompt.values():
         if "kimg" in node["inputs"]:
             node["inputs"] |= {"kimg": 2.0, "minutes": 5.0}
-        if node["class_type"] == "MeasureGenerator":
+        if node["class_type"] in measuring:
             node["inputs"]["count"] = 50
     run = comfy.run(Graph(prompt))
     pictures = 0

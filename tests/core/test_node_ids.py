@@ -22,7 +22,7 @@ IDS = OF_THE_MISSION | {
     "MapLatent", "TruncateLatent", "MixGANStyles", "GANLatentWalk", "GANSeedGrid", "TransformStyleGAN3",
     "FindLatentDirections", "ApplyLatentDirection", "LatentDirectionGrid", "SaveLatentDirections",
     "LoadLatentDirections", "ProjectImageToLatent",
-    "MeasureGenerator", "MeasureVAELikelihood", "LoadGeneratorFromHub", "PublishGenerator",
+    "MeasureGenerator", "MeasureVAELikelihood", "CompareGenerators", "LoadGeneratorFromHub", "PublishGenerator",
     "GANSettings", "VAESettings", "LoadGANRunSheets",
 }  # fmt: skip
 """Every id of this pack. A new one is looked up in the node map of ComfyUI-Manager and in a code search first."""
