@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ...data.dataset import Batch
 from ...metrics.features import on_white
-from ...platforms import average_pooled
+from ...platforms import average_pooled, known
 from ..batches import Batches
 
 MAX_JUDGED = 64
@@ -110,5 +110,5 @@ def _whole_groups(batches: Batches, indices: np.ndarray) -> Batch:
 def _mean_distance(points: Tensor) -> float:
     """Of two different ones of [N, D]."""
     # Not by cdist: by way of products of matrices a point would have some distance from itself, and by any other it
-    # takes 15 times as long. Not every device has pdist.
-    return float(torch.pdist(points.cpu()).mean())
+    # takes 15 times as long.
+    return float(torch.pdist(known(points)).mean())
