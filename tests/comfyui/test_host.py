@@ -653,7 +653,7 @@ def test_the_newest_generator_is_offered_first_and_a_thousand_headers_are_read_o
     value = inside(
         """
         gan, digits = Path(base) / "models" / "gan" / "many", (core.examples.FOLDER / "digits.safetensors").read_bytes()
-        gan.mkdir()
+        gan.mkdir(parents=True)
         for number in range(1000):
             (gan / f"{number:03}.safetensors").write_bytes(digits if number < 3 else b"<html>")
             os.utime(gan / f"{number:03}.safetensors", (number, number) if number != 1 else (2000, 2000))
