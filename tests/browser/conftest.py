@@ -72,6 +72,8 @@ def page(browser: "Browser", comfy: Comfy, language: str, vue: bool, tmp_path: P
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(comfy.url)
     page.wait_for_function("window.app?.extensionManager?.workflow?.activeWorkflow")  # the last that it makes ready
+    # The workflow that it opens by itself lacks models, and it finds that out later: when a test has opened its own.
+    page.wait_for_load_state("networkidle")
     yield page
     page.screenshot(path=tmp_path / "end.png")
     shown = page.locator(COMPLAINTS).all_inner_texts()
