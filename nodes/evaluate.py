@@ -9,7 +9,7 @@ from comfy_api.latest import io, ui
 from ..gan_core import InputError, sample_noise
 from ..gan_core.latents import LAST_SEED
 from ..gan_core.losses.reconstruction import LIKELIHOODS
-from ..gan_core.metrics import compare, measuring
+from ..gan_core.metrics import Report, compare, measuring
 from ..gan_core.metrics.likelihood import elbo, weighing
 from ..gan_core.metrics.measure import MAX_IMAGES, MIN_IMAGES
 from ..gan_core.sampling.seeds import parse_seeds
@@ -181,7 +181,7 @@ class CompareGenerators(io.ComfyNode):
             with device.on_device(generator):
                 images.append(decoded(generator, sample_noise(generator, rows)))
         sheet = device.to_intermediate(previews.as_image(compare.sheet(images, generators, rows)))
-        reports = ()
+        reports: tuple[Report | None, ...] = ()
         if dataset is not None:
             with contextlib.ExitStack() as lent:
                 for generator in generators:
