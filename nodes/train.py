@@ -29,6 +29,9 @@ MINUTES = OptionalFloat("minutes", "no limit", SETTINGS["minutes"].minimum, SETT
 
 DEFAULT_MINUTES = "10"
 
+RUN_NAME_WIDGET = "GAN_RUN_NAME"
+"""The page's widget for a string that offers the names of runs (web/js/run_name.js)."""
+
 NO_WORKFLOW = "00000000-0000-0000-0000-000000000000"
 """Id of a graph that the page has given none of its own yet."""
 
@@ -44,7 +47,9 @@ def _run_inputs() -> list[io.Input]:
         io.String.Input(
             "run_name",
             default="my_generator",
-            tooltip="The folder in output/gan/runs where the run is kept. A new run of a taken name gets a number.",
+            tooltip="The folder in output/gan/runs where the run is kept: a new name, or that of a run to resume. A "
+            "new run of a taken name gets a number.",
+            extra_dict={"widgetType": RUN_NAME_WIDGET},
         ),
         io.Boolean.Input("resume", default=False, tooltip=SETTINGS["resume"].help),
         io.Int.Input(

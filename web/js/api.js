@@ -29,7 +29,7 @@ export function getRecords(run, since) {
   return asked(routeOf(run, `/records?since=${since}`))
 }
 
-// action: finish, save, pause or resume. Answers with the snapshot.
+// action: finish, save, pause or resume, answered with the snapshot; or trash.
 export function steer(run, action) {
   const body = JSON.stringify({ action })
   return asked(routeOf(run), { method: "POST", headers: { "Content-Type": "application/json" }, body })
@@ -40,6 +40,21 @@ export async function getSheet(run, images) {
   const answer = await api.fetchApi(routeOf(run, `/sheets/${images}`))
   if (!answer.ok) throw new Error(answer.statusText)
   return answer.blob()
+}
+
+// Address of a sheet, for an image of the page.
+export function sheetAddress(run, images) {
+  return api.apiURL(routeOf(run, `/sheets/${images}`))
+}
+
+// workflow and prompt that a run was started from, of which one may be null.
+export function getGraph(run) {
+  return asked(routeOf(run, "/graph"))
+}
+
+// Moves a run into the trash. Answers with `kept`: where it lies there.
+export function trash(run) {
+  return steer(run, "trash")
 }
 
 // Calls a listener with every news of any training.

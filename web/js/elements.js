@@ -11,12 +11,12 @@ export function write(node, text) {
   if (node.textContent !== text) node.textContent = text
 }
 
-let styled = false
+const styled = new Set()
 
-// Adds the stylesheet of the panel to the page, once.
-export function style() {
-  if (styled) return
-  styled = true
-  const href = new URL("./panel.css?v=0.1.0", import.meta.url).href
+// Adds a stylesheet of this folder to the page, once.
+export function style(file) {
+  if (styled.has(file)) return
+  styled.add(file)
+  const href = new URL(`./${file}?v=0.1.0`, import.meta.url).href
   document.head.append(element("link", { rel: "stylesheet", href }))
 }

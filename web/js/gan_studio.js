@@ -3,11 +3,10 @@
 import { api } from "../../../scripts/api.js"
 import { app } from "../../../scripts/app.js"
 import { listRuns, onTraining } from "./api.js?v=0.1.0"
+import { isTrainer, nodeOf, nodesIn, set, widgetOf, words } from "./nodes.js?v=0.1.0"
 import { Panel } from "./panel.js?v=0.1.0"
 import { runOf } from "./run.js?v=0.1.0"
-import { wordsOf } from "./texts.js?v=0.1.0"
 
-const MODULE = `custom_nodes.${decodeURIComponent(new URL(import.meta.url).pathname.split("/").at(-3))}`
 const WIDGET = "$$node-text-preview" // the name under which the page looks for what shows a node's text: the panel does
 const RUN = "gan_studio_run" // the property of a node that names the run it shows, kept with the workflow
 const WIDTH = 440
@@ -16,34 +15,6 @@ const FILM_FPS = 12
 const AROUND = 20 // that the canvas leaves around an element
 
 const panels = new WeakMap() // node -> Panel
-
-// Whether a node trains: all that do are of this pack and have a name for the run.
-function isTrainer(node) {
-  const known = node?.constructor?.nodeData
-  return known?.python_module === MODULE && "run_name" in { ...known.input?.required, ...known.input?.optional }
-}
-
-// An execution id such as 12:3 is that of node 3 in subgraph 12.
-function nodeOf(id) {
-  let graph = app.rootGraph ?? app.graph
-  let node = null
-  for (const part of String(id).split(":")) {
-    node = graph?.getNodeById(/^\d+$/.test(part) ? Number(part) : part)
-    graph = node?.subgraph
-  }
-  return node
-}
-
-function* nodesIn(graph) {
-  for (const node of graph?.nodes ?? []) {
-    yield node
-    if (node.subgraph) yield* nodesIn(node.subgraph)
-  }
-}
-
-function words() {
-  return wordsOf(app.extensionManager.setting.get("Comfy.Locale"))
-}
 
 function addPanel(node) {
   const panel = new Panel(words(), (run) => saveFilm(node, run))
@@ -96,8 +67,34 @@ function showRun(node, run) {
 
 // Whether a run may be that of a node: its name is the one that the node asks for, perhaps with a number.
 function isNamed(node, run) {
-  const wanted = node.widgets?.find(({ name }) => name === "run_name")?.value
+  const wanted = widgetOf(node, "run_name")?.value
   return typeof wanted !== "string" || run === wanted || run.startsWith(`${wanted}_`)
+}
+
+// Name of the run that a node shows: the one that it resumes, or else the one that it has trained last.
+function runShownBy(node) {
+  const named = widgetOf(node, "resume")?.value === true ? widgetOf(node, "run_name")?.value : undefined
+  return named ?? node.properties?.[RUN]
+}
+
+// A node that is asked to resume a run shows that one: another of its name, perhaps a later one, would hide it.
+function followName(node) {
+  for (const name of ["run_name", "resume"]) {
+    const widget = widgetOf(node, name)
+    const before = widget.callback
+    widget.callback = function (...rest) {
+      const answer = before?.apply(this, rest)
+      showAgain(node)
+      return answer
+    }
+  }
+}
+
+function showAgain(node) {
+  const run = runShownBy(node)
+  if (typeof run !== "string") return
+  panels.get(node)?.show(run)
+  runOf(run).refresh()
 }
 
 function hear(event) {
@@ -117,8 +114,8 @@ function saveFilm(node, run) {
   save.pos = [node.pos[0] + load.size[0] + 60, below]
   graph.add(load)
   graph.add(save)
-  load.widgets.find(({ name }) => name === "run").value = run
-  save.widgets.find(({ name }) => name === "fps").value = FILM_FPS
+  set(load, "run", run)
+  set(save, "fps", FILM_FPS)
   load.connect(0, save, 0)
   app.canvas.selectItems([load, save])
   app.canvas.centerOnNode(load)
@@ -126,12 +123,7 @@ function saveFilm(node, run) {
 
 // Shows on every node that trains the run that it showed when the workflow was kept, or that it is at work on now.
 async function refresh() {
-  for (const node of nodesIn(app.rootGraph ?? app.graph)) {
-    const run = node.properties?.[RUN]
-    if (!panels.has(node) || typeof run !== "string") continue
-    panels.get(node).show(run)
-    runOf(run).refresh()
-  }
+  for (const node of nodesIn(app.rootGraph ?? app.graph)) if (panels.has(node)) showAgain(node)
   const atWork = await listRuns(true).catch(() => []) // without a connection the next one asks again
   for (const event of atWork) hear(event)
 }
@@ -157,7 +149,9 @@ app.registerExtension({
     api.addEventListener("reconnected", refresh)
   },
   nodeCreated(node) {
-    if (isTrainer(node)) addPanel(node)
+    if (!isTrainer(node)) return
+    addPanel(node)
+    followName(node)
   },
   afterConfigureGraph: refresh,
 })

@@ -13,7 +13,7 @@ const GIGABYTE = 1e9
 export class Panel {
   // words: of texts.js. saveFilm: called with a run's name.
   constructor(words, saveFilm) {
-    style()
+    style("panel.css")
     this.words = words
     this.run = null
     this.said = ""
