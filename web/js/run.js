@@ -41,6 +41,7 @@ export class Run extends EventTarget {
       this.take(await getRun(this.name))
     } catch (error) {
       this.missing = error.status === 404
+      if (this.missing) this.reset()
     }
     this.changed()
   }
@@ -102,6 +103,12 @@ export class Run extends EventTarget {
       this.blobs.delete(images)
       return null
     }
+  }
+
+  // A run of the same name that comes later has sheets and records of its own.
+  reset() {
+    for (const images of [...this.blobs.keys()]) this.forget(images)
+    Object.assign(this, { snapshot: null, sheets: [], records: emptyRecords() })
   }
 
   forget(images) {

@@ -5,6 +5,7 @@ import { getGraph, listRuns, onTraining, sheetAddress, trash } from "./api.js?v=
 import { compare } from "./compare.js?v=0.1.0"
 import { element, style, write } from "./elements.js?v=0.1.0"
 import { addLoader, continueRun, words } from "./nodes.js?v=0.1.0"
+import { runOf } from "./run.js?v=0.1.0"
 import { filled, kimgOf, short } from "./texts.js?v=0.1.0"
 
 const TAB = "gan_studio.runs"
@@ -175,6 +176,7 @@ class Card {
     if (!sure) return ""
     const { kept } = await trash(this.name)
     this.tab.cards.delete(this.name)
+    runOf(this.name).refresh() // for the panels that show it
     await this.tab.refresh()
     return filled(told.trashed, { kept })
   }

@@ -208,7 +208,7 @@ def test_a_table_is_read_as_it_was_written_and_rows_that_are_not_whole_are_left_
 
 
 def measured(images: int, kid: float | None, diversity: float = 0.8) -> Record:
-    values = {"diversity": diversity, "distance": 0.2}
+    values = {"diversity": diversity, "distance": 0.05}
     return Record(images, values if kid is None else {**values, "kid": kid})
 
 
