@@ -50,8 +50,8 @@ def placed(images: Tensor, device: torch.device) -> Tensor:
 def known(tensor: Tensor) -> Tensor:
     """The tensor itself on the CPU and CUDA, else a differentiable copy on the CPU.
 
-    For operations that other devices lack: the gradient of grid_sample, index_copy, antialiasing, float64, pdist, matrix
-    decompositions.
+    For operations that other devices lack: the gradient of grid_sample, index_copy, pdist, antialiasing, float64,
+    matrix decompositions.
     """
     return tensor if tensor.device.type in KNOWN else tensor.cpu()
 

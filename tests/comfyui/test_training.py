@@ -97,7 +97,7 @@ def test_a_batch_of_images_from_core_becomes_a_generator(comfy: Comfy) -> None:
     trained = train(graph, dataset, "batch")
     shown = decode(graph, trained, sample(graph, trained))
     run = comfy.run(graph)
-    assert comfy.texts(run, dataset)[-1] == "images: 8 images 16x16x3"
+    assert comfy.texts(run, dataset)[-1].startswith("images: 8 images 16x16x3")
     assert [image.size for image in comfy.images(run, shown)] == [(16, 16)] * 4
 
 
@@ -117,7 +117,7 @@ def test_a_folder_among_comfyuis_datasets_is_found(comfy: Comfy) -> None:
     graph = Graph()
     dataset = load_folder(graph, "datasets/noise/train", channels="grey", fit="pad")
     train(graph, dataset, "from datasets")
-    assert comfy.texts(comfy.run(graph), dataset)[-1] == "train: 8 images 16x16x1"
+    assert comfy.texts(comfy.run(graph), dataset)[-1].startswith("train: 8 images 16x16x1")
 
 
 def test_transparent_images_are_learned_as_rgba(comfy: Comfy) -> None:
