@@ -167,6 +167,8 @@ PICTURED = [
     "LossGraphNode",
     "ProjectImageToLatent",
     "MeasureGenerator",
+    "LoadGANImageFolder",
+    "ImagesToGANDataset",
     "CompareGenerators",
 ]
 """Nodes that show an image once they have run."""
