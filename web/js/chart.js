@@ -22,7 +22,8 @@ export class Chart {
     canvas.addEventListener("pointerleave", () => this.point(null))
   }
 
-  // images: [N]. lines: {values: [N] with null where there is none, colour} each.
+  // images: [N]. lines: {values: [N] with null where there is none, colour, end} each. end: index of the last point that
+  // a line could have one at, where that is before the others' last.
   show(images, lines) {
     this.images = images
     this.lines = lines
@@ -120,9 +121,9 @@ export class Chart {
   drawPoint(context, text, x, y, inner) {
     const place = x(this.images[this.at])
     line(context, text, 0.5, place, MARGIN.top, place, MARGIN.top + inner.height)
-    for (const { values, colour } of this.lines) {
+    for (const { values, colour, end = Infinity } of this.lines) {
       const value = lastKnown(values, this.at)
-      if (value === null) continue
+      if (value === null || this.at > end) continue
       context.fillStyle = colour
       context.beginPath()
       context.arc(place, Math.min(MARGIN.top + inner.height, Math.max(MARGIN.top, y(value))), 3, 0, 2 * Math.PI)

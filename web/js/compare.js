@@ -97,7 +97,7 @@ class Comparison {
     write(this.meaning, words.meanings[name] ?? meaning)
     this.canvas.setAttribute("aria-label", filled(words.chart, { axis: words.labels[name] ?? label }))
     const { images, lines } = over(runs.map((run) => run.records), name)
-    this.lines = lines.map((line, place) => ({ values: line, colour: COLOURS[place] }))
+    this.lines = lines.map((line, place) => ({ ...line, colour: COLOURS[place] }))
     this.chart.show(images, this.lines)
     this.drawLegend()
   }
@@ -127,21 +127,22 @@ class Comparison {
       const name = element("span", {}, this.runs[this.legend.children.length].name)
       this.legend.append(element("span", { className: "gan-entry" }, swatch, name, element("b")))
     }
-    this.lines.forEach(({ values }, place) => {
-      const value = lastKnown(values, this.chart.at ?? undefined)
+    this.lines.forEach(({ values, end }, place) => {
+      const value = this.chart.at > end ? null : lastKnown(values, this.chart.at ?? undefined)
       write(this.legend.children[place].lastChild, value === null ? this.words.unknown : short(value))
     })
   }
 }
 
-// The values of a name of several runs over the images that any of them has a point at, ascending; null elsewhere.
-export function over(records, name) {
+// The values of a name of several runs over the images that any of them has a point at, ascending, with null elsewhere;
+// and the index of each run's last point.
+function over(records, name) {
   const images = [...new Set(records.flatMap((record) => record.images))].sort((a, b) => a - b)
   const place = new Map(images.map((number, at) => [number, at]))
   const lines = records.map((record) => {
-    const line = new Array(images.length).fill(null)
-    record.images.forEach((number, at) => (line[place.get(number)] = record.values[name]?.[at] ?? null))
-    return line
+    const values = new Array(images.length).fill(null)
+    record.images.forEach((number, at) => (values[place.get(number)] = record.values[name]?.[at] ?? null))
+    return { values, end: place.get(record.images.at(-1)) }
   })
   return { images, lines }
 }

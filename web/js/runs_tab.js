@@ -9,6 +9,7 @@ import { runOf } from "./run.js?v=0.1.0"
 import { filled, kimgOf, short } from "./texts.js?v=0.1.0"
 
 const TAB = "gan_studio.runs"
+const LIST_EVERY = 30_000 // milliseconds: the list reads the folders of all runs
 
 class RunsTab {
   constructor() {
@@ -19,6 +20,7 @@ class RunsTab {
     this.cards = new Map() // name -> Card
     this.chosen = [] // names of those to compare, two at most
     this.fetching = false
+    this.refreshed = -Infinity
     this.build()
     this.refresh()
   }
@@ -41,6 +43,7 @@ class RunsTab {
     this.fetching = true
     try {
       this.runs = await listRuns()
+      this.refreshed = performance.now()
       this.error = ""
     } catch (error) {
       this.error = error.message
@@ -53,7 +56,7 @@ class RunsTab {
   // What is told of a training each second. The rest, such as its KID, comes with the list.
   hear(event) {
     const known = this.runs?.find(({ run }) => run === event.run)
-    if (!known || known.live !== event.live || known.sheet !== event.sheet) return this.refresh()
+    if (!known || known.live !== event.live || performance.now() - this.refreshed > LIST_EVERY) return this.refresh()
     Object.assign(known, event)
     return this.draw()
   }
