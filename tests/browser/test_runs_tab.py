@@ -177,6 +177,31 @@ def test_without_runs_the_tab_says_how_there_will_be_some(page: "Page") -> None:
     page.get_by_text("There are no runs yet. Train GAN and Train VAE keep each training here").wait_for()
 
 
+def test_what_is_wrong_with_a_run_is_said_and_no_name_is_read_as_html(page: "Page") -> None:
+    runs: list[dict[str, Any]] = [
+        {"run": "<img src=x onerror=alert(1)>", "state": "diverged", "trouble": "A loss is no longer finite.",
+         "preset": "dcgan", "images": 12_000, "live": False, "kid": {"latest": {"value": 0.25, "images": 9_000},
+                                                                     "best": {"value": 0.2, "images": 4_000}}},
+        {"run": "damaged", "state": "unreadable", "trouble": "There is no run in damaged.", "kid": None},
+    ]  # fmt: skip
+    for run in runs:
+        run |= {"sheet": None, "sheets": 0, "generator": None, "graph": False, "changed": 1.7e9}
+    page.route("**/gan_studio/runs", lambda route: route.fulfill(json={"runs": runs}))
+    open_tab(page)
+    diverged, damaged = page.locator(".gan-card").nth(0), page.locator(".gan-card").nth(1)
+    for text in (
+        "<img src=x",
+        "Diverged",
+        "A loss is no longer finite.",
+        "KID 0.25, 3.00 kimg ago · best 0.2 at 4.00 kimg",
+    ):
+        diverged.get_by_text(text).wait_for()
+    damaged.get_by_text("There is no run in damaged.").wait_for()
+    for name in ("Continue", "Load generator", "Open graph"):
+        assert damaged.get_by_role("button", name=name).is_disabled()
+    assert damaged.get_by_role("button", name="To trash").is_enabled()
+
+
 @pytest.mark.parametrize("language", ["zh"])
 def test_the_tab_speaks_chinese(page: "Page", two_runs: tuple[str, str], language: str) -> None:
     open_tab(page, "GAN 训练任务")

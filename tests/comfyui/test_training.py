@@ -251,6 +251,24 @@ def test_resume_goes_on_with_exactly_the_run_that_was_named(comfy: Comfy) -> Non
         assert images_seen(comfy, other) == before[1]
 
 
+def test_a_later_run_that_was_stopped_does_not_hide_the_one_that_is_resumed(comfy: Comfy) -> None:
+    folder = folder_of_pictures(comfy, "earlier")
+    graph = Graph()
+    train(graph, load_folder(graph, folder), "earlier")
+    comfy.run(graph)
+    graph, trained = long_training(comfy, "earlier")
+    run = comfy.submit(graph)
+    comfy.follow(run, lambda run: len(comfy.texts(run, trained)) >= 2)
+    comfy.interrupt()
+    assert comfy.finish(run).state == "interrupted"
+    later = images_seen(comfy, "earlier_2")
+
+    graph = Graph()
+    train(graph, load_folder(graph, folder), "earlier", resume=True, kimg=0.12)
+    comfy.run(graph)
+    assert images_seen(comfy, "earlier")[-1] == 120 and images_seen(comfy, "earlier_2") == later
+
+
 def test_a_run_that_another_program_is_in_is_refused(comfy: Comfy) -> None:
     graph = Graph()
     train(graph, load_folder(graph, folder_of_pictures(comfy, "held")), "held", resume=True)
