@@ -731,7 +731,7 @@ def test_a_reason_is_given_for_its_own_input_alone(inside: Inside) -> None:
         """
         import inspect
         bad = dict(run_name="../x", name="../x", filename_prefix="../x", repo="no")
-        bad |= dict(width="7", cutoff="-1", layers="4-2", columns="0")
+        bad |= dict(width="7", cutoff="-1", layers="4-2", columns="0", run="../x")
         def asked(node):
             takes = inspect.getfullargspec(node.validate_inputs)
             assert takes.varkw is None
@@ -748,7 +748,7 @@ def test_a_reason_is_given_for_its_own_input_alone(inside: Inside) -> None:
         "VAEToGenerator": "name", "LoadLatentDirections": "name", "LoadGeneratorFromHub": "repo",
         "PublishGenerator": "repo", "LoadGANImageFolder": "width", "ImagesToGANDataset": "width",
         "MapLatent": "cutoff", "TruncateLatent": "cutoff", "MixGANStyles": "layers", "FindLatentDirections": "layers",
-        "ApplyLatentDirection": "layers", "GANSeedGrid": "columns",
+        "ApplyLatentDirection": "layers", "GANSeedGrid": "columns", "LoadGANRunSheets": "run",
     }  # fmt: skip
     for _, refused, unknown in value.values():
         assert isinstance(refused, str) and refused.endswith(".") and unknown is True

@@ -291,8 +291,12 @@ def test_bold_chinese_names_in_notes_are_labels_of_the_nodes_around_them(templat
     assert _misnamed(chinese_half(template), around | {"运行"}) == []  # 运行 is the button
 
 
+ON_THE_PAGE = set(re.findall('"([^"]+)"', (ROOT / "web/js/texts.js").read_text(encoding="utf-8")))
+"""What the panel and the list of runs say."""
+
+
 def test_quoted_chinese_names_are_nodes_or_labels() -> None:
-    known = {*DISPLAY_NAMES, *CORE_NAMES} | {label for node in NODES for label in labels(node)}
+    known = {*DISPLAY_NAMES, *CORE_NAMES, *ON_THE_PAGE} | {label for node in NODES for label in labels(node)}
     said = [(place, name) for place, text in chinese_texts() for name in re.findall("“([^”]*)”", text)]
     assert said and [each for each in said if each[1] not in known] == []
 
@@ -337,7 +341,7 @@ OF_OTHERS = {
 def test_sentences_that_pages_quote_are_said_by_the_code() -> None:
     """A page quotes a sentence in parts, with … between them; each part is in one text of the code."""
     code = [path for folder in ("gan_core", "nodes") for path in (ROOT / folder).rglob("*.py")]
-    said = "\n".join(text for path in code for text in _texts_in(path))
+    said = "\n".join([*(text for path in code for text in _texts_in(path)), *ON_THE_PAGE])
     quotes = [
         (f"{node.id}/{language}.md", part.strip(" ,.").removeprefix("is "))
         for node in NODES.values()
