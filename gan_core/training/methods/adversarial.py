@@ -188,10 +188,7 @@ class Adversarial:
         if recipe.lecam:
             total = total + recipe.lecam * self.lecam(real.logits, fake.logits, context.world)
         if recipe.self_supervision:
-            augmented = self.augment(batch.target, Place.REAL, context)
-            with self.autocast():
-                reconstruction = self.discriminator.self_supervision(augmented, context.own(Stream.SUPERVISION))
-            total = total + recipe.self_supervision * reconstruction
+            total = total + self.self_supervision(batch, context)
         network.update([total], context)
         if penalised and not at_once and self.lazy_penalty_is_due(context):
             penalty = recipe.penalty_every * self.penalty(real, fake, context)
@@ -225,6 +222,8 @@ class Adversarial:
             with self.autocast():
                 held.append(self.judge(batch.target, batch.labels, Place.REAL, context, differentiated=True))
             yield part(held.pop(), of_real)
+            if recipe.self_supervision:
+                yield self.self_supervision(batch, context)
 
         self.networks["discriminator"].update(parts(), context)
         return self.seen_by_discriminator(loss, real, fake), real_logits
@@ -369,6 +368,13 @@ class Adversarial:
             judged.images + DIFFERENCE * signs, judged.labels, judged.place, context, differentiated=False
         )
         return finite_difference_penalty(judged.logits, moved.logits, DIFFERENCE)
+
+    def self_supervision(self, batch: Batch, context: StepContext) -> Tensor:
+        """Weighted loss of D's self-supervised reconstruction of real images: a scalar."""
+        augmented = self.augment(batch.target, Place.REAL, context)
+        with self.autocast():
+            reconstruction = self.discriminator.self_supervision(augmented, context.own(Stream.SUPERVISION))
+        return self.recipe.self_supervision * reconstruction
 
     def lecam(self, real_logits: Tensor, fake_logits: Tensor, world: World) -> Tensor:
         """LeCam's regularisation; its running means are updated."""

@@ -516,12 +516,19 @@ def test_every_preset_is_a_recipe_that_can_be(name):
         assert recipe.normalisation == "none"  # else the difference would be one between two discriminators
 
 
-@pytest.mark.parametrize("kind", ["R3GAN", "LeCam with R1 and R2"])
+@pytest.mark.parametrize("kind", ["R3GAN", "LeCam with R1 and R2", "self-supervised"])
 def test_by_parts_the_discriminator_learns_the_same(kind, labelled_images, tmp_path, use):
-    recipes = {**KINDS, "LeCam with R1 and R2": replace(KINDS["R3GAN"], objective="hinge", penalty="r1_r2", lecam=0.3)}
+    recipes = {
+        **KINDS,
+        "LeCam with R1 and R2": replace(KINDS["R3GAN"], objective="hinge", penalty="r1_r2", lecam=0.3),
+        "self-supervised": replace(KINDS["R3GAN"], self_supervision=0.5),
+    }
     use(replace(recipes[kind], betas=(0.5, 0.9)))
     runs = [session_of(labelled_images, tmp_path / name).run for name in ("whole", "parts")]
     runs[1].method.discriminator_step = runs[1].method.discriminator_step_by_parts
+    for run in runs:
+        first = next(run.method.discriminator.parameters())
+        run.method.discriminator.self_supervision = lambda images, _, of=first: images.square().mean() * of.sum()
     for _ in range(4):
         values = []
         for run in runs:
