@@ -1,7 +1,7 @@
 // Two runs side by side: their curves over each other, and the same seeds of both.
 
 import { Chart, COLOURS, lastKnown } from "./chart.js?v=0.1.0"
-import { element, style, write } from "./elements.js?v=0.1.0"
+import { element, showTabs, style, write } from "./elements.js?v=0.1.0"
 import { Film } from "./film.js?v=0.1.0"
 import { runOf } from "./run.js?v=0.1.0"
 import { filled, short } from "./texts.js?v=0.1.0"
@@ -87,12 +87,11 @@ class Comparison {
     for (const part of [this.canvas, this.meaning, this.legend]) part.classList.toggle("gan-hidden", !values.length)
     if (!values.length) return
     if (!values.some(({ name }) => name === this.value)) this.value = values[0].name
-    const names = values.map(({ name }) => name).join("\n")
-    if (this.tabs.dataset.names !== names) {
-      this.tabs.dataset.names = names
-      this.tabs.replaceChildren(...values.map((value) => this.tab(value)))
-    }
-    for (const tab of this.tabs.children) tab.setAttribute("aria-selected", String(tab.dataset.name === this.value))
+    const tabs = values.map(({ name, label }) => ({ name, label: words.labels[name] ?? label }))
+    showTabs(this.tabs, tabs, this.value, (name) => {
+      this.value = name
+      this.draw()
+    })
     const { name, label, meaning } = values.find((value) => value.name === this.value)
     write(this.meaning, words.meanings[name] ?? meaning)
     this.canvas.setAttribute("aria-label", filled(words.chart, { axis: words.labels[name] ?? label }))
@@ -107,17 +106,6 @@ class Comparison {
     const described = (this.runs[0].snapshot?.charts ?? []).flatMap((chart) => chart.values)
     const found = described.filter(({ name }) => this.runs.every((run) => run.records.values[name]))
     return [...found.filter(({ name }) => name === "kid"), ...found.filter(({ name }) => name !== "kid")]
-  }
-
-  tab({ name, label }) {
-    const made = element("button", { type: "button", className: "gan-tab" }, this.words.labels[name] ?? label)
-    made.dataset.name = name
-    made.setAttribute("role", "tab")
-    made.addEventListener("click", () => {
-      this.value = name
-      this.draw()
-    })
-    return made
   }
 
   drawLegend() {

@@ -2,7 +2,7 @@
 
 import { steer } from "./api.js?v=0.1.0"
 import { Chart, COLOURS, lastKnown } from "./chart.js?v=0.1.0"
-import { element, style, write } from "./elements.js?v=0.1.0"
+import { element, showTabs, style, write } from "./elements.js?v=0.1.0"
 import { Film } from "./film.js?v=0.1.0"
 import { runOf } from "./run.js?v=0.1.0"
 import { clock, filled, kimgOf, short } from "./texts.js?v=0.1.0"
@@ -22,7 +22,6 @@ export class Panel {
     this.explained = null // name of the value whose meaning is shown
     this.lines = []
     this.asked = new Set()
-    this.axes = ""
     this.listener = () => this.schedule()
     this.waiting = false
     this.draws = 0
@@ -216,11 +215,11 @@ export class Panel {
     if (!charts.length) return
     const axes = charts.map(({ axis }) => axis)
     if (!axes.includes(this.axis)) this.axis = axes[0]
-    if (this.axes !== axes.join("\n")) {
-      this.axes = axes.join("\n")
-      this.tabs.replaceChildren(...axes.map((axis) => this.tab(axis)))
-    }
-    for (const tab of this.tabs.children) tab.setAttribute("aria-selected", String(tab.dataset.axis === this.axis))
+    const tabs = axes.map((axis) => ({ name: axis, label: this.nameOf(axis) }))
+    showTabs(this.tabs, tabs, this.axis, (axis) => {
+      this.axis = axis
+      this.draw()
+    })
     const { values } = charts.find(({ axis }) => axis === this.axis)
     this.lines = values
       .map((value, place) => ({ ...value, colour: COLOURS[place % COLOURS.length], values: records.values[value.name] }))
@@ -228,17 +227,6 @@ export class Panel {
     this.canvas.setAttribute("aria-label", filled(this.words.chart, { axis: this.nameOf(this.axis) }))
     this.chart.show(records.images, this.lines)
     this.drawLegend()
-  }
-
-  tab(axis) {
-    const made = element("button", { type: "button", className: "gan-tab" }, this.nameOf(axis))
-    made.dataset.axis = axis
-    made.setAttribute("role", "tab")
-    made.addEventListener("click", () => {
-      this.axis = axis
-      this.draw()
-    })
-    return made
   }
 
   nameOf(axis) {
